@@ -1,0 +1,78 @@
+/*
+ * What the BPF programs and the sampler share in maps: batches on their way to
+ * user space, gates, counters and the sampling configuration.
+ *
+ * Declarations only, like sample.def.h, and read by the same three compilers.
+ */
+
+/* Samples in a batch, put on the perf ring by one call. */
+#define BATCH_SIZE 16
+
+/*
+ * Samples of one CPU, in the order they were taken. `sequence` counts the samples
+ * appended on this CPU since the program was loaded. Slot i holds sample number
+ * sequence - sequence % BATCH_SIZE + i for every i < sequence % BATCH_SIZE. On the
+ * ring a batch is full: it holds the samples sequence - BATCH_SIZE .. sequence - 1.
+ */
+struct batch {
+	__u64 sequence;
+	struct sample samples[BATCH_SIZE];
+};
+
+/* Where a selected sample ended, as far as the kernel side knows. */
+enum kernel_counter {
+	KERNEL_SELECTED = 0,	/* taken by a gate */
+	KERNEL_APPENDED = 1,	/* written to a batch */
+	KERNEL_LOST_BUDGET = 2,	/* over the sample budget of this CPU and second */
+	KERNEL_LOST_NESTED = 3,	/* would have interrupted another sample on this CPU */
+	KERNEL_LOST_UNREADABLE = 4,	/* the packet's first bytes could not be loaded */
+	KERNEL_LOST_RING = 5,	/* appended, but the perf ring had no room for its batch */
+	KERNEL_TRUNCATED = 6,	/* appended, with SAMPLE_TRUNCATED */
+	KERNEL_MALFORMED = 7,	/* appended, with SAMPLE_MALFORMED */
+	KERNEL_CHAIN = 8,	/* appended, with SAMPLE_CHAIN */
+	KERNEL_COUNTERS = 9,
+};
+
+/* One a possible CPU, in the mmapable array `cpus`, written by that CPU alone. */
+struct cpu_state {
+	struct batch batch;
+	__u64 window_start;	/* ns: begin of the second that the budget counts */
+	__u32 window_samples;
+	__u32 busy;	/* a sample is being taken */
+	__u64 samples[KERNEL_COUNTERS];
+	__u64 packets[KERNEL_COUNTERS];	/* wire packets those samples stand on, unweighted */
+};
+
+/* Bits of struct gate.flags. */
+enum gate_flag {
+	GATE_L3 = 1,	/* frames of this interface start at the IP header */
+	GATE_GRO_INEXACT = 2,	/* generic XDP: super-packets come without their count */
+};
+
+/*
+ * The gate of one CPU, interface and direction: a slot of the per-CPU array `gates`
+ * at (2 * ifindex + direction + 2 * probe) modulo GATE_SLOTS for the first free
+ * probe < GATE_PROBES. Packets observed = drawn + behind - skip.
+ */
+#define GATE_SLOTS 8192
+#define GATE_PROBES 4
+struct gate {
+	__u32 ifindex;	/* 0: free */
+	__u32 flags;	/* enum gate_flag */
+	__u64 skip;	/* packets up to and including the next one to take; 0: not drawn yet */
+	__u64 drawn;	/* sum of all draws */
+	__u64 behind;	/* packets behind a hit in the same super-packet */
+};
+
+/* The one entry of the array `config`. */
+struct sampling_config {
+	__u64 scale;	/* 1 / log2(1 / (1 - p)), 32.32 fixed point; 0: p = 1 */
+	__u32 generation;
+	__u32 budget;	/* samples a CPU and second; 0: no limit */
+};
+
+/* log2(1 + i / LOG2_STEPS) as 0.63 fixed point, for i = 0 .. LOG2_STEPS. */
+#define LOG2_STEPS 1024
+struct log2_table {
+	__u64 value[1025];
+};

@@ -1,0 +1,1 @@
+/* The flow cache. Declarations only: read by cc and cffi. */

@@ -1,0 +1,8 @@
+/* The perf ring's reader. */
+#ifndef XDPFIX_RING_H
+#define XDPFIX_RING_H
+
+#include "state.h"
+#include "ring.def.h"
+
+#endif
