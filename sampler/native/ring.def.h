@@ -1,4 +1,47 @@
-/* The perf ring's reader. Declarations only: read by cc and cffi. */
+/* The perf rings, one a CPU, and the half-filled batches behind them. Declarations only: read by cc and cffi. */
+
+struct ring;
+
+/* Samples since the ring was opened. appended = received + lost + pending, to the sample. */
+struct ring_stats {
+	__u64 appended;	/* written to batches by the programs */
+	__u64 received;	/* handed out by ring_read and ring_peek */
+	__u64 peeked;	/* of these, taken from a half-filled batch */
+	__u64 lost;	/* their batch found no room on the ring */
+	__u64 pending;	/* on the ring, or in a batch that is not full */
+	__u64 cpus;	/* rings open now */
+};
 
 /* CPUs that this kernel may ever have, or -errno. */
 int ring_possible_cpus(void);
+
+/*
+ * Open a ring of `pages` pages (a power of two) on every online CPU and enter it in
+ * the perf event array `ring_fd`; `cpus_fd` is the mmapable array of struct cpu_state.
+ * Returns 0 or -errno: EPERM without CAP_PERFMON, ENOMEM past the mlock limit.
+ */
+int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages);
+void ring_free(struct ring *ring);
+
+/* Open rings on CPUs that came online, close those of CPUs that went. Returns rings opened, or -errno. */
+int ring_rescan(struct ring *ring);
+
+/* Wait until a ring is a quarter full, ring_wake is called or `timeout` ms are over. Returns 0 or -errno. */
+int ring_poll(struct ring *ring, int timeout);
+
+/* End a ring_poll from another thread. Async-signal-safe. */
+void ring_wake(struct ring *ring);
+
+/*
+ * Copy samples of full batches to `batch`, whose `capacity` is at least BATCH_SIZE.
+ * Returns how many; 0 means that the rings are empty.
+ */
+unsigned int ring_read(struct ring *ring, struct sample *batch, unsigned int capacity);
+
+/*
+ * Copy samples that wait in half-filled batches of CPUs whose ring was read to its end
+ * since the last call. `capacity` must allow BATCH_SIZE samples a possible CPU. Returns how many.
+ */
+unsigned int ring_peek(struct ring *ring, struct sample *batch, unsigned int capacity);
+
+void ring_get_stats(const struct ring *ring, struct ring_stats *stats);

@@ -1,4 +1,4 @@
-/* The perf ring's reader. */
+/* The perf rings' reader: see ring.def.h. */
 #ifndef XDPFIX_RING_H
 #define XDPFIX_RING_H
 

@@ -1,0 +1,140 @@
+"""The data thread: rings → batches → flow caches → collectors. The control side talks to it by `call`.
+
+It owns the rings and the exporters; no other thread touches them. Everything long is
+a C call with the GIL released, and nothing here runs per packet.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from sampler.ring import Ring
+
+log = logging.getLogger(__name__)
+
+# What waits in a half-filled batch, a timer or a queue waits no longer than this, in seconds.
+TICK = 0.1
+# CPUs are hot-plugged by hand: looking each second is soon enough.
+RESCAN_INTERVAL = 1.0
+
+T = TypeVar("T")
+
+
+class SampleSink(Protocol):
+    """What takes samples: exporter.exporter.Exporter."""
+
+    def ingest(self, batch: bytearray, count: int) -> None:
+        """Account `count` samples."""
+
+    def tick(self, now: int) -> None:
+        """Expire, encode and send what is due at `now` (ns, CLOCK_MONOTONIC)."""
+
+
+class Datapath(threading.Thread):
+    """The data thread. `sinks` maps a name to an exporter; `call` runs a function on the thread."""
+
+    def __init__(self, ring: Ring, sinks: dict[str, Any]) -> None:
+        super().__init__(name="datapath", daemon=True)
+        self._ring = ring
+        self.sinks = sinks
+        self._batch = ring.new_batch()
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._stopping = False
+        self.ticks = 0
+        """Ticks done: it stands still when the thread hangs. The watchdog reads it."""
+        self.error: BaseException | None = None
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Run `function` on the data thread between two batches; its result comes in the future."""
+        future: Future[T] = Future()
+        if not self.is_alive():
+            future.set_exception(RuntimeError("the data thread has ended"))
+            return future
+        self._calls.put((function, future))
+        self._ring.wake()
+        return future
+
+    def stop(self) -> None:
+        """Ask the thread to take what the rings still hold, and to end. Detach the programs before."""
+        self._stopping = True
+        self._ring.wake()
+
+    def run(self) -> None:
+        """The loop. An error ends it and is kept in `error` for the service to report."""
+        try:
+            self._loop()
+            self.drain()
+        except BaseException as error:  # the service must hear of anything
+            log.critical("data thread ended by an error: %r", error)
+            self.error = error
+        finally:
+            self._refuse_calls()
+
+    def drain(self) -> None:
+        """Account every sample that the rings and the half-filled batches hold."""
+        # The second peek tells lost batches from late ones: see cpu_ring_peek.
+        for _ in range(2):
+            self._read_rings()
+            self._feed(self._ring.peek(self._batch))
+
+    def _loop(self) -> None:
+        next_tick = next_rescan = time.monotonic()
+        while not self._stopping:
+            now = time.monotonic()
+            if now < next_tick:
+                self._ring.poll(next_tick - now)
+            self._read_rings(until=next_tick)
+            now = time.monotonic()
+            if now >= next_tick:
+                self._tick()
+                next_tick = time.monotonic() + TICK
+            if now >= next_rescan:
+                self._rescan()
+                next_rescan = now + RESCAN_INTERVAL
+            self._run_calls()
+
+    def _read_rings(self, until: float | None = None) -> None:
+        """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on."""
+        while count := self._ring.read(self._batch):
+            self._feed(count)
+            if until is not None and time.monotonic() >= until:
+                break
+
+    def _feed(self, count: int) -> None:
+        if count:
+            for sink in self.sinks.values():
+                sink.ingest(self._batch, count)
+
+    def _tick(self) -> None:
+        self._feed(self._ring.peek(self._batch))
+        now = time.monotonic_ns()
+        for sink in self.sinks.values():
+            sink.tick(now)
+        self.ticks += 1
+
+    def _rescan(self) -> None:
+        opened = self._ring.rescan()
+        if opened > 0:
+            log.info("opened rings on %d CPUs that came online", opened)
+        elif opened < 0:
+            log.warning("cannot open a ring on a CPU that came online (errno %d): its samples are lost", -opened)
+
+    def _run_calls(self) -> None:
+        while True:
+            try:
+                function, future = self._calls.get_nowait()
+            except Empty:
+                return
+            try:
+                future.set_result(function())
+            except Exception as error:
+                future.set_exception(error)
+
+    def _refuse_calls(self) -> None:
+        while not self._calls.empty():
+            _, future = self._calls.get_nowait()
+            future.set_exception(RuntimeError("the data thread has ended"))

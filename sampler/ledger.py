@@ -1,0 +1,96 @@
+"""The ledger: where every selected sample and every observed packet went, and the check that both columns sum.
+
+Pure data: the service collects the figures, `xdpfix show stats` and the tests read them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
+
+
+@dataclass(frozen=True)
+class ExporterLedger:
+    """What became of the samples that one exporter was handed. Counts are samples, not weighted.
+
+    received = excluded_bfd + excluded_own + excluded_generation + ingested
+    ingested = exported + unsent + cached
+    """
+
+    received: int
+    excluded_bfd: int
+    excluded_own: int
+    excluded_generation: int
+    ingested: int
+    exported: int
+    unsent: int
+    cached: int
+
+    def errors(self, name: str) -> list[str]:
+        """One sentence for every sum that does not come out."""
+        return _unequal(
+            (
+                f"exporter {name}: samples received",
+                self.received,
+                self.excluded_bfd + self.excluded_own + self.excluded_generation + self.ingested,
+            ),
+            (f"exporter {name}: samples ingested", self.ingested, self.exported + self.unsent + self.cached),
+        )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The samples column and the packets column of one sampler.
+
+    Attributes:
+        samples: the kernel's counters by name (bpf/state.def.h, enum kernel_counter), in samples.
+        packets: the same in wire packets, unweighted.
+        ring: the ring's counters: appended = received + lost + pending.
+        observed: wire packets seen by the gates, exact, by (ifindex, direction).
+        exporters: one column an exporter.
+
+    """
+
+    samples: dict[str, int]
+    packets: dict[str, int]
+    ring: dict[str, int]
+    observed: dict[tuple[int, int], int]
+    exporters: dict[str, ExporterLedger] = field(default_factory=dict)
+
+    def errors(self) -> list[str]:
+        """One sentence for every sum that does not come out; none when the ledger is whole.
+
+        Figures that are read while packets pass may be apart by the samples taken meanwhile.
+        """
+        lost = sum(self.samples[name] for name in KERNEL_LOSSES)
+        errors = _unequal(
+            ("samples selected", self.samples["selected"], self.samples["appended"] + lost),
+            ("samples appended", self.samples["appended"], self.ring["appended"]),
+            (
+                "samples on the ring",
+                self.ring["appended"],
+                self.ring["received"] + self.ring["lost"] + self.ring["pending"],
+            ),
+        )
+        for name, exporter in self.exporters.items():
+            errors += exporter.errors(name)
+            errors += _unequal((f"exporter {name}: samples handed over", self.ring["received"], exporter.received))
+        return errors
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the control socket: plain types, interfaces as "IFINDEX ingress|egress"."""
+        return {
+            "packets_observed": {
+                f"{ifindex} {('ingress', 'egress')[direction]}": packets
+                for (ifindex, direction), packets in sorted(self.observed.items())
+            },
+            "samples": dict(self.samples),
+            "packets": dict(self.packets),
+            "ring": dict(self.ring),
+            "exporters": {name: vars(exporter).copy() for name, exporter in self.exporters.items()},
+            "errors": self.errors(),
+        }
+
+
+def _unequal(*sums: tuple[str, int, int]) -> list[str]:
+    return [f"{what}: {total} are not {parts} accounted for" for what, total, parts in sums if total != parts]
