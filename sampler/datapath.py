@@ -35,39 +35,51 @@ class SampleSink(Protocol):
 
 
 class Datapath(threading.Thread):
-    """The data thread. `sinks` maps a name to an exporter; `call` runs a function on the thread."""
+    """The data thread.
 
-    def __init__(self, ring: Ring, sinks: dict[str, Any]) -> None:
+    Args:
+        ring: where samples come from.
+        sinks: the exporters by name; only the data thread may change it once started.
+        flush: the thread's last act, after the rings are drained.
+
+    """
+
+    def __init__(self, ring: Ring, sinks: dict[str, Any], flush: Callable[[], None]) -> None:
         super().__init__(name="datapath", daemon=True)
         self._ring = ring
+        self._flush = flush
         self.sinks = sinks
         self._batch = ring.new_batch()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._stopping = False
+        self._ended = False
         self.ticks = 0
         """Ticks done: it stands still when the thread hangs. The watchdog reads it."""
         self.error: BaseException | None = None
 
     def call(self, function: Callable[[], T]) -> Future[T]:
-        """Run `function` on the data thread between two batches; its result comes in the future."""
+        """Run `function` on the data thread between two batches, or at its start; its result comes in the future."""
         future: Future[T] = Future()
-        if not self.is_alive():
+        if self._ended:
             future.set_exception(RuntimeError("the data thread has ended"))
             return future
         self._calls.put((function, future))
         self._ring.wake()
         return future
 
-    def stop(self) -> None:
-        """Ask the thread to take what the rings still hold, and to end. Detach the programs before."""
+    def finish(self) -> None:
+        """Have the thread take what the rings still hold, flush and end; wait for it. Detach the programs before."""
         self._stopping = True
-        self._ring.wake()
+        if self.ident is not None:
+            self._ring.wake()
+            self.join()
 
     def run(self) -> None:
         """The loop. An error ends it and is kept in `error` for the service to report."""
         try:
             self._loop()
             self.drain()
+            self._flush()
         except BaseException as error:  # the service must hear of anything
             log.critical("data thread ended by an error: %r", error)
             self.error = error
@@ -135,6 +147,7 @@ class Datapath(threading.Thread):
                 future.set_exception(error)
 
     def _refuse_calls(self) -> None:
+        self._ended = True
         while not self._calls.empty():
             _, future = self._calls.get_nowait()
             future.set_exception(RuntimeError("the data thread has ended"))

@@ -1,0 +1,135 @@
+"""The Observation Points: which links are sampled now, and their gates and attachments.
+
+The service hands in what the link table says; this file decides what to attach and let
+go, and keeps on when one link refuses.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sampler.attach import Attachment, InterfaceGoneError
+from sampler.errors import XdpfixError
+from sampler.gates import Gates
+from sampler.linktable import Link
+
+log = logging.getLogger(__name__)
+
+INGRESS, EGRESS = 0, 1
+
+
+def hook_names(attachment: Attachment) -> list[str]:
+    """Where the programs of an interface sit: "ingress tcx", "egress clsact" …."""
+    return [f"{hook.direction} {hook.kind}" for hook in attachment.hooks]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sampled interface."""
+
+    link: Link
+    directions: tuple[int, ...]
+    attachment: Attachment
+
+
+class ObservationPoints:
+    """Attaches to links and lets them go. Belongs to the main thread.
+
+    Args:
+        attach: attaches the programs to a link, for example Attacher.attach with hook and directions bound.
+        gates: where the gates of a link are opened before, and closed after.
+        directions: enum direction values that are sampled.
+
+    """
+
+    def __init__(self, attach: Callable[[Link], Attachment], gates: Gates, directions: tuple[int, ...]) -> None:
+        self._attach = attach
+        self._gates = gates
+        self._directions = directions
+        self._points: dict[int, Point] = {}
+        self._refused: dict[int, str] = {}
+
+    def set_directions(self, directions: tuple[int, ...]) -> None:
+        """Sample these directions; what is attached otherwise is let go, for update() to take again."""
+        if directions != self._directions:
+            self.close()
+            self._directions = directions
+
+    def update(self, wanted: Iterable[Link]) -> None:
+        """Sample exactly these links: attach to new ones, let go of those that are not among them."""
+        links = {link.ifindex: link for link in wanted}
+        for ifindex in self._points.keys() - links.keys():
+            self._let_go(ifindex)
+        self._refused = {ifindex: why for ifindex, why in self._refused.items() if ifindex in links}
+        for ifindex, link in links.items():
+            point = self._points.get(ifindex)
+            if point is None:
+                self._take(link)
+            elif point.link != link:
+                self._points[ifindex] = Point(link, point.directions, point.attachment)
+
+    def _take(self, link: Link) -> None:
+        for direction in self._directions:
+            self._gates.open(link.ifindex, direction, l3=link.l3)
+        try:
+            attachment = self._attach(link)
+        except InterfaceGoneError:
+            # It went between the event and the attaching: netlink tells us next.
+            self._close_gates(link.ifindex)
+            return
+        except XdpfixError as error:
+            self._close_gates(link.ifindex)
+            # A link that is refused is tried at each of its events: say it once.
+            if self._refused.get(link.ifindex) != str(error):
+                log.error("%s is not sampled: %s", link.name, error)
+            self._refused[link.ifindex] = str(error)
+            return
+        self._refused.pop(link.ifindex, None)
+        self._points[link.ifindex] = Point(link, self._directions, attachment)
+        log.info("sampling %s (%s)", link.name, ", ".join(hook_names(attachment)))
+        for warning in attachment.warnings:
+            log.warning("%s", warning)
+
+    def _let_go(self, ifindex: int) -> None:
+        point = self._points.pop(ifindex)
+        point.attachment.close()
+        self._close_gates(ifindex)
+        log.info("let go of %s", point.link.name)
+
+    def _close_gates(self, ifindex: int) -> None:
+        for direction in self._directions:
+            self._gates.close(ifindex, direction)
+
+    def rows(self) -> list[dict[str, object]]:
+        """One dict a sampled or refused interface, for `xdpfix show interfaces`."""
+        observed = self._gates.observed()
+        rows: list[dict[str, object]] = []
+        for ifindex, point in sorted(self._points.items()):
+            rows.append(
+                {
+                    "ifindex": ifindex,
+                    "name": point.link.name,
+                    "hooks": hook_names(point.attachment),
+                    "packets_in": observed.get((ifindex, INGRESS), 0),
+                    "packets_out": observed.get((ifindex, EGRESS), 0),
+                    "state": "sampled",
+                }
+            )
+        for ifindex, why in sorted(self._refused.items()):
+            rows.append({"ifindex": ifindex, "name": "", "hooks": [], "state": why})
+        return rows
+
+    @property
+    def links(self) -> list[Link]:
+        """The links that are sampled now."""
+        return [point.link for point in self._points.values()]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why links that should be sampled are not."""
+        return list(self._refused.values())
+
+    def close(self) -> None:
+        """Let go of all."""
+        for ifindex in list(self._points):
+            self._let_go(ifindex)

@@ -1,0 +1,283 @@
+"""The daemon: makes the parts, wires them, follows links and signals, and takes everything down again.
+
+The asyncio main thread runs this; the data thread (sampler.datapath) owns ring and
+exporters. No logic of its own: what to attach is decided in sampler.points, what a
+reload changes in sampler.reload, what a figure means in sampler.ledger.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
+from sampler import capabilities, clsact, linktable, loader
+from sampler.attach import Attacher, Attachment
+from sampler.config import Config
+from sampler.control import ControlServer
+from sampler.datapath import Datapath
+from sampler.errors import ConfigError, StartError
+from sampler.gates import Gates
+from sampler.ledger import ExporterLedger, Ledger
+from sampler.links import Links
+from sampler.linktable import Link
+from sampler.maps import Maps
+from sampler.notify import Notifier, watchdog_interval
+from sampler.points import EGRESS, INGRESS, ObservationPoints
+from sampler.ring import Ring
+
+log = logging.getLogger(__name__)
+
+MAIN = "main"
+FORCED_END = 4  # IANA flowEndReason
+# The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
+FLUSH_SECONDS = 45
+# How often the data thread is looked at, in seconds, where the service manager does not ask for more.
+WATCH_INTERVAL = 1.0
+# What a running service cannot change: it says so, and keeps what it has.
+FIXED_OPTIONS = ("loader", "ring_pages", "control_socket", "sample_budget")
+
+
+def run(config: Config, load: Callable[[], Config]) -> int:
+    """Run in the foreground until SIGTERM or SIGINT. Returns the exit code.
+
+    Args:
+        config: what to do.
+        load: reads the configuration anew, at SIGHUP; ConfigError leaves everything as it is.
+
+    Raises:
+        StartError: it cannot be started here.
+
+    """
+    return asyncio.run(Service(config, load).serve())
+
+
+class Service:
+    """One running sampler with its main exporter."""
+
+    def __init__(self, config: Config, load: Callable[[], Config]) -> None:
+        self._config = config
+        self._load = load
+        self._stop = asyncio.Event()
+        self._links = Links()
+        self._notifier = Notifier()
+        self._weights: dict[int, Fraction] = {}
+        self._warned: set[str] = set()
+
+    async def serve(self) -> int:
+        """Start, stay until the stop, take down. Raises StartError."""
+        options = self._config.sampler
+        async with contextlib.AsyncExitStack() as stack:
+            # First, because it tells whether another xdpfix runs here.
+            await stack.enter_async_context(ControlServer(options.control_socket, self._requests()))
+            maps = stack.enter_context(Maps())
+            programs = stack.enter_context(loader.load(options.loader, maps))
+            self._attacher = Attacher(programs)
+            self._gates = Gates(maps)
+            self._set_sampling(generation=1)
+            self._ring = stack.enter_context(Ring(maps, options.ring_pages))
+            exporter = self._new_exporter(self._config.exporter)
+            self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
+            self._points = ObservationPoints(self._attach, self._gates, self._directions())
+            stack.callback(self._points.close)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+            following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
+            try:
+                await _first(started.wait(), following)
+                self._require_interfaces()
+                capabilities.keep_needed()
+                self._datapath.start()
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+                self._notifier.ready(self._status())
+                await self._watch(following)
+            finally:
+                self._notifier.stopping()
+                following.cancel()
+                self._points.close()
+                self._datapath.finish()
+        return 1 if self._datapath.error else 0
+
+    @property
+    def _sampling(self) -> int:
+        return self._config.exporter.sampling
+
+    def _status(self) -> str:
+        return f"sampling {len(self._points.links)} interfaces, one packet in {self._sampling}"
+
+    def _set_sampling(self, generation: int) -> None:
+        probability = Fraction(1, self._sampling)
+        self._weights[generation] = probability
+        self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget)
+
+    def _new_exporter(self, options: ExporterOptions) -> Exporter:
+        exporter = Exporter(options)
+        for generation, probability in self._weights.items():
+            exporter.set_weight(generation, probability)
+        return exporter
+
+    def _directions(self) -> tuple[int, ...]:
+        options = self._config.exporter
+        wanted = ((INGRESS, options.enable_input_sampling), (EGRESS, options.enable_output_sampling))
+        return tuple(direction for direction, enabled in wanted if enabled)
+
+    def _attach(self, link: Link) -> Attachment:
+        self._attacher.ingress = INGRESS in self._directions()
+        self._attacher.egress = EGRESS in self._directions()
+        # What a killed xdpfix left is ours to remove: the control socket says that none runs.
+        clsact.clean_up(link.ifindex)
+        return self._attacher.attach(link.ifindex, link.name, self._config.sampler.hook, link.kind)
+
+    async def _follow_links(self, started: asyncio.Event) -> None:
+        # The first change comes when the table has all links of the dump.
+        async for change in self._links.changes():
+            if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
+                self._update_points()
+            started.set()
+
+    def _update_points(self) -> None:
+        globs = self._config.sampler.interfaces
+        links = self._links.table.links
+        before = self._points.links
+        self._points.update(link for link in links if linktable.matches(link, globs))
+        if self._points.links == before:
+            return
+        for sentence in linktable.overlaps(links, [link.ifindex for link in self._points.links]):
+            if sentence not in self._warned:
+                self._warned.add(sentence)
+                log.warning("%s", sentence)
+        self._set_obs_point_ids()
+
+    def _set_obs_point_ids(self) -> None:
+        ids = dict(self._config.sampler.obs_point_ids)
+        pairs = [(link.ifindex, ids[link.name]) for link in self._points.links if link.name in ids]
+        sinks = self._datapath.sinks
+        self._datapath.call(lambda: sinks[MAIN].set_obs_point_ids(pairs))
+
+    def _require_interfaces(self) -> None:
+        """At the start, an interface that was named must be there, and one at least must be sampled."""
+        globs = self._config.sampler.interfaces
+        links = self._links.table.links
+        names = ", ".join(link.name for link in links)
+        literal = [glob for glob in linktable.unmatched(links, globs) if not set(glob) & set("*?[")]
+        if literal and len(literal) == len(globs):
+            raise StartError(f"no such interface: {', '.join(literal)}; there are {names}")
+        if not self._points.links and self._points.refusals:
+            raise StartError(self._points.refusals[0])
+        for glob in literal:
+            log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
+        if not self._points.links:
+            log.warning("no interface is sampled yet: none of %s matches %s", names, globs or "a physical interface")
+
+    async def _watch(self, following: "asyncio.Task[None]") -> None:
+        """Feed the watchdog while the data thread ticks; end with the stop, or with the error of a part."""
+        ticks = -1
+        interval = min(watchdog_interval() or WATCH_INTERVAL, WATCH_INTERVAL)
+        while not self._stop.is_set() and self._datapath.is_alive() and not following.done():
+            if self._datapath.ticks != ticks:
+                ticks = self._datapath.ticks
+                self._notifier.watchdog()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), interval)
+        if following.done() and (error := following.exception()) is not None:
+            raise StartError(f"cannot follow the interfaces: {error}; see the log") from error
+
+    def _flush(self) -> None:
+        """On the data thread, as its last act: every flow goes out with "forced end"."""
+        for sink in self._datapath.sinks.values():
+            now = time.monotonic_ns()
+            sink.tick(now)
+            sink.flush(FORCED_END, now, now + FLUSH_SECONDS * 10**9)
+            sink.close()
+
+    def _reload(self) -> None:
+        """SIGHUP: a right configuration takes the place of the old one, a wrong one changes nothing."""
+        self._notifier.reloading()
+        try:
+            self._apply(self._load())
+        except ConfigError as error:
+            log.error("configuration not reloaded, the one before stays: %s", error)
+        self._notifier.ready(self._status())
+
+    def _apply(self, config: Config) -> None:
+        before, self._config = self._config, config
+        for name in FIXED_OPTIONS:
+            if getattr(before.sampler, name) != getattr(config.sampler, name):
+                log.warning("sampler.%s changes with a restart only: the one before stays", name)
+        old, new = before.exporter, config.exporter
+        if before.sampler.hook != config.sampler.hook or old.sampling != new.sampling:
+            self._points.close()
+            self._set_sampling(max(self._weights) + 1)
+        if old != new:
+            self._points.set_directions(self._directions())
+            exporter = self._new_exporter(new)
+            self._datapath.call(lambda: self._swap(exporter)).add_done_callback(_log_failure)
+        self._update_points()
+        self._set_obs_point_ids()
+        log.info("configuration reloaded")
+
+    def _swap(self, exporter: Exporter) -> None:
+        """On the data thread: samples taken so far go to the old exporter, which is flushed."""
+        self._datapath.drain()
+        now = time.monotonic_ns()
+        old = self._datapath.sinks[MAIN]
+        old.flush(FORCED_END, now, now + 10**9)
+        old.close()
+        self._datapath.sinks[MAIN] = exporter
+
+    def _requests(self) -> dict[str, Any]:
+        """What `xdpfix show` may ask for."""
+        return {
+            "stats": self._show_stats,
+            "interfaces": self._show_interfaces,
+            "exporters": self._show_exporters,
+            "flows": self._show_flows,
+        }
+
+    async def _on_datapath(self, function: Any) -> Any:
+        return await asyncio.wrap_future(self._datapath.call(function))
+
+    async def _show_stats(self) -> dict[str, Any]:
+        return (await self._on_datapath(self._ledger)).as_dict() | {
+            "links": {"resyncs": self._links.resyncs, "interfaces": len(self._points.links)}
+        }
+
+    def _ledger(self) -> Ledger:
+        samples, packets = self._gates.counters()
+        ring = self._ring.stats()
+        sinks = self._datapath.sinks.items()
+        return Ledger(
+            samples=samples,
+            packets=packets,
+            ring=ring,
+            observed=self._gates.observed(),
+            exporters={name: ExporterLedger.of(sink.stats()) for name, sink in sinks},
+        )
+
+    async def _show_interfaces(self) -> list[dict[str, Any]]:
+        return self._points.rows()
+
+    async def _show_exporters(self) -> dict[str, Any]:
+        return {name: await self._on_datapath(sink.stats) for name, sink in self._datapath.sinks.items()}
+
+    async def _show_flows(self) -> list[dict[str, Any]]:
+        return await self._on_datapath(lambda: self._datapath.sinks[MAIN].flows())
+
+
+async def _first(event: Any, task: "asyncio.Task[None]") -> None:
+    """Wait for the event, or raise what ended the task before."""
+    waiting = asyncio.ensure_future(event)
+    done, _ = await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    if task in done and (error := task.exception()) is not None:
+        waiting.cancel()
+        raise StartError(f"cannot read the interfaces by netlink: {error}; run as root") from error
+
+
+def _log_failure(future: Any) -> None:
+    if future.exception() is not None:
+        log.error("the reload failed: %s", future.exception())

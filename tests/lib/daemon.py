@@ -1,0 +1,120 @@
+"""`xdpfix run` as a test's child process inside a namespace: started, waited for, asked, stopped by its pid."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from lib.netns import Namespace
+from lib.wait import wait_until
+
+PROGRAM = Path(sys.executable).with_name("xdpfix")
+
+
+class Daemon:
+    """A running xdpfix. A context manager; leaving it stops the process and asserts that it ended well.
+
+    Args:
+        namespace: where it runs.
+        folder: for its configuration, socket and log.
+        config: the TOML text; `[sampler] control_socket` is added by --control where the command has it, so leave it
+            out.
+        arguments: for `xdpfix run`, after the configuration.
+        environment: added to the process's.
+
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        folder: Path,
+        config: str | None = None,
+        arguments: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._namespace = namespace
+        self.folder = folder
+        self.socket = folder / "control.sock"
+        self.log = folder / "log"
+        self.config_file = folder / "xdpfix.toml"
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify_path = folder / "notify.sock"
+        notify_path.unlink(missing_ok=True)
+        self._notify.bind(str(notify_path))
+        self._notify.setblocking(False)
+        self.notified = ""
+        command = [str(PROGRAM), "run", *arguments]
+        if config is not None:
+            self.configure(config)
+            command += ["--config", str(self.config_file)]
+        with self.log.open("ab") as log:
+            self.process = namespace.popen(
+                *command,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"NOTIFY_SOCKET": str(notify_path)} | (environment or {}),
+            )
+
+    def configure(self, config: str) -> None:
+        """Write the configuration file, with this daemon's control socket in it."""
+        head, _, tail = config.partition("[sampler]")
+        assert _, "a test's configuration has a [sampler] table"
+        self.config_file.write_text(f'{head}[sampler]\ncontrol_socket = "{self.socket}"{tail}')
+
+    def _read_notifications(self) -> str:
+        while True:
+            try:
+                self.notified += self._notify.recv(4096).decode() + "\n"
+            except BlockingIOError:
+                return self.notified
+
+    def text(self) -> str:
+        """All that it wrote to stdout and stderr."""
+        return self.log.read_text(errors="replace")
+
+    def wait_ready(self, timeout: float = 30.0) -> Self:
+        """Wait for READY=1: all programs are attached."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.text()}"
+            return "READY=1" in self._read_notifications()
+
+        wait_until(ready, timeout, "READY=1")
+        return self
+
+    def wait_log(self, text: str, timeout: float = 5.0) -> None:
+        """Wait until it has written this."""
+        wait_until(lambda: text in self.text(), timeout, f"{text!r} in the log, which is: {self.text()}")
+
+    def show(self, what: str) -> Any:
+        """`xdpfix show WHAT --json`, decoded."""
+        done = subprocess.run(
+            [str(PROGRAM), "show", what, "--json", "--socket", str(self.socket)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        """Send the signal and wait for the end; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        ran = self.process.poll() is None
+        code = self.stop()
+        self._notify.close()
+        if kind is None and ran:
+            assert code == 0, f"exit code {code}: {self.text()}"
+            assert "Traceback" not in self.text(), self.text()

@@ -1,0 +1,105 @@
+"""Start, stop, kill and reload, over and over: nothing of ours is left in the kernel, no descriptor leaks."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from lib import kernel
+from lib.daemon import Daemon
+from lib.netns import Namespace, veth
+from lib.sink import Sink
+from lib.traffic import send, udp_frame
+from lib.wait import wait_until
+
+CONFIG = """
+[sampler]
+interfaces = ["a", "vnet*"]
+[exporter]
+targets = ["{target}"]
+sampling = 1
+"""
+CYCLES = 50
+
+
+@pytest.mark.parametrize("environment", [{}, {"XDPFIX_NO_TCX": "1"}], ids=["tcx", "clsact"])
+def test_stop_and_kill(pair: tuple[Namespace, Namespace], tmp_path: Path, environment: dict[str, str]) -> None:
+    """A hundred starts, over both kinds of attachment; every other one is killed."""
+    left, right = pair
+    programs, maps, links = kernel.programs(), kernel.maps(), kernel.links()
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        for cycle in range(CYCLES):
+            daemon = Daemon(left, tmp_path, config, environment=environment).wait_ready()
+            send(right, "b", [udp_frame()])
+            killed = cycle % 2 == 0
+            code = daemon.stop(signal.SIGKILL if killed else signal.SIGTERM)
+            assert code == (-signal.SIGKILL if killed else 0), daemon.text()
+            if not environment or not killed:
+                wait_until(lambda: kernel.links() == links, what="links gone")
+                assert kernel.filters(left, "a") == ""
+        # The last cycle was stopped: it has cleaned up what the killed ones left too.
+        wait_until(lambda: kernel.programs() == programs, what="programs gone")
+        wait_until(lambda: kernel.maps() == maps, what="maps gone")
+        assert "Traceback" not in daemon.text()
+
+
+def test_reload_of_interfaces(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """A hundred interfaces come and go, and the configuration is reloaded each time: no descriptor is left."""
+    left, right = pair
+    with Sink(left) as sink:
+        with Daemon(left, tmp_path, CONFIG.format(target=sink.target)).wait_ready() as daemon:
+
+            def names() -> set[str]:
+                return {row["name"] for row in daemon.show("interfaces") if row["state"] == "sampled"}
+
+            def descriptors() -> int:
+                return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+
+            before: int | None = None
+            for cycle in range(100):
+                veth(left, f"vnet{cycle}", None, right, f"p{cycle}", None)
+                daemon.process.send_signal(signal.SIGHUP)
+                if cycle % 10 == 0:
+                    wait_until(lambda: f"vnet{cycle}" in names())  # noqa: B023 - called at once
+                left.run("ip", "link", "delete", f"vnet{cycle}")
+                if cycle == 10:
+                    wait_until(lambda: names() == {"a"})
+                    before = descriptors()
+            wait_until(lambda: names() == {"a"})
+            wait_until(lambda: descriptors() <= (before or 0), what="descriptors closed")
+            send(right, "b", [udp_frame()] * 8)
+            wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) >= 8)
+        wait_until(lambda: sink.total() == 8)
+
+
+def test_wrong_configuration_changes_nothing(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    left, right = pair
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            daemon.configure(config.replace("sampling = 1", "sampling = 0"))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_log("exporter.sampling = 0")
+            send(right, "b", [udp_frame()] * 8)
+            wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 8)
+        wait_until(lambda: sink.total() == 8)
+
+
+def test_changed_exporter_is_flushed_and_replaced(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """SIGHUP with another rate and domain: what was counted goes out at its old weight, templates first again."""
+    left, right = pair
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            send(right, "b", [udp_frame()] * 8)
+            wait_until(lambda: daemon.show("stats")["ring"]["received"] == 8)
+            daemon.configure(config.replace("sampling = 1", "sampling = 1\nobs_domain_id = 9"))
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: sink.total() == 8)
+            assert {record.domain for record in sink.records} == {0}
+            send(right, "b", [udp_frame()] * 5)
+            wait_until(lambda: daemon.show("stats")["ring"]["received"] == 13)
+        wait_until(lambda: sink.total() == 13)
+        assert {record.domain for record in sink.records} == {0, 9}
+        assert sink.decoder.stats.unknown_sets == 0
