@@ -108,7 +108,8 @@ class Exporter:
         self.cache.set_wall_offset(self._offset_ns)
         elapsed = BURST_NS if self._ticked_ns is None else max(now_ns - self._ticked_ns, 0)
         self._ticked_ns = now_ns
-        if any([collector.start(now_ns) for collector in self.collectors]):
+        started = [collector.start(now_ns) for collector in self.collectors]
+        if any(started):
             self.cache.set_endpoints(self.endpoints())
         export_time = self._export_time(now_ns)
         for collector in self.collectors:
