@@ -5,7 +5,7 @@
 
 #include "cache.h"
 
-/* Buckets of a new cache; the index doubles when it holds more flows than buckets. */
+/* Buckets of a new cache; the index doubles when it holds more flows than half of them: short chains, few misses. */
 #define CACHE_BUCKETS 1024u
 
 int cache_create(struct cache **result, const struct cache_config *config, __u64 seed)
@@ -151,7 +151,7 @@ void cache_insert(struct cache *cache, struct flow *flow)
 	enum flow_end reason;
 	__u32 *bucket;
 
-	if (cache->stats.flows > cache->bucket_mask && cache->bucket_mask < SLAB_CHUNK << 18)
+	if (cache->stats.flows > cache->bucket_mask / 2 && cache->bucket_mask < 1u << 31)
 		index_grow(cache);
 	bucket = &cache->buckets[flow->hash & cache->bucket_mask];
 	flow->index_next = *bucket;

@@ -1,5 +1,7 @@
 /* The memory of flows: chunks and a free list. */
+#define _DEFAULT_SOURCE
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "slab.h"
 
@@ -30,9 +32,10 @@ static int slab_grow(struct slab *slab)
 	if (!chunks)
 		return -1;
 	slab->chunks = chunks;
-	chunk = aligned_alloc(64, SLAB_CHUNK * sizeof(*chunk));
+	chunk = aligned_alloc(SLAB_CHUNK * sizeof(*chunk), SLAB_CHUNK * sizeof(*chunk));
 	if (!chunk)
 		return -1;
+	madvise(chunk, SLAB_CHUNK * sizeof(*chunk), MADV_HUGEPAGE);	/* a wish: refused, it costs time alone */
 	chunks[slab->chunk_count++] = chunk;
 	for (__u32 i = SLAB_CHUNK; i-- > 0;) {
 		chunk[i].id = base + i;

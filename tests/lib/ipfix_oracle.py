@@ -1,4 +1,4 @@
-"""A strict IPFIX reader for tests: written from RFC 7011 alone, it shares no code with the exporter and forgives nothing.
+"""A strict IPFIX reader for tests, written from RFC 7011 alone: no code of the exporter, nothing forgiven.
 
 Every rule it holds messages to is an assertion that names its section.
 """
