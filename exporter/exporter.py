@@ -73,7 +73,7 @@ class Exporter:
         self._buffer = ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
         self._message_count = ffi.new("unsigned int *")
         self._records = 0
-        self._records_too_long = 0
+        self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
 
@@ -108,12 +108,7 @@ class Exporter:
         self.cache.set_wall_offset(self._offset_ns)
         elapsed = BURST_NS if self._ticked_ns is None else max(now_ns - self._ticked_ns, 0)
         self._ticked_ns = now_ns
-        started = [collector.start(now_ns) for collector in self.collectors]
-        if any(started):
-            self.cache.set_endpoints(self.endpoints())
-        export_time = self._export_time(now_ns)
-        for collector in self.collectors:
-            collector.announce(now_ns, export_time, self._limit())
+        self._connect(now_ns)
         living = self.cache.stats()["flows"]
         limit = max(BURST_RECORDS, BURST_RECORDS * elapsed // BURST_NS, living * elapsed // NS_PER_S)
         while limit > 0:
@@ -123,12 +118,22 @@ class Exporter:
             if not ended:
                 break
 
+    def _connect(self, now_ns: int) -> None:
+        """Start what is not connected, and send the templates that are due."""
+        started = [collector.start(now_ns) for collector in self.collectors]
+        if any(started):
+            self.cache.set_endpoints(self.endpoints())
+        export_time = self._export_time(now_ns)
+        for collector in self.collectors:
+            collector.announce(now_ns, export_time, self._limit())
+
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
         """End every flow for this reason (flowEndReason, 136) and send, in bursts spread over at most `deadline_ns`."""
         living = self.cache.stats()["flows"]
         bursts = -(-living // BURST_RECORDS)
         pause_ns = min(BURST_NS, max(deadline_ns - now_ns, 0) // max(bursts, 1))
         self._ticked_ns = now_ns
+        self._connect(now_ns)
         self._drain(now_ns)
         while self.cache.flush(reason, BURST_RECORDS):
             self._drain(now_ns)
@@ -178,8 +183,9 @@ class Exporter:
                 len(self._messages),
                 self._message_count,
             )
-            if written <= 0:
-                raise ExporterError(f"{count - done} records could not be encoded (error {-written}): free some memory")
+            if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
+                self._records_lost_memory += count - done
+                return
             done += written
             self._records += written
             self._messages_made += self._message_count[0]
@@ -206,6 +212,7 @@ class Exporter:
         values["flows_created"] = cache["created"]
         values |= {f"flows_{name}": n for name, n in cache.items() if name.startswith("ended_")}
         values["records"] = self._records
+        values["records_lost_memory"] = self._records_lost_memory
         values["messages"] = self._messages_made
         for collector in self.collectors:
             for name, number in sorted(collector.counters.items()):
