@@ -1,0 +1,143 @@
+/* The flow cache in C, for the sanitizers: growth, eviction, expiry and reuse of memory under random samples. */
+#include <endian.h>
+#include <math.h>
+#include <string.h>
+
+#include "cache.h"
+#include "check.h"
+
+#define SECOND 1000000000ull
+
+static struct weight weight_one(void)
+{
+	struct weight weight = { .log_miss = -INFINITY, .generation = 0 };
+
+	for (int i = 1; i <= WEIGHT_TABLE; i++)
+		weight.table[i] = 1ull << 32;
+	return weight;
+}
+
+static struct cache *make(__u32 max_flows, __u64 active, __u64 idle)
+{
+	struct cache_config config = { .active_timeout = active * SECOND, .idle_timeout = idle * SECOND,
+				       .max_flows = max_flows, .ingress = 1, .egress = 1, .tunnels = 1 };
+	struct weight weight = weight_one();
+	struct cache *cache;
+
+	CHECK(!cache_create(&cache, &config, 42));
+	cache_set_weight(cache, &weight);
+	return cache;
+}
+
+static struct sample tcp(unsigned int port, __u64 time)
+{
+	struct sample sample = { 0 };
+
+	sample.meta.time = time;
+	sample.meta.packets = 1;
+	sample.meta.frame_octets = 54;
+	sample.meta.ip_octets = sample.meta.ip_length = 40;
+	sample.key.ip_version = 4;
+	sample.key.ip_protocol = 6;
+	sample.key.src_port = htobe16(port);
+	return sample;
+}
+
+static void drain(struct cache *cache)
+{
+	struct flow *flows[64];
+	unsigned int count;
+
+	while ((count = cache_take(cache, flows, 64)))
+		cache_release(cache, flows, count);
+}
+
+static void check_ledger(const struct cache *cache)
+{
+	struct cache_stats stats;
+
+	cache_get_stats(cache, &stats);
+	CHECK(stats.ingested == stats.excluded_input + stats.excluded_output + stats.excluded_bfd +
+				 stats.excluded_own + stats.lost_generation + stats.lost_memory +
+				 stats.cached + stats.pending + stats.released);
+}
+
+/* More flows than a chunk and the first index hold; every one of them ends once. */
+static void test_growth(void)
+{
+	struct cache *cache = make(100000, 60, 15);
+	struct cache_stats stats;
+
+	for (unsigned int port = 0; port < 20000; port++) {
+		struct sample sample = tcp(port, SECOND);
+
+		cache_ingest(cache, &sample, 1);
+	}
+	cache_get_stats(cache, &stats);
+	CHECK(stats.flows == 20000 && stats.created == 20000);
+	CHECK(cache_expire(cache, 10 * SECOND, 1u << 30) == 0);
+	CHECK(cache_expire(cache, 100 * SECOND, 5000) == 5000);
+	CHECK(cache_expire(cache, 100 * SECOND, 1u << 30) == 15000);
+	drain(cache);
+	check_ledger(cache);
+	cache_destroy(cache);
+}
+
+static void test_random(__u64 mask)
+{
+	struct cache *cache = make(300, 20, 5);
+	unsigned int random = 12345;
+
+	cache_set_hash_mask(cache, mask);
+	for (unsigned int step = 0; step < 20000; step++) {
+		struct sample batch[7];
+
+		for (unsigned int i = 0; i < 7; i++) {
+			random = random * 1103515245 + 12345;
+			batch[i] = tcp((random >> 16) % 700, (1000 + step / 100) * SECOND);
+			batch[i].meta.tcp_flags = (random >> 8) % 64 ? 0 : FLOW_TCP_FIN;
+			batch[i].meta.generation = (random >> 4) % 100 == 0;
+			batch[i].key.tunnel.type = (random >> 20) % 3;
+			batch[i].key.ethertype = htobe16((random >> 12) % 50 ? 0x0800 : 0x8847);
+		}
+		cache_ingest(cache, batch, 7);
+		cache_expire(cache, (1000 + step / 100) * SECOND, 10);
+		if (step % 50 == 0)
+			drain(cache);
+		check_ledger(cache);
+	}
+	cache_flush(cache, FLOW_END_FORCED, ~0u);
+	drain(cache);
+	check_ledger(cache);
+	cache_destroy(cache);
+}
+
+/* Destroyed with flows living, pending and lists set. */
+static void test_destroy(void)
+{
+	struct cache_point points[2] = { { 5, 50 }, { 1, 10 } };
+	struct cache_endpoint endpoint = { .ip_version = 4 };
+	struct cache *cache = make(10, 60, 15);
+
+	CHECK(!cache_set_points(cache, points, 2));
+	CHECK(!cache_set_endpoints(cache, &endpoint, 1));
+	CHECK(!cache_set_endpoints(cache, NULL, 0));
+	for (unsigned int port = 0; port < 30; port++) {
+		struct sample sample = tcp(port, SECOND);
+
+		cache_ingest(cache, &sample, 1);
+	}
+	check_ledger(cache);
+	cache_destroy(cache);
+	cache_destroy(NULL);
+}
+
+int main(void)
+{
+	test_growth();
+	test_random(~0ull);
+	test_random(3);
+	test_random(0);
+	test_destroy();
+	return 0;
+}

@@ -1,0 +1,41 @@
+"""Run in a network namespace of its own by test_exporter_mtu.py: exports over a loopback whose MTU shrinks midway."""
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lib.harness import UDP_V4
+from lib.receiver import Receiver
+from lib.samples import batch, sample
+
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
+
+NOW = 10**12
+
+
+def main(host: str) -> None:
+    """Print, for each MTU in turn, the longest message that arrived and how many records did."""
+    report = []
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with Receiver(host) as receiver:
+        options = ExporterOptions(targets=(receiver.target,), cache_active_timeout=0, template_interval=1)
+        with Exporter(options) as exporter:
+            exporter.set_weight(0, Fraction(1))
+            for step, mtu in enumerate((1500, 1300)):
+                subprocess.run(["ip", "link", "set", "lo", "mtu", str(mtu)], check=True)
+                seen = len(receiver.oracle.records)
+                now = NOW + step * 10**10
+                exporter.tick(now)
+                exporter.ingest(batch([sample(UDP_V4, src_port=port, time=now) for port in range(500)]), 500)
+                longest = max(map(len, receiver.read()))
+                report.append({"mtu": mtu, "longest": longest, "records": len(receiver.oracle.records) - seen})
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

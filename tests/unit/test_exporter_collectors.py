@@ -1,0 +1,147 @@
+"""Collectors over real sockets on loopback: several at once, dead ones, late ones, full ones, names."""
+
+import socket
+from fractions import Fraction
+
+import pytest
+from lib.harness import START, UDP_V4
+from lib.receiver import Receiver
+from lib.samples import batch, sample
+from lib.wait import wait_until
+
+from exporter.collectors import QUEUE_LIMIT, RETRY_DELAY_NS, Collector
+from exporter.errors import ExporterError
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions, Target
+from exporter.profiles import OVS
+from exporter.session import REFUSED_DELAY_NS, Session
+
+NOW = round(START * 10**9)
+
+
+def new_session() -> Session:
+    return Session(OVS.templates, 0, 600 * 10**9, 1)
+
+
+def exporter_to(*targets: Target, **options) -> Exporter:
+    exporter = Exporter(ExporterOptions(targets=targets, profile="ovs", cache_active_timeout=0, **options))
+    exporter.set_weight(0, Fraction(1))
+    return exporter
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def ports(count: int) -> object:
+    return batch([sample(UDP_V4, src_port=port, time=NOW) for port in range(count)])
+
+
+def test_two_collectors_and_a_dead_one_over_ipv4_and_ipv6():
+    """Both living ones get every record; the dead one's refusals are counted and disturb nobody."""
+    dead = Target("127.0.0.1", free_port())
+    with Receiver() as four, Receiver("::1") as six, exporter_to(four.target, dead, six.target) as exporter:
+        for step in range(20):
+            exporter.tick(NOW + step * 10**9)
+            exporter.ingest(ports(100), 100)
+        for receiver in (four, six):
+            receiver.read()
+            assert len(receiver.oracle.records) == 2000
+            assert exporter.stats()[f"{receiver.target} records_sent"] == 2001
+        stats = exporter.stats()
+        assert stats[f"{dead} refusals"] > 0
+        refused = exporter.collectors[1]
+        assert refused.connected
+        lost = sum(number for name, number in refused.counters.items() if name.startswith("records_lost"))
+        assert refused.counters["records_sent"] + lost == refused.session.sequence(0) >= 2001
+
+
+def test_a_collector_that_comes_late_gets_templates_soon():
+    """Nobody listened when the templates went out; refusals make them go out again."""
+    port = free_port()
+    with exporter_to(Target("127.0.0.1", port)) as exporter:
+        exporter.tick(NOW)
+        for step in range(3):
+            exporter.ingest(ports(100), 100)
+            exporter.tick(NOW + step)
+        assert exporter.stats()[f"127.0.0.1:{port} refusals"] > 0
+        with Receiver("127.0.0.1", port, strict_sequence=False) as late:
+            exporter.tick(NOW + REFUSED_DELAY_NS + 10)
+            exporter.ingest(ports(5), 5)
+            late.read()
+            assert len(late.oracle.records) == 5
+
+
+def test_a_host_name_is_resolved_in_the_background():
+    with Receiver() as receiver, exporter_to(Target("localhost", receiver.target.port)) as exporter:
+        clock = iter(range(NOW, NOW + 10**12, 10**7))
+
+        def connected() -> bool:
+            exporter.tick(next(clock))
+            return exporter.collectors[0].connected
+
+        wait_until(connected)
+        assert exporter.endpoints()[0].destination_port == receiver.target.port
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
+def test_a_start_that_fails_is_tried_again_after_a_delay(host: str):
+    collector = Collector(Target(host), new_session)
+    wait_until(lambda: collector.start(NOW) or collector.counters["start_errors"])
+    assert collector.error and not collector.connected
+    assert not collector.start(NOW + RETRY_DELAY_NS - 1)
+    assert collector.counters["start_errors"] == 1
+    wait_until(lambda: collector.start(NOW + RETRY_DELAY_NS) or collector.counters["start_errors"] == 2)
+    collector.close()
+
+
+def test_records_before_a_session_are_counted_as_lost():
+    with exporter_to(Target("nowhere.invalid")) as exporter:
+        exporter.tick(NOW)
+        exporter.ingest(ports(10), 10)
+        assert exporter.stats()["nowhere.invalid:4739 records_lost_no_session"] == 10
+
+
+def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
+    """The other collector gets everything meanwhile; what waited goes out, in order, when the socket takes it."""
+    with Receiver() as stuck, Receiver() as well, exporter_to(stuck.target, well.target) as exporter:
+        exporter.tick(NOW)
+        collector = exporter.collectors[0]
+        # A socket pair with a full buffer says EAGAIN as a UDP socket with a full one does.
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        near.setblocking(False)
+        sendable, collector._socket = collector._socket, near
+        with pytest.raises(BlockingIOError):
+            while True:
+                near.send(b"full")
+        collector.message_limit = lambda: None  # type: ignore[method-assign]
+        for _ in range(20):
+            exporter.ingest(ports(1000), 1000)
+            well.read()
+        stats = exporter.stats()
+        waiting = stats[f"{stuck.target} records_waiting"]
+        assert len(collector._queue) == QUEUE_LIMIT
+        assert waiting + stats[f"{stuck.target} records_lost_queue"] == 20_000
+        assert len(well.oracle.records) == 20_000
+        near.close()
+        far.close()
+        collector._socket = sendable
+        collector.drain(NOW)
+        stuck.read()
+        assert len(stuck.oracle.records) == waiting
+        assert exporter.stats()[f"{stuck.target} records_waiting"] == 0
+
+
+def test_stopping_counts_what_waits():
+    collector = Collector(Target("192.0.2.1"), new_session)
+    collector._enqueue(b"message", 3)
+    collector.close()
+    assert collector.counters["records_lost_queue"] == 3
+
+
+@pytest.mark.parametrize(("option", "value"), [("profile", "netflow"), ("counts", "raw")])
+def test_an_unknown_option_is_refused_by_name(option: str, value: str):
+    with pytest.raises(ExporterError, match=f'{option} "{value}" is unknown: take'):
+        Exporter(ExporterOptions(**{option: value}))
