@@ -189,7 +189,6 @@ EXPORTER: dict[str, Reader] = {
     "enable_tunnel_sampling": boolean,
     "enable_input_sampling": boolean,
     "enable_output_sampling": boolean,
-    # 512: below it no template record of 28 elements fits with its data; 65467: 65535 less IPv6 and UDP headers, as OVS.
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
     "counts": counts,

@@ -1,0 +1,19 @@
+"""Waits for a condition instead of sleeping for a guessed time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+    """Give the condition's first true value; AssertionError when there is none within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what or condition}")
+        time.sleep(0.01)  # between two looks, not instead of one
