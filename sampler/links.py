@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 RECEIVE_BUFFER = 4 * 1024 * 1024
 # Seconds before the next try to open netlink or to dump, when it fails again and again.
 RETRY_DELAY = 0.2
+# A dump that links changed under may miss one (NLM_F_DUMP_INTR): so often it is read again before it is taken as it is,
+# for on a host where links change without end the events still tell of each of them.
+DUMP_TRIES = 5
+NLM_F_DUMP_INTR = 0x10
 # What a dump hits when links change under it, or that does not last.
 PASSING = (errno.ENOBUFS, errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.ENOMEM, errno.ECONNRESET, errno.ECOMM)
 
@@ -84,7 +88,7 @@ class Links:
         try:
             await netlink.bind()
             # Subscribed before the dump: what changes meanwhile is dumped, told, or both, but never missed.
-            yield Dumped(await _dump())
+            yield Dumped(await dump())
             while True:
                 async for message in netlink.get():
                     event = event_of(message)
@@ -95,12 +99,16 @@ class Links:
                 netlink.close()
 
 
-async def _dump() -> tuple[Link, ...]:
+async def dump() -> tuple[Link, ...]:
     """Read all links, by a socket of its own, which no flood of events can fill."""
     netlink = AsyncIPRoute(groups=0)
     try:
         await netlink.bind()
-        return tuple([link_of(message) async for message in await netlink.get_links()])
+        for _ in range(DUMP_TRIES):
+            messages = [message async for message in await netlink.get_links()]
+            if not any(message["header"]["flags"] & NLM_F_DUMP_INTR for message in messages):
+                break
+        return tuple(link_of(message) for message in messages)
     finally:
         with contextlib.suppress(OSError):
             netlink.close()

@@ -9,7 +9,24 @@ from dataclasses import dataclass
 
 # Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
 TUNNEL_KINDS = frozenset(
-    "vxlan geneve gre gretap ip6gre ip6gretap erspan ip6erspan ipip sit ip6tnl vti vti6 xfrm wireguard bareudp".split()
+    [
+        "vxlan",
+        "geneve",
+        "gre",
+        "gretap",
+        "ip6gre",
+        "ip6gretap",
+        "erspan",
+        "ip6erspan",
+        "ipip",
+        "sit",
+        "ip6tnl",
+        "vti",
+        "vti6",
+        "xfrm",
+        "wireguard",
+        "bareudp",
+    ]
 )
 
 

@@ -128,9 +128,7 @@ def veth(
 ) -> tuple[int, int]:
     """Make a veth pair over two namespaces (or in one), both ends up. Gives both ifindexes."""
     peer = () if right is left else ("netns", f"/proc/self/fd/{right.fd}")
-    left.run(
-        "ip", "link", "add", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd]
-    )
+    left.run("ip", "link", "add", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd])
     for namespace, name in ((left, left_name), (right, right_name)):
         # No router solicitations nor DAD: a test's packets are the only ones on the wire.
         namespace.run("ip", "link", "set", name, "addrgenmode", "none")
@@ -141,7 +139,7 @@ def send_frames(namespace: Namespace, name: str, count: int, frame: bytes | None
     """Send Ethernet frames out of a link: exactly `count`, no ARP, no ND. Default: of an experimental ethertype."""
     if frame is None:
         # IEEE 802 local experimental ethertype, locally administered addresses.
-        frame = bytes.fromhex("020000000002" "020000000001" "88b5") + bytes(46)
+        frame = bytes.fromhex("02000000000202000000000188b5") + bytes(46)
     with namespace.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((name, 0))
         for _ in range(count):
