@@ -144,6 +144,7 @@ def _error(name: str, place: str, code: int) -> StartError:
     if code == errno.ENODEV:
         return InterfaceGoneError(f"{name}: no such interface; `ip link` lists those that there are")
     way_out = {
+        errno.EEXIST: f"an older `ingress` qdisc is in the way: `tc qdisc del dev {name} ingress`",
         errno.EPERM: "run as root, or with CAP_BPF and CAP_NET_ADMIN",
         errno.E2BIG: "64 programs are attached there already, detach one",
         errno.ERANGE: "64 programs are attached there already, detach one",

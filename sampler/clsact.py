@@ -5,12 +5,15 @@ qdisc was made for it, and clean_up() removes what a killed xdpfix left behind.
 """
 
 import errno
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -21,7 +24,9 @@ OUR_NAMES = (FILTER_NAME, FILTER_NAME_WITH_QDISC)
 
 # include/uapi/linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS / TC_H_MIN_EGRESS)
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
-PREFERENCE = 1  # the lowest there is runs first
+CLSACT_HANDLE = 0xFFFF0000
+# The lowest runs first, and of BPF filters at one preference the youngest. More than one for where others sit already.
+PREFERENCES = range(1, 9)
 HANDLE = 0x78646670  # "xdfp": beside filters of others at the same preference
 ETH_P_ALL = 3
 # What a vanished interface, qdisc or filter is reported as.
@@ -33,18 +38,10 @@ def attach(ifindex: int, direction: str, program_fd: int) -> Callable[[], None]:
 
     def run(netlink: IPRoute) -> None:
         made = _make_qdisc(netlink, ifindex) or _have_qdisc(netlink, ifindex)
-        netlink.tc(
-            "add-filter",
-            "bpf",
-            ifindex,
-            HANDLE,
-            fd=program_fd,
-            name=FILTER_NAME_WITH_QDISC if made else FILTER_NAME,
-            parent=PARENTS[direction],
-            prio=PREFERENCE,
-            protocol=ETH_P_ALL,
-            direct_action=True,
-        )
+        if direction == "egress" and not made and _qdisc_kind(netlink, ifindex) != "clsact":
+            # The older qdisc "ingress" takes a filter for egress and runs it at ingress.
+            raise OSError(errno.EEXIST, "the qdisc `ingress` is in the way of clsact")
+        _add_filter(netlink, ifindex, direction, program_fd, FILTER_NAME_WITH_QDISC if made else FILTER_NAME)
 
     _netlink(run)
 
@@ -78,6 +75,43 @@ def _netlink(run: Callable[[IPRoute], Result]) -> Result:
             return thread.submit(work).result()
     except NetlinkError as error:
         raise OSError(error.code, str(error)) from None
+
+
+def _add_filter(netlink: IPRoute, ifindex: int, direction: str, program_fd: int, name: str) -> None:
+    for preference in PREFERENCES:
+        try:
+            netlink.tc(
+                "add-filter",
+                "bpf",
+                ifindex,
+                HANDLE,
+                fd=program_fd,
+                name=name,
+                parent=PARENTS[direction],
+                prio=preference,
+                protocol=ETH_P_ALL,
+                direct_action=True,
+            )
+        except NetlinkError as error:
+            # A preference has one kind of filter and one protocol; the kernel answers EINVAL to others.
+            if error.code != errno.EINVAL or preference == PREFERENCES[-1]:
+                raise
+            continue
+        if preference != PREFERENCES[0]:
+            log.warning(
+                "interface %d: filters of another kind are in front of ours at tc %s: what they drop or redirect is "
+                "not sampled; give them a preference above 1",
+                ifindex,
+                direction,
+            )
+        return
+
+
+def _qdisc_kind(netlink: IPRoute, ifindex: int) -> str | None:
+    for message in netlink.get_qdiscs(index=ifindex):
+        if message["handle"] == CLSACT_HANDLE:
+            return str(message.get_attr("TCA_KIND"))
+    return None
 
 
 def _make_qdisc(netlink: IPRoute, ifindex: int) -> bool:

@@ -9,24 +9,8 @@ from dataclasses import dataclass
 
 # Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
 TUNNEL_KINDS = frozenset(
-    [
-        "vxlan",
-        "geneve",
-        "gre",
-        "gretap",
-        "ip6gre",
-        "ip6gretap",
-        "erspan",
-        "ip6erspan",
-        "ipip",
-        "sit",
-        "ip6tnl",
-        "vti",
-        "vti6",
-        "xfrm",
-        "wireguard",
-        "bareudp",
-    ]
+    {"vxlan", "geneve", "bareudp", "wireguard", "xfrm", "vti", "vti6", "ipip", "sit", "ip6tnl"}
+    | {"gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan"}
 )
 
 

@@ -21,7 +21,7 @@ def lines(config: Config) -> list[str]:
         f"interfaces ({wanted}): {', '.join(names) or 'none here now'}",
         f"sampling: one packet in {exporter.sampling}, {' and '.join(directions) or 'in no direction'}, "
         f"hook {sampler.hook}, loader {sampler.loader}",
-        f"collectors: {', '.join(str(target) for target in exporter.targets) or 'none: flows are shown by `run` itself'}",
+        f"collectors: {', '.join(map(str, exporter.targets)) or 'none, `run` shows the flows itself'}",
     ]
 
 
