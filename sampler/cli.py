@@ -111,9 +111,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return config.load(path, overrides)
 
     first = load()
-    from sampler import capabilities, service
+    from sampler import capabilities
 
     capabilities.require("xdpfix run")
+    from sampler import service
+
     code: int = service.run(first, load)
     return code
 

@@ -10,6 +10,7 @@ Nothing is created in the host's namespace, nothing is bound under /run/netns.
 """
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -143,7 +144,12 @@ def send_frames(namespace: Namespace, name: str, count: int, frame: bytes | None
     with namespace.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((name, 0))
         for _ in range(count):
-            sock.send(frame)
+            # ENOBUFS: a program or qdisc at egress dropped the frame, which the test may be about.
+            try:
+                sock.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
 
 def _in_thread(function: Callable[[], T]) -> T:

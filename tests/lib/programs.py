@@ -46,8 +46,13 @@ class Counter:
         os.close(self.fd)
 
 
-def program(kind: str, verdict: int, counter: Counter | None = None, name: str = "test") -> int:
-    """Load a program that counts the packet, if told to, and returns `verdict`. Gives its descriptor."""
+def program(
+    kind: str, verdict: int, counter: Counter | None = None, name: str = "test", redirect_to: int | None = None
+) -> int:
+    """Load a program that counts the packet, if told to, and returns `verdict`. Gives its descriptor.
+
+    `redirect_to`: instead of the verdict, bpf_redirect() out of the link of that ifindex.
+    """
     code = b""
     if counter is not None:
         code += instruction(0x62, 10, 0, -4, 0)  # *(u32 *)(r10 - 4) = 0
@@ -57,7 +62,12 @@ def program(kind: str, verdict: int, counter: Counter | None = None, name: str =
         code += instruction(0x15, 0, 0, 2, 0)  # if r0 == 0: over the next two
         code += instruction(0xB7, 1, 0, 0, 1)  # r1 = 1
         code += instruction(0xDB, 0, 1, 0, 0)  # lock *(u64 *)r0 += r1
-    code += instruction(0xB7, 0, 0, 0, verdict) + instruction(0x95)  # return verdict
+    if redirect_to is None:
+        code += instruction(0xB7, 0, 0, 0, verdict)  # r0 = verdict
+    else:
+        code += instruction(0xB7, 1, 0, 0, redirect_to) + instruction(0xB7, 2)  # r1 = ifindex, r2 = 0
+        code += instruction(0x85, 0, 0, 0, 23)  # r0 = bpf_redirect(r1, r2)
+    code += instruction(0x95)  # return r0
     text, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
     attributes = struct.pack(
         "IIQQIIQII16s",

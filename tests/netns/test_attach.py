@@ -3,17 +3,20 @@
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from lib.netns import Namespace, send_frames
-from lib.programs import TC_OK, TC_SHOT, XDP_PASS, Counter, program
+from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
 from lib.wait import wait_until
+from pyroute2 import IPRoute
 from sampler._native import lib
 
 from sampler import clsact
 from sampler.attach import Attacher, Hook, InterfaceGoneError
 from sampler.errors import StartError
 
+ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
 
 
@@ -73,24 +76,34 @@ def test_only_the_enabled_directions(pair, programs, tcx):
         assert counted(programs, here, there) == {IN: 0, OUT: 5, XDP: 0}
 
 
-@pytest.mark.parametrize("verdict", [TC_SHOT, TC_OK], ids=["drop", "end of chain"])
+def add_filter(namespace, direction, fd, **options):
+    """Add another's clsact filter to xf0 at the first preference."""
+    index = namespace.ifindex("xf0")
+    options = {"protocol": ETH_P_ALL, "prio": 1, "parent": clsact.PARENTS[direction]} | options
+
+    def add():
+        with IPRoute() as netlink:
+            netlink.tc("add-filter", "bpf", index, 1, fd=fd, name="other", direct_action=True, **options)
+
+    namespace.call(add)
+
+
+@pytest.mark.parametrize("fate", ["drop", "end of chain", "redirect"])
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 @pytest.mark.parametrize("tcx", [True, False], ids=["tcx", "clsact"])
-def test_first_beside_a_program_that_ends_the_chain(pair, programs, tcx, direction, verdict):
+def test_first_beside_a_program_that_ends_the_chain(pair, programs, tcx, direction, fate):
     here, there = pair
     others = Counter()
-    other = program("tc", verdict, others)
-    index = here.ifindex("xf0")
-    place = lib.LINK_TCX_INGRESS if direction == "ingress" else lib.LINK_TCX_EGRESS
-    with here.enter():
-        if tcx:
-            link = lib.link_create(other, index, place)
-            assert link >= 0
-        else:
-            here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
-            path = f"/proc/{os.getpid()}/fd/{other}"
-            clsact._netlink(lambda netlink: clsact._add_filter(netlink, index, direction, other, "other"))
-            assert os.path.exists(path)
+    target = here.add("xf5", "bridge") if fate == "redirect" else None
+    other = program("tc", TC_OK if fate == "end of chain" else TC_SHOT, others, redirect_to=target)
+    if tcx:
+        place = lib.LINK_TCX_INGRESS if direction == "ingress" else lib.LINK_TCX_EGRESS
+        with here.enter():
+            link = lib.link_create(other, here.ifindex("xf0"), place)
+        assert link >= 0
+    else:
+        here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
+        add_filter(here, direction, other)
     with attached(here, programs, tcx=tcx):
         assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
     assert others.value() == (3 if direction == "ingress" else 5), "the other program runs behind ours"
@@ -104,18 +117,17 @@ def test_first_beside_a_program_that_ends_the_chain(pair, programs, tcx, directi
     others.close()
 
 
-def test_behind_a_filter_of_another_kind_at_the_first_preference(pair, programs, caplog):
+def test_behind_a_filter_of_another_protocol_at_the_first_preference(pair, programs, caplog):
+    """A preference has one protocol: ours cannot be at the first one, is at the second, and says so."""
     here, there = pair
     here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
-    matchall = ["matchall", "action", "continue"]
-    added = here.run(
-        "tc", "filter", "add", "dev", "xf0", "ingress", "pref", "1", "protocol", "all", *matchall, check=False
-    )
-    if added.returncode:
-        pytest.skip(f"this kernel has no matchall filter: {added.stderr.strip()}")
+    other = program("tc", TC_UNSPEC)
+    add_filter(here, "ingress", other, protocol=ETH_P_IP)
     with attached(here, programs, tcx=False):
-        assert counted(programs, here, there)[IN] == 3
-    assert "in front of ours" in caplog.text
+        assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
+    assert "in front of ours at tc ingress" in caplog.text
+    assert "xdpfix" not in here.run("tc", "filter", "show", "dev", "xf0", "ingress").stdout
+    os.close(other)
 
 
 def test_an_ingress_qdisc_would_run_the_egress_program_at_ingress(pair, programs):
@@ -136,9 +148,9 @@ def test_another_xdp_program_is_left_alone(pair, programs):
         link = lib.link_create(other, index, lib.LINK_XDP_NATIVE)
     assert link >= 0
     for hook in ("xdp", "xdp-generic"):
-        with pytest.raises(StartError, match=r"xf0: .*another XDP program is attached.*ip link set dev xf0 xdp off"):
-            with attached(here, programs, hook):
-                pass
+        message = r"xf0: .*another XDP program is attached.*ip link set dev xf0 xdp off"
+        with pytest.raises(StartError, match=message), attached(here, programs, hook):
+            pass
     os.close(link)
     os.close(other)
 
@@ -146,9 +158,9 @@ def test_another_xdp_program_is_left_alone(pair, programs):
 def test_a_driver_without_xdp(namespace, programs):
     namespace.run("ip", "link", "add", "br0", "type", "bridge")
     namespace.up("br0")
-    with pytest.raises(StartError, match='br0: .*native XDP: its driver has none.*"xdp-generic"'):
-        with attached(namespace, programs, "xdp", "br0"):
-            pass
+    message = r'br0: .*native XDP: its driver has none.*"xdp-generic"'
+    with pytest.raises(StartError, match=message), attached(namespace, programs, "xdp", "br0"):
+        pass
     with attached(namespace, programs, "xdp-generic", "br0") as attachment:
         assert attachment.hooks[0].kind == "xdp-generic"
 
@@ -234,6 +246,10 @@ def test_clsact_of_a_killed_process_is_cleaned_up(pair, programs, shared):
     assert ("clsact" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout) is shared
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_hundred_times_leaves_no_descriptor(pair, programs):
     here, _ = pair
 
@@ -242,7 +258,7 @@ def test_a_hundred_times_leaves_no_descriptor(pair, programs):
             pass
 
     once(0)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for number in range(100):
         once(number)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before

@@ -1,14 +1,13 @@
 """After start: only the capabilities that are needed, in every set, in threads too, and still able to attach."""
 
 import json
-import os
 import subprocess
 import sys
 
 from sampler.capabilities import NEEDED
 
 SCRIPT = """
-import json, subprocess, sys, threading
+import json, os, subprocess, sys, threading
 sys.path.insert(0, "tests")
 from lib.netns import Namespace, veth
 from lib.programs import CountingPrograms
@@ -36,7 +35,6 @@ with Namespace() as here:
         seen["missing"] = capabilities.missing()
         print(json.dumps(seen))
         sys.stdout.flush()
-        import os
         os._exit(0)  # back into the host's namespace would need CAP_SYS_ADMIN
 """
 
@@ -58,10 +56,10 @@ def test_only_the_needed_ones_stay():
 
 
 def test_run_without_privileges_says_what_it_needs():
-    code = "import os, sys; os.setuid(65534); from sampler.cli import main; sys.exit(main(['run', '-i', 'lo']))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=os.getcwd()
-    )
+    # All imported first: the tree need not be readable to that user.
+    imports = "import os, sys; import sampler.capabilities; from sampler.cli import main; "
+    code = imports + "os.setuid(65534); sys.exit(main(['run', '-i', 'lo']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "needs root, or CAP_NET_ADMIN" in done.stderr
     assert "sudo xdpfix run" in done.stderr
