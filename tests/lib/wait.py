@@ -1,12 +1,19 @@
-"""Waiting for a condition instead of sleeping."""
+"""Waits for a condition instead of sleeping for a guessed time."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 5.0) -> None:
-    """Return as soon as `condition` is true; fail the test after `timeout` seconds."""
+def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+    """Give the condition's first true value; AssertionError when there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {timeout} s: {condition}"
-        time.sleep(0.005)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what or condition}")
+        time.sleep(0.01)  # between two looks, not instead of one

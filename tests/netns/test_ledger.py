@@ -26,9 +26,9 @@ def whole(stats: dict[str, Any]) -> dict[str, Any]:
     return stats
 
 
-def test_stalled_consumer(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_stalled_consumer(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """A ring of one page, a stopped reader: most batches are lost, and each sample is accounted for."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(sampler="ring_pages = 1", target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
@@ -50,9 +50,9 @@ def test_stalled_consumer(pair: tuple[Namespace, Namespace], tmp_path: Path) -> 
         wait_until(lambda: sink.total() == ring["received"])
 
 
-def test_sample_budget(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_sample_budget(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """Over the budget samples are dropped before the ring, under a name of their own."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(sampler="sample_budget = 50", target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:

@@ -23,9 +23,9 @@ CYCLES = 50
 
 
 @pytest.mark.parametrize("environment", [{}, {"XDPFIX_NO_TCX": "1"}], ids=["tcx", "clsact"])
-def test_stop_and_kill(pair: tuple[Namespace, Namespace], tmp_path: Path, environment: dict[str, str]) -> None:
+def test_stop_and_kill(wire: tuple[Namespace, Namespace], tmp_path: Path, environment: dict[str, str]) -> None:
     """A hundred starts, over both kinds of attachment; every other one is killed."""
-    left, right = pair
+    left, right = wire
     programs, maps, links = kernel.programs(), kernel.maps(), kernel.links()
     with Sink(left) as sink:
         config = CONFIG.format(target=sink.target)
@@ -44,9 +44,9 @@ def test_stop_and_kill(pair: tuple[Namespace, Namespace], tmp_path: Path, enviro
         assert "Traceback" not in daemon.text()
 
 
-def test_reload_of_interfaces(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_reload_of_interfaces(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """A hundred interfaces come and go, and the configuration is reloaded each time: no descriptor is left."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         with Daemon(left, tmp_path, CONFIG.format(target=sink.target)).wait_ready() as daemon:
 
@@ -73,8 +73,8 @@ def test_reload_of_interfaces(pair: tuple[Namespace, Namespace], tmp_path: Path)
         wait_until(lambda: sink.total() == 8)
 
 
-def test_wrong_configuration_changes_nothing(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    left, right = pair
+def test_wrong_configuration_changes_nothing(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
@@ -86,9 +86,9 @@ def test_wrong_configuration_changes_nothing(pair: tuple[Namespace, Namespace], 
         wait_until(lambda: sink.total() == 8)
 
 
-def test_changed_exporter_is_flushed_and_replaced(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_changed_exporter_is_flushed_and_replaced(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """SIGHUP with another rate and domain: what was counted goes out at its old weight, templates first again."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:

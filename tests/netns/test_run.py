@@ -32,7 +32,7 @@ HOOKS = [
 
 @pytest.mark.parametrize(("hook", "loader", "environment", "places"), HOOKS)
 def test_every_packet_is_counted(
-    pair: tuple[Namespace, Namespace],
+    wire: tuple[Namespace, Namespace],
     tmp_path: Path,
     hook: str,
     loader: str,
@@ -40,7 +40,7 @@ def test_every_packet_is_counted(
     places: list[str],
 ) -> None:
     """1:1: packets and octets of each flow and direction are exact, and end with "forced end" at SIGTERM."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(hook=hook, loader=loader, target=sink.target)
         with Daemon(left, tmp_path, config, environment=environment).wait_ready() as daemon:
@@ -67,9 +67,9 @@ def test_every_packet_is_counted(
         assert sink.decoder.stats.sequence_gaps == 0
 
 
-def test_own_export_is_not_sampled(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_own_export_is_not_sampled(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """The messages leave by the very interface that is sampled; only their exact addresses and ports are left out."""
-    left, right = pair
+    left, right = wire
     left.run("ip", "address", "add", "192.0.2.1/24", "dev", "a")
     right.run("ip", "address", "add", "192.0.2.2/24", "dev", "b")
     with Sink(right, "192.0.2.2") as sink:
@@ -84,9 +84,9 @@ def test_own_export_is_not_sampled(pair: tuple[Namespace, Namespace], tmp_path: 
         assert sink.total(destinationTransportPort=sink.port) == 3
 
 
-def test_directions_can_be_switched_off(pair: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+def test_directions_can_be_switched_off(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """enable_input_sampling = false samples what goes out only."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         config = CONFIG.format(hook="tc", loader="libbpf", target=sink.target) + "enable_input_sampling = false\n"
         with Daemon(left, tmp_path, config).wait_ready() as daemon:

@@ -25,9 +25,9 @@ IN, OUT = 60_000, 40_000
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])
 @pytest.mark.parametrize("sampling", [1, 2, 10, 100])
-def test_estimates(pair: tuple[Namespace, Namespace], tmp_path: Path, hook: str, sampling: int) -> None:
+def test_estimates(wire: tuple[Namespace, Namespace], tmp_path: Path, hook: str, sampling: int) -> None:
     """Packets and octets, in and out; at 1:1 exact. The observed packets are exact at every rate."""
-    left, right = pair
+    left, right = wire
     with Sink(left) as sink:
         with Daemon(left, tmp_path, CONFIG.format(hook=hook, target=sink.target, sampling=sampling)).wait_ready() as d:
             incoming, outgoing = udp_frame(), tcp_frame(payload=500)

@@ -1,0 +1,229 @@
+"""The command line: arguments in, exit code out. What the commands do is in the modules that they call.
+
+Those are imported when their command runs, so that `xdpfix check` needs no BPF and
+`xdpfix collect` no root.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from sampler import config
+from sampler.control import ask
+from sampler.errors import ConfigError, XdpfixError
+from sampler.show import SUBJECTS, print_result
+
+EXAMPLES = """\
+examples:
+  xdpfix run -i eth0                                  watch the flows of eth0, every packet of 400 sampled
+  xdpfix run -i eth0 --sampling 1 --target 192.0.2.1  export all packets' flows to a collector, port 4739
+  xdpfix run --config /etc/xdpfix/xdpfix.toml         what the service runs
+  xdpfix check /etc/xdpfix/xdpfix.toml                is the configuration right?
+  xdpfix show stats                                   what was sampled, exported and lost by the running xdpfix
+  xdpfix collect --listen 127.0.0.1:4739 --json       decode IPFIX from any exporter
+  xdpfix read capture.pcap --sampling 1               flows of a capture; `-` reads tcpdump's output
+"""
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command of `argv` (without the program's name); give its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.handler(arguments)
+        sys.stdout.flush()
+        return code
+    except XdpfixError as error:
+        print(f"xdpfix: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="xdpfix",
+        description="Samples the packets of a Linux host with eBPF and exports IPFIX flows.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"xdpfix {importlib.metadata.version('xdpfix')}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_check(commands)
+    _add_show(commands)
+    _add_collect(commands)
+    _add_read(commands)
+    return top
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(commands: Commands, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_run(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "run",
+        "sample and export, in the foreground",
+        "Samples live interfaces and exports flows until SIGTERM or ctrl-C. Options win over the file.\n"
+        "Without a collector the flows are shown here.",
+    )
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration (default: {config.DEFAULT_PATH}, if it exists)"
+    )
+    command.add_argument(
+        "-i",
+        "--interface",
+        action="append",
+        metavar="IFACE",
+        help="interface or glob; may be repeated (default: physical)",
+    )
+    command.add_argument(
+        "--target", action="append", metavar="HOST:PORT", help="collector; may be repeated (default port: 4739)"
+    )
+    command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 400)")
+    command.set_defaults(handler=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    path = arguments.config
+    if path is None and config.DEFAULT_PATH.exists():
+        path = config.DEFAULT_PATH
+    overrides = config.Overrides(arguments.interface, arguments.target, arguments.sampling)
+
+    def load() -> config.Config:
+        return config.load(path, overrides)
+
+    first = load()
+    from sampler import capabilities
+
+    capabilities.require("xdpfix run")
+    from sampler import service
+
+    code: int = service.run(first, load)
+    return code
+
+
+def _add_check(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "check",
+        "is a configuration right?",
+        "Says which key of the file is wrong, what it was and what it may be; or that it is right, what would be\n"
+        "sampled here and what to mind. Exit code 0: right, 2: wrong.",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="the configuration")
+    command.set_defaults(handler=_check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    checked = config.load(arguments.file)
+    from sampler import summary
+
+    print(f"{arguments.file}: right")
+    for line in summary.lines(checked):
+        print(f"  {line}")
+    for warning in summary.warnings(checked):
+        print(f"  warning: {warning}")
+    return 0
+
+
+def _add_show(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "show",
+        "what a running xdpfix sees",
+        "Asks the running xdpfix for its flows, interfaces, exporters, or stats (the ledger of samples and packets).",
+    )
+    command.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
+    command.add_argument("--json", action="store_true", help="JSON instead of a table")
+    command.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="its control socket (default: the configuration's, else " + str(config.DEFAULT_CONTROL_SOCKET) + ")",
+    )
+    command.set_defaults(handler=_show)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    path = arguments.socket
+    if path is None:
+        try:
+            path = config.load(config.DEFAULT_PATH).sampler.control_socket
+        except ConfigError:
+            path = config.DEFAULT_CONTROL_SOCKET
+    print_result(ask(path, arguments.what), sys.stdout, arguments.json)
+    return 0
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a record (default when not on a terminal)")
+    form.add_argument("--table", action="store_true", help="a table (default on a terminal)")
+
+
+def _add_collect(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "collect",
+        "receive and decode IPFIX",
+        "The embedded collector: decodes the records of any IPFIX exporter over UDP, by their templates.",
+    )
+    command.add_argument(
+        "--listen", default="127.0.0.1:4739", metavar="HOST:PORT", help="where to listen (default: %(default)s)"
+    )
+    _add_output(command)
+    command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    command.set_defaults(handler=_collect)
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from sampler import collect
+
+    code: int = collect.main(arguments)
+    return code
+
+
+def _add_read(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "read",
+        "flows of captures",
+        "Runs captures through the parser, cache and exporter of `run`; `-` reads standard input:\n"
+        "  tcpdump -i eth0 -w - | xdpfix read -",
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
+    command.add_argument("--config", type=Path, metavar="FILE", help="take [exporter] from this configuration")
+    command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
+    command.add_argument(
+        "--target", action="append", metavar="HOST:PORT", help="export to this collector instead of showing the flows"
+    )
+    _add_output(command)
+    command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    command.set_defaults(handler=_read)
+
+
+def _read(arguments: argparse.Namespace) -> int:
+    overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
+    arguments.options = config.load(arguments.config, overrides).exporter
+    from sampler import read
+
+    code: int = read.main(arguments)
+    return code

@@ -1,0 +1,150 @@
+"""The configuration: TOML and command-line overrides in, one checked frozen Config out.
+
+What the values of single keys may be is in sampler.configkeys; who acts on them is the
+service (SamplerOptions) and exporter.exporter (ExporterOptions).
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exporter.options import ExporterOptions
+from sampler import configkeys
+from sampler.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
+DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
+# Samples a CPU and second. Far above what flow export needs, below what would occupy a core (some 100 ns a sample).
+DEFAULT_SAMPLE_BUDGET = 2_000_000
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """What to sample and how.
+
+    Attributes:
+        interfaces: globs of interface names; empty means every physical interface.
+        hook: "auto" (tc both ways), "tc", "xdp" (native XDP ingress, tc egress) or "xdp-generic".
+        loader: "libbpf" or "bcc".
+        ring_pages: pages of each CPU's perf ring, a power of two.
+        sample_budget: samples a CPU and second; 0 means no limit.
+        control_socket: path of the unix socket that `xdpfix show` talks to.
+        obs_point_ids: pairs (interface name, observationPointId) that override the exporter's.
+
+    """
+
+    interfaces: tuple[str, ...] = ()
+    hook: str = "auto"
+    loader: str = "libbpf"
+    ring_pages: int = 256
+    sample_budget: int = DEFAULT_SAMPLE_BUDGET
+    control_socket: Path = DEFAULT_CONTROL_SOCKET
+    obs_point_ids: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """One whole configuration, checked: what the service runs and what a reload compares."""
+
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    exporter: ExporterOptions = field(default_factory=ExporterOptions)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Command-line options; None where the option was not given. They win over the file, and pass the same checks."""
+
+    interfaces: Sequence[str] | None = None
+    targets: Sequence[str] | None = None
+    sampling: str | None = None
+
+
+def load(path: Path | None, overrides: Overrides | None = None) -> Config:
+    """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
+    document = {} if path is None else _read(path)
+    return parse(document, overrides, str(path) if path is not None else "")
+
+
+def parse(document: Document, overrides: Overrides | None = None, source: str = "") -> Config:
+    """Check a TOML document; `source` names it in errors. ConfigError."""
+    prefix = f"{source}: " if source else ""
+    try:
+        if "flow_exporter" in document:
+            raise ConfigError(
+                "flow_exporter: exporters for single flow rules are not there yet; remove the table, the main exporter "
+                "([exporter]) sees every flow"
+            )
+        _known("", document, ("sampler", "exporter"))
+        sampler = dict(_table("sampler", document.get("sampler", {})))
+        interfaces = _table("sampler.interface", sampler.pop("interface", {}))
+        sampler_values = _values("sampler", sampler, configkeys.SAMPLER)
+        exporter_values = _values("exporter", _table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
+        obs_point_ids = _interface_tables(interfaces)
+    except ConfigError as error:
+        raise ConfigError(prefix + str(error)) from None
+    if overrides is not None:
+        _override(overrides, sampler_values, exporter_values)
+    return Config(
+        SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids),
+        ExporterOptions(**exporter_values),
+    )
+
+
+def _read(path: Path) -> Document:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: no valid TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name another file with --config") from None
+
+
+def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str, Any]) -> None:
+    if overrides.interfaces is not None:
+        sampler["interfaces"] = configkeys.SAMPLER["interfaces"]("--interface", list(overrides.interfaces))
+    if overrides.targets is not None:
+        exporter["targets"] = configkeys.EXPORTER["targets"]("--target", list(overrides.targets))
+    if overrides.sampling is not None:
+        # What is no number goes on as it is, so that the key's own check words the error.
+        text = overrides.sampling
+        value = int(text) if text.isascii() and text.isdecimal() else text
+        exporter["sampling"] = configkeys.EXPORTER["sampling"]("--sampling", value)
+
+
+def _table(path: str, value: object) -> Document:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} = {configkeys.shown(value)}: must be a table: write [{path}] on a line of its own")
+    return value
+
+
+def _known(path: str, table: Document, keys: Sequence[str]) -> None:
+    for key in table:
+        if key not in keys:
+            where = f"{path}.{key}" if path else key
+            close = difflib.get_close_matches(key, keys, n=1)
+            way_out = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(keys))}"
+            value = table[key]
+            shown = "" if isinstance(value, dict | list) else f" = {configkeys.shown(value)}"
+            raise ConfigError(f"{where}{shown}: unknown key; {way_out}")
+
+
+def _values(path: str, table: Document, readers: Mapping[str, configkeys.Reader]) -> dict[str, Any]:
+    _known(path, table, (*readers, "interface") if path == "sampler" else tuple(readers))
+    return {key: readers[key](f"{path}.{key}", value) for key, value in table.items()}
+
+
+def _interface_tables(tables: Document) -> tuple[tuple[str, int], ...]:
+    pairs = []
+    for name, table in tables.items():
+        path = f'sampler.interface."{name}"'
+        values = _values(path, _table(path, table), configkeys.INTERFACE)
+        if "obs_point_id" in values:
+            pairs.append((name, values["obs_point_id"]))
+    return tuple(pairs)

@@ -1,0 +1,150 @@
+"""The control socket: a running xdpfix answers `xdpfix show WHAT`. Server and client.
+
+A request is one line of JSON, {"show": "stats"}; the answer is one line, {"result": …} or
+{"error": "sentence"}. The socket is root's alone (mode 0600). Holding it also means
+being the only xdpfix that uses this path.
+"""
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sampler.errors import StartError, XdpfixError
+
+# Octets of a request; ours are some 20.
+REQUEST_MAX = 4096
+# Seconds that a client waits: a cache of a million flows takes some of them to write out.
+TIMEOUT = 30.0
+
+# Gives what JSON can hold, or awaits it; raises XdpfixError with a sentence for the user.
+Handler = Callable[[], Any]
+
+
+class ControlServer:
+    """Answers requests on the asyncio loop. An async context manager; leaving it removes the socket."""
+
+    def __init__(self, path: Path, show: Mapping[str, Handler]) -> None:
+        self.path = path
+        self._show = show
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> "ControlServer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Listen. StartError when another xdpfix answers there, or the path cannot be made."""
+        if self._server is None:
+            self._server = await asyncio.start_unix_server(self._serve, sock=_listen(self.path), limit=REQUEST_MAX)
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket. Closing twice does nothing."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line), allow_nan=False).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError):
+            pass  # the client went away, or sent a line beyond REQUEST_MAX
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except ValueError:
+            return {"error": "the request is no JSON"}
+        what = request.get("show") if isinstance(request, dict) else None
+        handler = self._show.get(what) if isinstance(what, str) else None
+        if handler is None:
+            return {"error": f"cannot show {json.dumps(what)}; this xdpfix shows {', '.join(self._show)}"}
+        try:
+            result = handler()
+            return {"result": await result if inspect.isawaitable(result) else result}
+        except XdpfixError as error:
+            return {"error": str(error)}
+
+
+def _listen(path: Path) -> socket.socket:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _remove_stale(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            # By umask and not by chmod after: between the two anyone could connect.
+            before = os.umask(0o177)
+            try:
+                sock.bind(str(path))
+            finally:
+                os.umask(before)
+            sock.listen()
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise StartError(
+            f"{path}: cannot make the control socket: {error.strerror or error}; set sampler.control_socket to a path "
+            "that can be written"
+        ) from None
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket that a killed xdpfix left. StartError when somebody answers on it."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno != errno.ECONNREFUSED:
+                raise
+            path.unlink(missing_ok=True)
+            return
+    raise StartError(f"{path}: another xdpfix is running; stop it, or set sampler.control_socket to another path")
+
+
+def ask(path: Path, what: str, timeout: float = TIMEOUT) -> Any:
+    """Ask the running xdpfix; give its result. XdpfixError with its sentence, or when none is running."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(str(path))
+        except PermissionError:
+            raise XdpfixError(f"{path}: only root may ask the running xdpfix; use sudo") from None
+        except OSError as error:
+            raise XdpfixError(
+                f"{path}: no xdpfix answers there ({error.strerror or error}); start it with `xdpfix run`, "
+                "or name its socket with --socket"
+            ) from None
+        try:
+            with sock.makefile("rwb") as stream:
+                stream.write(json.dumps({"show": what}).encode() + b"\n")
+                stream.flush()
+                line = stream.readline()
+        except OSError as error:
+            raise XdpfixError(f"{path}: xdpfix did not answer: {error.strerror or error}") from None
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        raise XdpfixError(f"{path}: xdpfix ended before it answered") from None
+    if "error" in answer:
+        raise XdpfixError(str(answer["error"]))
+    return answer.get("result")

@@ -1,0 +1,218 @@
+"""The links of one network namespace, as a pure reducer: events in, changes out; no I/O.
+
+sampler.links feeds it from netlink; the service attaches and detaches by the changes.
+"""
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+# Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
+TUNNEL_KINDS = frozenset(
+    {"vxlan", "geneve", "bareudp", "wireguard", "xfrm", "vti", "vti6", "ipip", "sit", "ip6tnl"}
+    | {"gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan"}
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One network interface as netlink describes it.
+
+    Attributes:
+        ifindex: its number in this namespace.
+        name: IFLA_IFNAME.
+        kind: IFLA_INFO_KIND ("veth", "vlan", "vxlan", …); empty for hardware and loopback.
+        up: administratively up.
+        l3: its frames have no Ethernet header.
+        loopback: it is lo.
+        physical: it has a device behind it (IFLA_PARENT_DEV_NAME).
+        master: ifindex of the bridge or bond that it is a member of; 0 for none.
+        lower: ifindex of the link it is made on, or a veth's peer (IFLA_LINK, or a tunnel's own attribute); 0 for none.
+        lower_elsewhere: `lower` is a number of another namespace (IFLA_LINK_NETNSID).
+        mtu: octets.
+        xdp_program: id of the XDP program attached; 0 for none.
+
+    """
+
+    ifindex: int
+    name: str
+    kind: str = ""
+    up: bool = False
+    l3: bool = False
+    loopback: bool = False
+    physical: bool = False
+    master: int = 0
+    lower: int = 0
+    lower_elsewhere: bool = False
+    mtu: int = 0
+    xdp_program: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Event: the link exists, and this is what it is now (RTM_NEWLINK)."""
+
+    link: Link
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Event: the link is no longer in this namespace (RTM_DELLINK); `moved`: it lives on in another."""
+
+    ifindex: int
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """Event: these links are all that there are (a dump, at the start or after lost messages)."""
+
+    links: tuple[Link, ...]
+
+
+Event = Seen | Removed | Dumped
+
+
+@dataclass(frozen=True)
+class Appeared:
+    """A link that was not there before."""
+
+    link: Link
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A link that is no longer there; as it was last known."""
+
+    link: Link
+
+
+@dataclass(frozen=True)
+class Moved(Gone):
+    """A link that is gone because it moved to another namespace: its tcx and XDP links went with it."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A link that is there as before, with other properties."""
+
+    link: Link
+    before: Link
+
+
+@dataclass(frozen=True)
+class Renamed(Changed):
+    """A link with another name (and perhaps other properties): globs are to be matched anew."""
+
+
+Change = Appeared | Gone | Changed
+
+
+class LinkTable:
+    """Keeps the links by ifindex. Not thread-safe: it belongs to the thread that reads netlink."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, Link] = {}
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All links, by ifindex."""
+        return tuple(self._links[ifindex] for ifindex in sorted(self._links))
+
+    def get(self, ifindex: int) -> Link | None:
+        """Give the link of that number."""
+        return self._links.get(ifindex)
+
+    def apply(self, event: Event) -> list[Change]:
+        """Take the event in; give what it changed, which is nothing for what was known already."""
+        if isinstance(event, Seen):
+            return self._see(event.link)
+        if isinstance(event, Removed):
+            return self._remove(event.ifindex, event.moved)
+        there = {link.ifindex for link in event.links}
+        changes: list[Change] = []
+        for ifindex in sorted(self._links.keys() - there):
+            changes += self._remove(ifindex, moved=False)
+        for link in event.links:
+            changes += self._see(link)
+        return changes
+
+    def _see(self, link: Link) -> list[Change]:
+        before = self._links.get(link.ifindex)
+        self._links[link.ifindex] = link
+        if before is None:
+            return [Appeared(link)]
+        if before == link:
+            return []
+        if before.kind != link.kind or before.physical != link.physical:
+            # A number used again, its removal lost among the messages: another link.
+            return [Gone(before), Appeared(link)]
+        return [Renamed(link, before) if before.name != link.name else Changed(link, before)]
+
+    def _remove(self, ifindex: int, moved: bool) -> list[Change]:
+        link = self._links.pop(ifindex, None)
+        if link is None:
+            return []
+        return [Moved(link) if moved else Gone(link)]
+
+
+def matches(link: Link, globs: Sequence[str]) -> bool:
+    """Whether the link is to be sampled: by its name, or without globs if it is physical."""
+    if not globs:
+        return link.physical
+    return any(fnmatch.fnmatchcase(link.name, glob) for glob in globs)
+
+
+def unmatched(links: Iterable[Link], globs: Sequence[str]) -> list[str]:
+    """Give those of the globs that no link matches."""
+    names = [link.name for link in links]
+    return [glob for glob in globs if not any(fnmatch.fnmatchcase(name, glob) for name in names)]
+
+
+def overlaps(links: Iterable[Link], sampled: Iterable[int]) -> list[str]:
+    """Say which of the sampled interfaces (ifindexes) carry the same packets, a sentence a pair.
+
+    One above the other counts, over any number of links between: a vlan or macvlan and
+    the link below, a bridge or bond and its members, a tunnel and its underlay. So do the
+    two ends of a veth. Two members of one bridge do not: there a packet comes in by one
+    and goes out by the other.
+    """
+    table = {link.ifindex: link for link in links}
+    below = {ifindex: _below(ifindex, table) for ifindex in table}
+    wanted = [table[ifindex] for ifindex in sorted(set(sampled)) if ifindex in table]
+    sentences = []
+    for number, first in enumerate(wanted):
+        for second in wanted[number + 1 :]:
+            sentence = _overlap(first, second, below) or _overlap(second, first, below)
+            if sentence:
+                sentences.append(f"{sentence}: their packets are counted twice; sample one of them")
+    return sentences
+
+
+def _overlap(upper: Link, other: Link, below: dict[int, set[int]]) -> str:
+    if upper.kind == other.kind == "veth" and upper.lower == other.ifindex and not upper.lower_elsewhere:
+        return f"{upper.name} and {other.name} are the two ends of one veth"
+    if other.ifindex in below[upper.ifindex]:
+        if upper.ifindex == other.master:
+            return f"{other.name} is a member of {upper.name} ({upper.kind or 'its master'})"
+        return f"{upper.name} ({upper.kind or 'link'}) carries its packets over {other.name}"
+    if upper.kind in TUNNEL_KINDS and not upper.lower and other.physical:
+        return f"{upper.name} ({upper.kind}) may carry its packets over {other.name}"
+    return ""
+
+
+def _below(ifindex: int, table: dict[int, Link]) -> set[int]:
+    """Give all links that the packets of this one also pass, further down."""
+    found: set[int] = set()
+    todo = [ifindex]
+    while todo:
+        current = todo.pop()
+        link = table.get(current)
+        if link is None:
+            continue
+        direct = {member.ifindex for member in table.values() if member.master == current}
+        if link.lower and not link.lower_elsewhere and link.kind != "veth":
+            direct.add(link.lower)
+        todo += direct - found
+        found |= direct
+    return found - {ifindex}

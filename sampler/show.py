@@ -1,0 +1,84 @@
+"""Prints what `xdpfix show` got from the control socket: a table for people or JSON for programs.
+
+A list of rows (flows, interfaces, exporters) becomes one table, a mapping (stats, the
+ledger) a table a section. The service chooses rows and names; nothing here knows them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# What `xdpfix show` may ask for.
+SUBJECTS = ("flows", "interfaces", "exporters", "stats")
+
+# Columns of a table that goes to a file or pipe: wide enough that nothing is cut.
+WIDTH_WITHOUT_TERMINAL = 400
+
+
+def print_result(result: Any, out: TextIO, as_json: bool) -> None:
+    """Write the result to `out`."""
+    if as_json:
+        out.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+        return
+    console = Console(file=out, highlight=False, width=None if out.isatty() else WIDTH_WITHOUT_TERMINAL)
+    if isinstance(result, Mapping):
+        plain = {key: value for key, value in result.items() if not _is_table(value)}
+        if plain:
+            console.print(_mapping(plain))
+        for key, value in result.items():
+            if _is_table(value):
+                console.print(Text(f"\n{key}", style="bold"))
+                print_result(value, out, as_json=False)
+    elif isinstance(result, Sequence) and not isinstance(result, str) and result:
+        console.print(_rows(result))
+    else:
+        console.print(Text("none" if not result else str(result)))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
+
+
+def _cell(value: Any) -> Text:
+    """Give the value as text: never as rich's markup, for names and addresses come from outside."""
+    if value is None:
+        return Text("-")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, list):
+        return Text(", ".join(str(item) for item in value))
+    return Text(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mapping(values: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right" if all(_is_number(value) for value in values.values()) else "left")
+    for key, value in values.items():
+        table.add_row(Text(key), _cell(value))
+    return table
+
+
+def _rows(rows: Sequence[Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    if not all(isinstance(row, Mapping) for row in rows):
+        table.show_header = False
+        table.add_column()
+        for row in rows:
+            table.add_row(_cell(row))
+        return table
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        numbers = all(_is_number(row.get(column, 0)) for row in rows)
+        table.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table

@@ -1,0 +1,52 @@
+"""What `xdpfix check` says of a right configuration: what it would sample here, and what to mind."""
+
+import asyncio
+
+from sampler.config import Config
+from sampler.links import dump
+from sampler.linktable import Link, matches, overlaps, unmatched
+
+
+def lines(config: Config) -> list[str]:
+    """Give the configuration in sentences: interfaces of this host, rate, collectors."""
+    sampler, exporter = config.sampler, config.exporter
+    names = [link.name for link in _links() if matches(link, sampler.interfaces)]
+    wanted = ", ".join(sampler.interfaces) or "physical"
+    directions = [
+        word
+        for word, enabled in (("in", exporter.enable_input_sampling), ("out", exporter.enable_output_sampling))
+        if enabled
+    ]
+    return [
+        f"interfaces ({wanted}): {', '.join(names) or 'none here now'}",
+        f"sampling: one packet in {exporter.sampling}, {' and '.join(directions) or 'in no direction'}, "
+        f"hook {sampler.hook}, loader {sampler.loader}",
+        f"collectors: {', '.join(map(str, exporter.targets)) or 'none, `run` shows the flows itself'}",
+    ]
+
+
+def warnings(config: Config) -> list[str]:
+    """Give what is allowed but surprises: sentences."""
+    sampler, exporter = config.sampler, config.exporter
+    links = _links()
+    found = [f'no interface matches "{glob}" now' for glob in unmatched(links, sampler.interfaces)]
+    sampled = [link.ifindex for link in links if matches(link, sampler.interfaces)]
+    found += overlaps(links, sampled)
+    names = {link.name for link in links if link.ifindex in sampled}
+    found += [
+        f'sampler.interface."{name}": not among the sampled interfaces now'
+        for name, _ in sampler.obs_point_ids
+        if name not in names
+    ]
+    if exporter.sampling == 1:
+        found.append("exporter.sampling = 1: every packet pays for parsing; a busy host wants 100 or more")
+    for key in ("cache_active_timeout", "cache_max_flows"):
+        if getattr(exporter, key) == 0:
+            found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
+    if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
+        found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
+    return found
+
+
+def _links() -> tuple[Link, ...]:
+    return asyncio.run(dump())

@@ -1,0 +1,264 @@
+"""Attaching to real links, in namespaces: what is counted where, beside whom, and what is left behind."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from lib.netns import Namespace, send_frames
+from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
+from lib.wait import wait_until
+from pyroute2 import IPRoute
+from sampler._native import lib
+
+from sampler import clsact
+from sampler.attach import Attacher, Hook, InterfaceGoneError
+from sampler.errors import StartError
+
+ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
+IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
+
+
+@contextlib.contextmanager
+def attached(namespace, programs, hook="auto", name="xf0", **options):
+    with namespace.enter():
+        attachment = Attacher(programs, **options).attach(namespace.ifindex(name), name, hook, "veth")
+    try:
+        yield attachment
+    finally:
+        with namespace.enter():
+            attachment.close()
+
+
+def counted(programs, here, there, sent=3, answered=5):
+    """Send frames both ways; give how many each program counted."""
+    before = programs.counts()
+    send_frames(there, "xf1", sent)
+    send_frames(here, "xf0", answered)
+    return {name: value - before[name] for name, value in programs.counts().items()}
+
+
+@pytest.mark.parametrize(
+    ("hook", "tcx", "hooks", "expected"),
+    [
+        ("auto", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
+        ("tc", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
+        ("auto", False, [("ingress", "clsact"), ("egress", "clsact")], {IN: 3, OUT: 5, XDP: 0}),
+        ("xdp", True, [("ingress", "xdp"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
+        ("xdp", False, [("ingress", "xdp"), ("egress", "clsact")], {IN: 0, OUT: 5, XDP: 3}),
+        ("xdp-generic", True, [("ingress", "xdp-generic"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
+    ],
+)
+def test_every_frame_once_in_its_direction(pair, programs, hook, tcx, hooks, expected):
+    here, there = pair
+    with attached(here, programs, hook, tcx=tcx) as attachment:
+        assert attachment.hooks == tuple(Hook(*entry) for entry in hooks)
+        assert counted(programs, here, there) == expected
+    assert counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}
+    assert "clsact" not in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
+    with here.enter():
+        attachment.close()  # once more: nothing happens
+
+
+def test_environment_forces_clsact(pair, programs, monkeypatch):
+    monkeypatch.setenv("XDPFIX_NO_TCX", "1")
+    with attached(pair[0], programs) as attachment:
+        assert {hook.kind for hook in attachment.hooks} == {"clsact"}
+
+
+@pytest.mark.parametrize("tcx", [True, False])
+def test_only_the_enabled_directions(pair, programs, tcx):
+    here, there = pair
+    with attached(here, programs, tcx=tcx, egress=False):
+        assert counted(programs, here, there) == {IN: 3, OUT: 0, XDP: 0}
+    with attached(here, programs, tcx=tcx, ingress=False):
+        assert counted(programs, here, there) == {IN: 0, OUT: 5, XDP: 0}
+
+
+def add_filter(namespace, direction, fd, **options):
+    """Add another's clsact filter to xf0 at the first preference."""
+    index = namespace.ifindex("xf0")
+    options = {"protocol": ETH_P_ALL, "prio": 1, "parent": clsact.PARENTS[direction]} | options
+
+    def add():
+        with IPRoute() as netlink:
+            netlink.tc("add-filter", "bpf", index, 1, fd=fd, name="other", direct_action=True, **options)
+
+    namespace.call(add)
+
+
+@pytest.mark.parametrize("fate", ["drop", "end of chain", "redirect"])
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+@pytest.mark.parametrize("tcx", [True, False], ids=["tcx", "clsact"])
+def test_first_beside_a_program_that_ends_the_chain(pair, programs, tcx, direction, fate):
+    here, there = pair
+    others = Counter()
+    target = here.add("xf5", "bridge") if fate == "redirect" else None
+    other = program("tc", TC_OK if fate == "end of chain" else TC_SHOT, others, redirect_to=target)
+    if tcx:
+        place = lib.LINK_TCX_INGRESS if direction == "ingress" else lib.LINK_TCX_EGRESS
+        with here.enter():
+            link = lib.link_create(other, here.ifindex("xf0"), place)
+        assert link >= 0
+    else:
+        here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
+        add_filter(here, direction, other)
+    with attached(here, programs, tcx=tcx):
+        assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
+    assert others.value() == (3 if direction == "ingress" else 5), "the other program runs behind ours"
+    if tcx:
+        os.close(link)
+    else:
+        shown = here.run("tc", "filter", "show", "dev", "xf0", direction).stdout
+        assert "other" in shown, "filters and qdiscs of others stay"
+        assert "xdpfix" not in shown
+    os.close(other)
+    others.close()
+
+
+def test_behind_a_filter_of_another_protocol_at_the_first_preference(pair, programs, caplog):
+    """A preference has one protocol: ours cannot be at the first one, is at the second, and says so."""
+    here, there = pair
+    here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
+    other = program("tc", TC_UNSPEC)
+    add_filter(here, "ingress", other, protocol=ETH_P_IP)
+    with attached(here, programs, tcx=False):
+        assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
+    assert "in front of ours at tc ingress" in caplog.text
+    assert "xdpfix" not in here.run("tc", "filter", "show", "dev", "xf0", "ingress").stdout
+    os.close(other)
+
+
+def test_an_ingress_qdisc_would_run_the_egress_program_at_ingress(pair, programs):
+    here, _ = pair
+    here.run("tc", "qdisc", "add", "dev", "xf0", "ingress")
+    with pytest.raises(StartError, match="tc qdisc del dev xf0 ingress"), attached(here, programs, tcx=False):
+        pass
+    with attached(here, programs, tcx=False, egress=False):
+        pass
+    assert "ingress" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
+
+
+def test_another_xdp_program_is_left_alone(pair, programs):
+    here, _ = pair
+    other = program("xdp", XDP_PASS)
+    index = here.ifindex("xf0")
+    with here.enter():
+        link = lib.link_create(other, index, lib.LINK_XDP_NATIVE)
+    assert link >= 0
+    for hook in ("xdp", "xdp-generic"):
+        message = r"xf0: .*another XDP program is attached.*ip link set dev xf0 xdp off"
+        with pytest.raises(StartError, match=message), attached(here, programs, hook):
+            pass
+    os.close(link)
+    os.close(other)
+
+
+def test_a_driver_without_xdp(namespace, programs):
+    namespace.run("ip", "link", "add", "br0", "type", "bridge")
+    namespace.up("br0")
+    message = r'br0: .*native XDP: its driver has none.*"xdp-generic"'
+    with pytest.raises(StartError, match=message), attached(namespace, programs, "xdp", "br0"):
+        pass
+    with attached(namespace, programs, "xdp-generic", "br0") as attachment:
+        assert attachment.hooks[0].kind == "xdp-generic"
+
+
+def test_a_link_that_is_gone(namespace, programs):
+    for tcx in (True, False):
+        with namespace.enter(), pytest.raises(InterfaceGoneError, match="xf9: no such interface"):
+            Attacher(programs, tcx=tcx).attach(9999, "xf9", "auto")
+
+
+@pytest.mark.parametrize("tcx", [True, False])
+def test_the_link_goes_while_attached(pair, programs, tcx, caplog):
+    here, _ = pair
+    with attached(here, programs, tcx=tcx):
+        here.run("ip", "link", "del", "xf0")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("tcx", [True, False])
+def test_a_link_that_moved_away_is_let_go(pair, programs, tcx, caplog):
+    here, there = pair
+    with Namespace() as elsewhere:
+        with attached(here, programs, tcx=tcx):
+            here.move("xf0", elsewhere)
+        elsewhere.up("xf0")
+        assert counted(programs, elsewhere, there) == {IN: 0, OUT: 0, XDP: 0}
+    assert not caplog.records
+
+
+def test_warnings(pair, programs):
+    here, _ = pair
+    with attached(here, programs, "xdp") as attachment:
+        assert any("native XDP on a veth" in warning for warning in attachment.warnings)
+    here.run("ethtool", "-K", "xf0", "gro", "on", check=False)
+    with attached(here, programs, "xdp-generic") as attachment:
+        assert any("GRO on" in warning for warning in attachment.warnings)
+    here.run("ethtool", "-K", "xf0", "gro", "off")
+    with attached(here, programs, "xdp-generic") as attachment:
+        assert not any("GRO on" in warning for warning in attachment.warnings)
+    with attached(here, programs) as attachment:
+        assert attachment.warnings == ()
+
+
+def killed_while_attached(namespace, programs, **options):
+    """Attach in a child process and end it by SIGKILL."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with namespace.enter():
+                Attacher(programs, **options).attach(namespace.ifindex("xf0"), "xf0", "auto")
+            os.write(write, b"attached")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(write)
+    try:
+        assert os.read(read, 16) == b"attached"
+    finally:
+        os.close(read)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_links_die_with_a_killed_process(pair, programs):
+    here, there = pair
+    killed_while_attached(here, programs, tcx=True)
+    # The kernel lets go of a dead process's descriptors a moment after waitpid() tells of its end.
+    wait_until(lambda: counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}, what="links gone")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["our qdisc", "another's qdisc"])
+def test_clsact_of_a_killed_process_is_cleaned_up(pair, programs, shared):
+    here, there = pair
+    if shared:
+        here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
+    killed_while_attached(here, programs, tcx=False)
+    assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}, "nothing to clean up: the test is void"
+    with here.enter():
+        assert clsact.clean_up(here.ifindex("xf0")) == 2
+        assert clsact.clean_up(here.ifindex("xf0")) == 0
+    assert counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}
+    assert ("clsact" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout) is shared
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_hundred_times_leaves_no_descriptor(pair, programs):
+    here, _ = pair
+
+    def once(number):
+        with attached(here, programs, "xdp-generic" if number % 3 == 0 else "auto", tcx=number % 10 != 0):
+            pass
+
+    once(0)
+    before = descriptors()
+    for number in range(100):
+        once(number)
+    assert descriptors() == before

@@ -1,0 +1,66 @@
+"""After start: only the capabilities that are needed, in every set, in threads too, and still able to attach."""
+
+import json
+import subprocess
+import sys
+
+from sampler.capabilities import NEEDED
+
+SCRIPT = """
+import json, os, subprocess, sys, threading
+sys.path.insert(0, "tests")
+from lib.netns import Namespace, veth
+from lib.programs import CountingPrograms
+from sampler import capabilities
+from sampler.attach import Attacher
+
+def sets():
+    lines = open("/proc/thread-self/status").read().splitlines()
+    return dict(line.split(":\\t") for line in lines if line.startswith(("Cap", "NoNewPrivs")))
+
+with Namespace() as here:
+    veth(here, "xf0", None, here, "xf1", None)
+    programs = CountingPrograms()
+    seen = {}
+    index = here.ifindex("xf0")
+    with here.enter():
+        capabilities.keep_needed()
+        seen["main"] = sets()
+        thread = threading.Thread(target=lambda: seen.update(thread=sets()))
+        thread.start()
+        thread.join()
+        for hook in ("auto", "xdp", "xdp-generic"):
+            for tcx in (True, False):
+                Attacher(programs, tcx=tcx).attach(index, "xf0", hook).close()
+        seen["missing"] = capabilities.missing()
+        print(json.dumps(seen))
+        sys.stdout.flush()
+        os._exit(0)  # back into the host's namespace would need CAP_SYS_ADMIN
+"""
+
+
+def test_only_the_needed_ones_stay():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    needed = f"{sum(1 << bit for bit, _ in NEEDED.values()):016x}"
+    expected = {
+        "CapInh": needed,
+        "CapPrm": needed,
+        "CapEff": needed,
+        "CapBnd": needed,
+        "CapAmb": f"{0:016x}",
+        "NoNewPrivs": "1",
+    }
+    assert seen == {"main": expected, "thread": expected, "missing": []}
+
+
+def test_run_without_privileges_says_what_it_needs():
+    # All imported first: the tree need not be readable to that user.
+    imports = "import os, sys; import sampler.capabilities; from sampler.cli import main; "
+    code = imports + "os.setuid(65534); sys.exit(main(['run', '-i', 'lo']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "needs root, or CAP_NET_ADMIN" in done.stderr
+    assert "sudo xdpfix run" in done.stderr
+    assert "Traceback" not in done.stderr

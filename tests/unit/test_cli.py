@@ -1,0 +1,84 @@
+"""The command line as its user meets it: real processes, their output and exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+XDPFIX = [sys.executable, "-c", "import sys; from sampler.cli import main; sys.exit(main())"]
+
+
+def xdpfix(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*XDPFIX, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "show", "collect", "read"])
+def test_help(command):
+    done = xdpfix(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: xdpfix {command} ")
+    assert command in xdpfix("--help").stdout
+
+
+def test_version():
+    assert xdpfix("--version").stdout == "xdpfix 0.1.0\n"
+
+
+def test_check_right(tmp_path: Path):
+    path = tmp_path / "right.toml"
+    path.write_text('[sampler]\ninterfaces = ["lo"]\n[exporter]\ntargets = ["192.0.2.1"]\nsampling = 100\n')
+    done = xdpfix("check", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{path}: right",
+        "  interfaces (lo): lo",
+        "  sampling: one packet in 100, in and out, hook auto, loader libbpf",
+        "  collectors: 192.0.2.1:4739",
+    ]
+
+
+def test_check_warns(tmp_path: Path):
+    path = tmp_path / "costly.toml"
+    path.write_text('[sampler]\ninterfaces = ["none9"]\n[exporter]\nsampling = 1\ncache_max_flows = 0\n')
+    output = xdpfix("check", str(path)).stdout
+    assert 'warning: no interface matches "none9" now' in output
+    assert "warning: exporter.sampling = 1: every packet" in output
+    assert "warning: exporter.cache_max_flows = 0: no flow cache" in output
+
+
+def test_check_wrong(tmp_path: Path):
+    path = tmp_path / "wrong.toml"
+    path.write_text("[exporter]\nsampling = 0\n")
+    done = xdpfix("check", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"xdpfix: {path}: exporter.sampling = 0: must be a whole number from 1 to 4294967295\n"
+
+
+def test_run_refuses_a_wrong_argument_before_anything_else():
+    done = xdpfix("run", "--sampling", "0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("xdpfix: --sampling = 0: must be")
+
+
+def test_show_without_a_running_xdpfix(tmp_path: Path):
+    done = xdpfix("show", "stats", "--socket", str(tmp_path / "none.sock"))
+    assert done.returncode == 1
+    assert "no xdpfix answers there" in done.stderr
+    assert "xdpfix run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_something_unknown():
+    assert xdpfix("show", "weather").returncode == 2
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = subprocess.run(
+            [*XDPFIX, "check", "/dev/null"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.stderr == ""

@@ -1,0 +1,111 @@
+"""The control socket between a real server and the client of `xdpfix show`."""
+
+import asyncio
+import io
+import json
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from sampler.control import REQUEST_MAX, ControlServer, ask
+from sampler.errors import StartError, XdpfixError
+from sampler.show import print_result
+
+
+def serve(path: Path, client, **show):
+    """Run a server, and the blocking client in a thread."""
+
+    async def run():
+        async with ControlServer(path, show):
+            return await asyncio.to_thread(client)
+
+    return asyncio.run(run())
+
+
+def test_answers_of_functions_and_coroutines(tmp_path: Path):
+    async def slow():
+        return [{"name": "eth0"}]
+
+    path = tmp_path / "sock"
+    assert serve(path, lambda: ask(path, "stats"), stats=lambda: {"lost": 0}) == {"lost": 0}
+    assert serve(path, lambda: ask(path, "interfaces"), interfaces=slow) == [{"name": "eth0"}]
+    assert not path.exists()
+
+
+def test_the_socket_is_its_owners_alone(tmp_path: Path):
+    path = tmp_path / "deep" / "sock"
+    assert serve(path, lambda: stat.S_IMODE(path.stat().st_mode)) == 0o600
+
+
+def test_an_unknown_subject_and_a_handler_that_fails(tmp_path: Path):
+    def fail():
+        raise XdpfixError("no exporter of that name; `xdpfix show exporters` lists them")
+
+    path = tmp_path / "sock"
+    with pytest.raises(XdpfixError, match='cannot show "x"; this xdpfix shows stats'):
+        serve(path, lambda: ask(path, "x"), stats=dict)
+    with pytest.raises(XdpfixError, match="no exporter of that name"):
+        serve(path, lambda: ask(path, "flows"), flows=fail)
+
+
+@pytest.mark.parametrize("request_", [b"\n", b"{", b"[]\n", b'{"show": {}}\n', b"x" * (REQUEST_MAX * 4)])
+def test_nonsense_harms_nobody(tmp_path: Path, request_):
+    path = tmp_path / "sock"
+
+    def client():
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            try:
+                sock.sendall(request_)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+            except OSError:
+                pass  # the server may hang up first
+        return ask(path, "stats")
+
+    assert serve(path, client, stats=lambda: 1) == 1
+
+
+def test_a_second_server_is_refused_and_a_left_over_socket_is_not(tmp_path: Path):
+    path = tmp_path / "sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+
+    async def second():
+        async with ControlServer(path, {}):
+            with pytest.raises(StartError, match="another xdpfix is running"):
+                await ControlServer(path, {}).start()
+
+    asyncio.run(second())
+
+
+def test_a_path_that_cannot_be_made(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match=r"sampler\.control_socket"):
+        serve(tmp_path / "file" / "sock", lambda: None)
+
+
+def printed(result, as_json=False) -> str:
+    out = io.StringIO()
+    print_result(result, out, as_json)
+    return out.getvalue()
+
+
+def test_rows_and_mappings_as_tables():
+    rows = [{"name": "eth0", "packets": 5}, {"name": "[red]x[/]", "packets": 12345, "hook": "tcx"}]
+    lines = printed(rows).splitlines()
+    assert lines[0].split() == ["name", "packets", "hook"]
+    assert lines[1].split() == ["eth0", "5", "-"]
+    assert lines[2].split() == ["[red]x[/]", "12345", "tcx"]
+    text = printed({"samples": {"lost_ring": 3}, "generation": 1})
+    assert "lost_ring" in text
+    assert "generation" in text
+    assert printed([]) == "none\n"
+
+
+def test_json():
+    assert json.loads(printed({"a": [1, "ü"]}, as_json=True)) == {"a": [1, "ü"]}

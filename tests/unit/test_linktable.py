@@ -1,0 +1,116 @@
+"""The link table: what each event changes, which links a glob takes, and which carry the same packets."""
+
+from dataclasses import replace
+
+from sampler.linktable import (
+    Appeared,
+    Changed,
+    Dumped,
+    Gone,
+    Link,
+    LinkTable,
+    Moved,
+    Removed,
+    Renamed,
+    Seen,
+    matches,
+    overlaps,
+    unmatched,
+)
+
+ETH0 = Link(2, "eth0", physical=True, up=True)
+ETH1 = Link(3, "eth1", physical=True, up=True)
+
+
+def test_a_link_appears_changes_is_renamed_and_goes():
+    table = LinkTable()
+    assert table.apply(Seen(ETH0)) == [Appeared(ETH0)]
+    assert table.apply(Seen(ETH0)) == []
+    down = replace(ETH0, up=False)
+    assert table.apply(Seen(down)) == [Changed(down, ETH0)]
+    named = replace(down, name="lan0")
+    assert table.apply(Seen(named)) == [Renamed(named, down)]
+    assert table.get(2) == named
+    assert table.apply(Removed(2)) == [Gone(named)]
+    assert table.apply(Removed(2)) == []
+    assert table.links == ()
+
+
+def test_a_link_that_moves_is_gone_and_said_to_have_moved():
+    table = LinkTable()
+    table.apply(Seen(ETH0))
+    (change,) = table.apply(Removed(2, moved=True))
+    assert isinstance(change, Moved)
+    assert isinstance(change, Gone)
+
+
+def test_a_dump_is_compared_with_what_is_known():
+    table = LinkTable()
+    table.apply(Dumped((ETH0, ETH1)))
+    other = Link(4, "vnet0", "tun")
+    renamed = replace(ETH1, name="wan")
+    assert table.apply(Dumped((renamed, other))) == [Gone(ETH0), Renamed(renamed, ETH1), Appeared(other)]
+    assert table.apply(Dumped((renamed, other))) == []
+
+
+def test_a_number_used_again_by_another_kind_is_another_link():
+    table = LinkTable()
+    table.apply(Seen(Link(7, "a", "veth")))
+    bridge = Link(7, "a", "bridge")
+    assert table.apply(Seen(bridge)) == [Gone(Link(7, "a", "veth")), Appeared(bridge)]
+
+
+def test_globs():
+    assert matches(ETH0, ["eth*"])
+    assert matches(ETH0, ["vnet*", "eth0"])
+    assert not matches(ETH0, ["ETH*"])
+    assert matches(ETH0, [])
+    assert not matches(Link(9, "vnet0", "tun"), [])
+    assert unmatched([ETH0], ["eth*", "vnet*"]) == ["vnet*"]
+
+
+def names(*links, sampled=None):
+    found = overlaps(links, [link.ifindex for link in links] if sampled is None else sampled)
+    return [sentence.partition(":")[0] for sentence in found]
+
+
+def test_a_vlan_and_its_lower_link_overlap():
+    vlan = Link(5, "eth0.7", "vlan", lower=2)
+    assert names(ETH0, vlan) == ["eth0.7 (vlan) carries its packets over eth0"]
+    assert names(ETH1, vlan) == []
+    assert names(ETH0, vlan, sampled=[2]) == []
+
+
+def test_a_lower_link_of_another_namespace_is_no_overlap():
+    assert names(ETH0, Link(5, "mv0", "macvlan", lower=2, lower_elsewhere=True)) == []
+
+
+def test_bridge_and_bond_overlap_with_members_but_members_not_with_each_other():
+    bridge = Link(10, "br0", "bridge")
+    left, right = replace(ETH0, master=10), Link(11, "vnet0", "tun", master=10)
+    assert names(left, right, bridge) == ["eth0 is a member of br0 (bridge)", "vnet0 is a member of br0 (bridge)"]
+    assert names(left, right, bridge, sampled=[2, 11]) == []
+
+
+def test_overlap_over_links_between():
+    bond = Link(10, "bond0", "bond")
+    member, vlan = replace(ETH0, master=10), Link(12, "bond0.5", "vlan", lower=10)
+    assert names(member, bond, vlan, sampled=[2, 12]) == ["bond0.5 (vlan) carries its packets over eth0"]
+
+
+def test_tunnel_over_its_underlay():
+    known = Link(20, "vxlan0", "vxlan", lower=2)
+    assert names(ETH0, ETH1, known) == ["vxlan0 (vxlan) carries its packets over eth0"]
+    unknown = replace(known, lower=0)
+    assert names(ETH0, unknown) == ["vxlan0 (vxlan) may carry its packets over eth0"]
+    assert names(Link(1, "lo", loopback=True), unknown) == []
+
+
+def test_both_ends_of_a_veth():
+    left, right = Link(5, "a", "veth", lower=6), Link(6, "b", "veth", lower=5)
+    assert names(left, right) == ["a and b are the two ends of one veth"]
+    assert names(replace(left, lower_elsewhere=True), replace(right, lower_elsewhere=True)) == []
+
+
+def test_a_loop_of_links_ends():
+    assert len(names(Link(5, "a", "vlan", lower=6), Link(6, "b", "vlan", lower=5))) == 1
