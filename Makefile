@@ -19,6 +19,10 @@ PYTEST := $(VENV)/bin/pytest
 # is older than we need), also when an editable install rebuilds itself on import.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_ROOT_USER_ACTION := ignore
+# With sudo, git reads a tree that belongs to someone else.
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 # clang makes the BPF object, llvm strips its debug sections, gcc the extension modules.
 BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 python3-dev python3-venv \
