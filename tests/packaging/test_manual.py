@@ -1,22 +1,21 @@
 """The man page and the example configuration: well formed, and naming what the program offers."""
 
-import dataclasses
 import re
 import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from exporter.options import ExporterOptions
+from sampler import config, configkeys
 
 from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
-SAMPLER_KEYS = {"interfaces", "hook", "loader", "ring_pages", "budget"}
-EXPORTER_KEYS = {field.name for field in dataclasses.fields(ExporterOptions)}
 
 
-def example_with_every_key() -> dict[str, dict[str, object]]:
+def example_with_every_key() -> dict[str, Any]:
     """The example, with the lines that are commented out because they state the default."""
     return tomllib.loads(re.sub(r"^#(\w+ = |\[)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
 
@@ -31,24 +30,29 @@ def test_page_describes_every_command(command: str) -> None:
 
 
 def test_page_and_example_describe_the_same_keys() -> None:
-    in_page = set(re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE))
+    in_page = re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE)
     example = example_with_every_key()
-    assert in_page == set(example["sampler"]) | set(example["exporter"])
+    keys = [*example["sampler"].pop("interface")["eth0"], *example["sampler"], *example["exporter"]]
+    assert sorted(in_page) == sorted(keys)
 
 
-def test_example_has_every_option() -> None:
+def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
     assert set(example) == {"sampler", "exporter"}
-    assert set(example["sampler"]) == SAMPLER_KEYS
-    assert set(example["exporter"]) == EXPORTER_KEYS
-
-
-def test_example_states_the_defaults() -> None:
-    defaults = ExporterOptions()
-    example = example_with_every_key()["exporter"]
-    for name in EXPORTER_KEYS - {"targets", "interface_obs_point_ids"}:
-        assert example[name] == getattr(defaults, name), name
+    # Examples, not defaults: the physical interfaces, and no collector.
+    assert example["sampler"].pop("interfaces") and example["sampler"].pop("interface")
+    assert example["exporter"].pop("targets")
+    parsed = config.parse(example)
+    assert parsed == config.Config()
+    assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
+    assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
 
 
 def test_example_as_it_is_changes_nothing() -> None:
-    assert tomllib.loads(EXAMPLE.read_text()) == {"sampler": {}, "exporter": {}}
+    assert config.load(EXAMPLE) == config.Config()
+
+
+def test_example_is_right_with_every_line_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "xdpfix.toml"
+    path.write_text(re.sub(r"^#(\w+ = |\[)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    assert config.load(path).sampler.obs_point_ids == (("eth0", 1),)
