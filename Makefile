@@ -1,0 +1,118 @@
+# What a person or a CI job calls. Each target installs what it lacks: Debian packages by apt
+# (as root), Python packages into .venv. Nothing is written outside the tree but those packages.
+#
+#   make build                    the program at .venv/bin/xdpfix
+#   sudo make run [ARGS="…"]      xdpfix on the default route's interface, flows on the terminal
+#   sudo make test                every check and test tier; test-unit, test-bpf … one at a time
+#   sudo make install             program, unit, man page, configuration (PREFIX, DESTDIR)
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+ARGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
+PYTEST := $(VENV)/bin/pytest
+# Absolute and first: meson, ninja and cffi-gen-src come from the virtual environment (Debian's meson
+# is older than we need), also when an editable install rebuilds itself on import.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_ROOT_USER_ACTION := ignore
+# With sudo, git reads a tree that belongs to someone else.
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
+
+# clang makes the BPF object, llvm strips its debug sections, gcc the extension modules.
+BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 python3-dev python3-venv \
+	libbpf-dev libelf-dev zlib1g-dev libxxhash-dev libpcap-dev iproute2
+# The second loader compiles on the host. PyPI's "bcc" is an unrelated package.
+BCC_PACKAGES := python3-bpfcc
+# Collectors and exporters that we are tested against, and tools that the tests call.
+PEER_PACKAGES := nfdump pmacct tshark openvswitch-switch
+TOOL_PACKAGES := bpftool ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
+
+TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging
+HEADERS := .state/kernel-headers
+# Read by bcc; the kernel under test need not have a headers package.
+TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
+
+.PHONY: build run test lint $(TIERS) install uninstall clean build-packages test-packages
+
+build: build-packages .state/built
+
+build-packages:
+	@scripts/install-packages $(BUILD_PACKAGES)
+
+test-packages: build-packages
+	@scripts/install-packages $(BCC_PACKAGES) $(PEER_PACKAGES) $(TOOL_PACKAGES)
+
+# The system's interpreter and packages: bcc exists only there.
+.state/venv: pyproject.toml
+	/usr/bin/python3 -m venv --system-site-packages $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"  # the first with --group
+	$(PIP) install --group build --group test --group lint
+	@mkdir -p .state && touch $@
+
+# Sources are not listed: an editable install compiles what changed whenever it is imported.
+# A changed meson.build or pyproject.toml installs anew.
+.state/built: .state/venv pyproject.toml $(wildcard meson.build */meson.build */*/meson.build)
+	$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(HEADERS):
+	scripts/unpack-kernel-headers $@
+
+run: build
+	@scripts/run $(ARGS)
+
+test: lint $(TIERS)
+	@echo "make test: every check and tier passed."
+
+lint: build
+	ruff check .
+	ruff format --check .
+	mypy
+
+test-unit: build
+	$(PYTEST) tests/unit
+
+# The C parts and their tests once more, with the address and undefined-behaviour sanitizers.
+test-native: test-packages build
+	test -d .state/native || meson setup .state/native --buildtype=debug -Db_sanitize=address,undefined -Db_lundef=false
+	meson test -C .state/native --print-errorlogs
+
+test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
+	$(TEST_ENV) $(PYTEST) tests/$*
+
+test-packaging: test-packages build
+	$(PYTEST) tests/packaging
+
+# The packages go into a folder of their own, not into the system's Python (externally managed in
+# Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the
+# path it was made at, which breaks DESTDIR). The system's packages stay visible, for bcc.
+install: build
+	rm -rf .state/wheel
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir .state/wheel .
+	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix
+	$(PIP) install --no-compile --target $(DESTDIR)$(PREFIX)/lib/xdpfix .state/wheel/*.whl
+	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix/bin
+	/usr/bin/python3 -m compileall -q -s "$(DESTDIR)" $(DESTDIR)$(PREFIX)/lib/xdpfix
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man8
+	sed 's|@PREFIX@|$(PREFIX)|' scripts/xdpfix.in > $(DESTDIR)$(PREFIX)/bin/xdpfix
+	chmod 755 $(DESTDIR)$(PREFIX)/bin/xdpfix
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' systemd/xdpfix.service > $(DESTDIR)$(UNITDIR)/xdpfix.service
+	gzip -9nc docs/xdpfix.8 > $(DESTDIR)$(PREFIX)/share/man/man8/xdpfix.8.gz
+	install -d $(DESTDIR)$(SYSCONFDIR)/xdpfix
+	test -e $(DESTDIR)$(SYSCONFDIR)/xdpfix/xdpfix.toml || \
+		install -m 644 etc/xdpfix.toml $(DESTDIR)$(SYSCONFDIR)/xdpfix/xdpfix.toml
+
+# The configuration stays.
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix
+	rm -f $(DESTDIR)$(PREFIX)/bin/xdpfix $(DESTDIR)$(UNITDIR)/xdpfix.service \
+		$(DESTDIR)$(PREFIX)/share/man/man8/xdpfix.8.gz
+
+clean:
+	rm -rf $(VENV) .state build dist

@@ -1,0 +1,97 @@
+"""The service under the privileges of its systemd unit, without systemd: what the unit takes away is not missed.
+
+setpriv gives it the unit's capabilities and no others, prctl the ban on writable and executable memory. The user
+stays root, to whom the tree belongs, but root without capabilities. Runs in a network namespace of its own.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+UNIT = (TREE / "systemd/xdpfix.service").read_text()
+DEADLINE = 30.0  # seconds: far above what a start takes, also on a busy machine
+
+# Refuses memory that gains execute permission, as MemoryDenyWriteExecute= does; kept across exec (prctl(2), Linux 6.3).
+LAUNCHER = """
+import ctypes, errno, os, sys
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+    assert ctypes.get_errno() == errno.EINVAL  # an older kernel
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def unit_capabilities() -> str:
+    (words,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT, re.MULTILINE)
+    return "-all," + ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in words.split())
+
+
+@pytest.fixture
+def notifications(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(0.2)
+        yield receiver
+
+
+@pytest.fixture
+def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess.Popen[str]]:
+    configuration = tmp_path / "xdpfix.toml"
+    configuration.write_text(
+        f'[sampler]\ninterfaces = ["lo"]\ncontrol_socket = "{tmp_path}/control.sock"\n'
+        '[exporter]\ntargets = ["127.0.0.1:4739"]\nsampling = 1\n'
+    )
+    program = shutil.which("xdpfix", path=Path(sys.executable).parent)
+    assert program is not None
+    capabilities = unit_capabilities()
+    command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    command += ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    command += [f"--ambient-caps={capabilities}", "--no-new-privs"]
+    command += [sys.executable, "-c", LAUNCHER, program, "run", "--config", str(configuration)]
+    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+    environment.pop("WATCHDOG_PID", None)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as it:
+        yield it
+        if it.poll() is None:
+            it.kill()
+
+
+def wait_for(line: str, notifications: socket.socket, service: subprocess.Popen[str]) -> None:
+    """Read notifications until one has the line, the service has ended or the deadline is over."""
+    end = time.monotonic() + DEADLINE
+    while service.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            if line in notifications.recv(4096).decode().splitlines():
+                return
+    service.kill()
+    pytest.fail(f"no {line} within {DEADLINE} s; the service said:\n{service.communicate()[0]}")
+
+
+def test_service_starts_feeds_the_watchdog_and_stops(
+    notifications: socket.socket, service: subprocess.Popen[str]
+) -> None:
+    wait_for("READY=1", notifications, service)
+    (effective,) = re.findall(r"^CapEff:\s*(\w+)$", Path(f"/proc/{service.pid}/status").read_text(), re.MULTILINE)
+    assert int(effective, 16) & ~(1 << 12 | 1 << 38 | 1 << 39) == 0  # NET_ADMIN, PERFMON, BPF
+    wait_for("WATCHDOG=1", notifications, service)
+    service.send_signal(signal.SIGTERM)
+    output = service.communicate(timeout=DEADLINE)[0]
+    assert service.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_service_reloads(notifications: socket.socket, service: subprocess.Popen[str]) -> None:
+    wait_for("READY=1", notifications, service)
+    service.send_signal(signal.SIGHUP)
+    wait_for("READY=1", notifications, service)  # ready again, sd_notify(3)
