@@ -41,12 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except XdpfixError as error:
         print(f"xdpfix: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        print(f"xdpfix: {error}; install libbpf1, libxxhash0 and libpcap0.8, or build xdpfix anew", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"xdpfix: {error}", file=sys.stderr)
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:

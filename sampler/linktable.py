@@ -178,8 +178,9 @@ def overlaps(links: Iterable[Link], sampled: Iterable[int]) -> list[str]:
     and goes out by the other.
     """
     table = {link.ifindex: link for link in links}
-    below = {ifindex: _below(ifindex, table) for ifindex in table}
+    direct = _directly_below(table)
     wanted = [table[ifindex] for ifindex in sorted(set(sampled)) if ifindex in table]
+    below = {link.ifindex: _below(link.ifindex, direct) for link in wanted}
     sentences = []
     for number, first in enumerate(wanted):
         for second in wanted[number + 1 :]:
@@ -201,18 +202,22 @@ def _overlap(upper: Link, other: Link, below: dict[int, set[int]]) -> str:
     return ""
 
 
-def _below(ifindex: int, table: dict[int, Link]) -> set[int]:
+def _directly_below(table: dict[int, Link]) -> dict[int, set[int]]:
+    direct: dict[int, set[int]] = {ifindex: set() for ifindex in table}
+    for link in table.values():
+        if link.master in direct:
+            direct[link.master].add(link.ifindex)
+        if link.lower in direct and not link.lower_elsewhere and link.kind != "veth":
+            direct[link.ifindex].add(link.lower)
+    return direct
+
+
+def _below(ifindex: int, direct: dict[int, set[int]]) -> set[int]:
     """Give all links that the packets of this one also pass, further down."""
     found: set[int] = set()
     todo = [ifindex]
     while todo:
-        current = todo.pop()
-        link = table.get(current)
-        if link is None:
-            continue
-        direct = {member.ifindex for member in table.values() if member.master == current}
-        if link.lower and not link.lower_elsewhere and link.kind != "veth":
-            direct.add(link.lower)
-        todo += direct - found
-        found |= direct
+        new = direct[todo.pop()] - found
+        todo += new
+        found |= new
     return found - {ifindex}

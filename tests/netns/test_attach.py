@@ -1,5 +1,6 @@
 """Attaching to real links, in namespaces: what is counted where, beside whom, and what is left behind."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -59,6 +60,18 @@ def test_every_frame_once_in_its_direction(pair, programs, hook, tcx, hooks, exp
     assert "clsact" not in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
     with here.enter():
         attachment.close()  # once more: nothing happens
+
+
+@pytest.mark.parametrize("tcx", [True, False])
+def test_from_within_a_running_event_loop(pair, programs, tcx):
+    """As the service does: the asyncio thread attaches, and clsact's netlink calls run a loop of their own."""
+    here, there = pair
+
+    async def attach_and_count():
+        with attached(here, programs, tcx=tcx):
+            return counted(programs, here, there)
+
+    assert asyncio.run(attach_and_count()) == {IN: 3, OUT: 5, XDP: 0}
 
 
 def test_environment_forces_clsact(pair, programs, monkeypatch):

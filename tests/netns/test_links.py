@@ -1,6 +1,7 @@
 """Following real links by netlink, in a namespace: every kind of change, and a flood that netlink cannot hold."""
 
 import asyncio
+from pathlib import Path
 
 from lib.netns import Namespace
 
@@ -148,3 +149,24 @@ def test_vlan_and_tunnel_attributes(namespace):
     assert links["xf0"].lower == links["xf1"].ifindex
     assert links["xf0"].mtu == 1500
     assert not any(link.physical for link in links.values())
+
+
+def test_resyncs_leave_no_descriptor(namespace):
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    batch = "".join(f"link set lo mtu {60000 + number}\n" for number in range(60))
+
+    async def scenario():
+        async with Follower(receive_buffer=2048) as follower:
+            before = descriptors()
+            for round_ in range(1, 21):
+                namespace.run("ip", "-batch", "-", input=batch)
+                await follower.until(lambda round_=round_: follower.links.resyncs >= round_)
+                # Back in its loop, with a socket that hears: each change below is told.
+                namespace.run("ip", "link", "set", "lo", "mtu", str(1500 + round_))
+                await follower.told(lambda change, round_=round_: change.link.mtu == 1500 + round_)
+            await follower.until(lambda: descriptors() == before)
+
+    with namespace.enter():
+        asyncio.run(scenario())

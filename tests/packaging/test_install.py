@@ -1,4 +1,4 @@
-"""`make install` and `make uninstall`: staged with DESTDIR, then moved to where PREFIX says, and run there."""
+"""What `make install` and `make uninstall` do: staged with DESTDIR, then moved to where PREFIX says, and run there."""
 
 import gzip
 import shutil

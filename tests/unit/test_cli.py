@@ -82,3 +82,11 @@ def test_a_reader_that_has_enough_is_no_error():
             [*XDPFIX, "check", "/dev/null"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert done.stderr == ""
+
+
+def test_a_library_that_is_not_installed():
+    code = "import sys; sys.modules['sampler._native'] = None; from sampler.cli import main; sys.exit(main(['run']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "install libbpf1" in done.stderr
+    assert "Traceback" not in done.stderr
