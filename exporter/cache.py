@@ -45,8 +45,12 @@ class Cache:
         result = ffi.new("struct cache **")
         _check(lib.cache_create(result, config, secrets.randbits(64) if seed is None else seed))
         self.handle = ffi.gc(result[0], lib.cache_destroy)
-        points = options.interface_obs_point_ids
-        _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", list(points)), len(points)))
+        self.set_points(options.interface_obs_point_ids)
+
+    def set_points(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Observation points by interface, (ifindex, observationPointId); replaces those before."""
+        points = list(pairs)
+        _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", points), len(points)))
 
     def set_weight(self, generation: int, probability: Fraction) -> None:
         """Say with which probability the samples of this generation were taken, 0 < p <= 1 and p >= 1 / (2**32 - 1)."""

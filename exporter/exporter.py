@@ -4,10 +4,10 @@ The data thread calls it; nothing here runs Python per packet, and per message o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
@@ -17,6 +17,7 @@ from exporter.options import ExporterOptions
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.session import Session
+from exporter.snapshot import flow_row
 
 # Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
 INGEST_BATCH = 2048
@@ -197,6 +198,14 @@ class Exporter:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
         return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
 
+    def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
+        self.cache.set_points(pairs)
+
+    def flows(self, limit: int, now_ns: int) -> list[dict[str, Any]]:
+        """Return up to `limit` living flows, the oldest first, as rows for people."""
+        return [flow_row(flow, now_ns) for flow in self.cache.copy(limit)]
+
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
@@ -208,6 +217,7 @@ class Exporter:
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
+        values["packets_represented"] = cache["represented"]
         values["flows"] = cache["flows"]
         values["flows_created"] = cache["created"]
         values |= {f"flows_{name}": n for name, n in cache.items() if name.startswith("ended_")}

@@ -4,7 +4,7 @@ Pure data: the service collects the figures, `xdpfix show stats` and the tests r
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
 
@@ -13,29 +13,46 @@ KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
 class ExporterLedger:
     """What became of the samples that one exporter was handed. Counts are samples, not weighted.
 
-    received = excluded_bfd + excluded_own + excluded_generation + ingested
-    ingested = exported + unsent + cached
+    received = excluded and lost ones by cause + cached + pending + exported
+
+    Attributes:
+        received: samples handed over.
+        causes: samples left out, by name: excluded_bfd, excluded_own, …, lost_generation, ….
+        cached: in flows that live.
+        pending: in flows that ended and are not encoded yet.
+        exported: in flows that were encoded.
+        represented: wire packets that the counted samples stand for.
+
     """
 
     received: int
-    excluded_bfd: int
-    excluded_own: int
-    excluded_generation: int
-    ingested: int
-    exported: int
-    unsent: int
+    causes: dict[str, int]
     cached: int
+    pending: int
+    exported: int
+    represented: int
+
+    @classmethod
+    def of(cls, stats: dict[str, int]) -> Self:
+        """Out of Exporter.stats()."""
+        prefix = "samples_"
+        return cls(
+            received=stats["samples_ingested"],
+            causes={
+                name.removeprefix(prefix): count
+                for name, count in stats.items()
+                if name.startswith((prefix + "excluded_", prefix + "lost_"))
+            },
+            cached=stats["samples_cached"],
+            pending=stats["samples_pending"],
+            exported=stats["samples_exported"],
+            represented=stats["packets_represented"],
+        )
 
     def errors(self, name: str) -> list[str]:
         """One sentence for every sum that does not come out."""
-        return _unequal(
-            (
-                f"exporter {name}: samples received",
-                self.received,
-                self.excluded_bfd + self.excluded_own + self.excluded_generation + self.ingested,
-            ),
-            (f"exporter {name}: samples ingested", self.ingested, self.exported + self.unsent + self.cached),
-        )
+        parts = sum(self.causes.values()) + self.cached + self.pending + self.exported
+        return _unequal((f"exporter {name}: samples received", self.received, parts))
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,10 @@ class Ledger:
             "samples": dict(self.samples),
             "packets": dict(self.packets),
             "ring": dict(self.ring),
-            "exporters": {name: vars(exporter).copy() for name, exporter in self.exporters.items()},
+            "exporters": {
+                name: {key: value for key, value in vars(exporter).items() if key != "causes"} | exporter.causes
+                for name, exporter in self.exporters.items()
+            },
             "errors": self.errors(),
         }
 

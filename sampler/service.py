@@ -39,6 +39,8 @@ FORCED_END = 4  # IANA flowEndReason
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
+# Rows that `xdpfix show flows` gets at most: the data thread must not stand still for a table.
+SHOWN_FLOWS = 10_000
 # What a running service cannot change: it says so, and keeps what it has.
 FIXED_OPTIONS = ("loader", "ring_pages", "control_socket", "sample_budget")
 
@@ -156,8 +158,7 @@ class Service:
     def _set_obs_point_ids(self) -> None:
         ids = dict(self._config.sampler.obs_point_ids)
         pairs = [(link.ifindex, ids[link.name]) for link in self._points.links if link.name in ids]
-        sinks = self._datapath.sinks
-        self._datapath.call(lambda: sinks[MAIN].set_obs_point_ids(pairs))
+        self._datapath.call(lambda: self._datapath.sinks[MAIN].set_obs_point_ids(pairs))
 
     def _require_interfaces(self) -> None:
         """At the start, an interface that was named must be there, and one at least must be sampled."""
@@ -266,7 +267,7 @@ class Service:
         return {name: await self._on_datapath(sink.stats) for name, sink in self._datapath.sinks.items()}
 
     async def _show_flows(self) -> list[dict[str, Any]]:
-        return await self._on_datapath(lambda: self._datapath.sinks[MAIN].flows())
+        return await self._on_datapath(lambda: self._datapath.sinks[MAIN].flows(SHOWN_FLOWS, time.monotonic_ns()))
 
 
 async def _first(event: Any, task: "asyncio.Task[None]") -> None:

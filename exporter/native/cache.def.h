@@ -45,6 +45,7 @@ struct cache_stats {
 	__u64 created;	/* flows that ever started */
 	__u64 ended[6];	/* flows by enum flow_end */
 	__u64 newest;	/* ns: the latest time that a sample carried */
+	__u64 represented;	/* wire packets that the counted samples stand for: the sum of their weights */
 };
 
 struct cache;

@@ -18,6 +18,7 @@
 struct cache {
 	struct cache_config config;
 	struct cache_stats stats;
+	__u32 represented_fraction;	/* of stats.represented, 32 bits behind the point */
 	__u64 seed;
 	__u64 hash_mask;
 	__s64 wall_offset;

@@ -203,6 +203,13 @@ static struct flow *start(struct cache *cache, const struct item *item)
 	return flow;
 }
 
+static void count_represented(struct cache *cache, const struct item *item)
+{
+	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
+
+	flow_count(&cache->stats.represented, &cache->represented_fraction, (u128)item->weight * packets);
+}
+
 static void count_item(struct cache *cache, const struct item *item)
 {
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
@@ -211,6 +218,7 @@ static void count_item(struct cache *cache, const struct item *item)
 		__u16 before = flow->tcp_flags;
 
 		add(flow, &item->sample->meta, item->weight);
+		count_represented(cache, item);
 		cache->stats.cached++;
 		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
 			cache_hasten(cache, flow);
@@ -222,6 +230,7 @@ static void count_item(struct cache *cache, const struct item *item)
 		return;
 	}
 	add(flow, &item->sample->meta, item->weight);
+	count_represented(cache, item);
 	if (cache_caches(cache))
 		cache_insert(cache, flow);
 	else

@@ -1,0 +1,45 @@
+"""Living flows as plain dicts, for people: what `xdpfix show flows` prints. The cache is left as it is."""
+
+import socket
+from typing import Any
+
+from exporter._native import ffi
+
+_PROTOCOLS_WITH_PORTS = (6, 17, 132)
+_FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
+
+
+def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
+    """One `struct flow` as a row; ages in seconds before `now_ns` (CLOCK_MONOTONIC). Counts are scaled."""
+    key = flow.key
+    row: dict[str, Any] = {
+        "interface": int(key.ifindex),
+        "direction": ("in", "out")[key.direction],
+        "ethertype": f"0x{socket.ntohs(key.ethertype):04x}",
+        "source": _mac(key.src_mac),
+        "destination": _mac(key.dst_mac),
+        "protocol": None,
+        "vlan": [socket.ntohs(key.vlan_tci[i]) & 0xFFF for i in range(key.vlan_count)] or None,
+        "packets": int(flow.packets),
+        "octets": int(flow.ip_octets if key.ip_version else flow.frame_octets),
+        "tcp_flags": "".join(flag for bit, flag in enumerate(_FLAGS) if flow.tcp_flags >> bit & 1),
+        "age": round((now_ns - flow.first) / 1e9, 1),
+        "idle": round((now_ns - flow.last) / 1e9, 1),
+    }
+    if key.ip_version:
+        row["source"] = _address(key.ip_version, key.src_addr)
+        row["destination"] = _address(key.ip_version, key.dst_addr)
+        row["protocol"] = int(key.ip_protocol)
+    if key.ip_protocol in _PROTOCOLS_WITH_PORTS:
+        row["source_port"] = socket.ntohs(key.src_port)
+        row["destination_port"] = socket.ntohs(key.dst_port)
+    return row
+
+
+def _mac(octets: "ffi.CData") -> str:
+    return bytes(ffi.buffer(octets)).hex(":")
+
+
+def _address(version: int, octets: "ffi.CData") -> str:
+    packed = bytes(ffi.buffer(octets))
+    return socket.inet_ntop(socket.AF_INET, packed[:4]) if version == 4 else socket.inet_ntop(socket.AF_INET6, packed)
