@@ -46,7 +46,7 @@ def test_no_file_is_too_long() -> None:
 
 
 def test_python_files_say_what_they_are() -> None:
-    assert offenders(python_files(), lambda text: re.match(r'(#!.*\n)?"""\w', text) is None) == []
+    assert offenders(python_files(), lambda text: re.match(r'(#!.*\n)?"""\S', text) is None) == []
 
 
 def test_c_files_say_what_they_are() -> None:
@@ -65,7 +65,7 @@ def test_no_download_host_is_recorded() -> None:
 def test_tests_wait_for_conditions_and_do_not_sleep() -> None:
     # tests/lib/wait.py is the one place that may: it polls, with a deadline.
     paths = [path for path in followed("tests/*.py") if path.name != "wait.py"]
-    assert offenders(paths, lambda text: re.search(r"\bsleep" + r"\(", text) is not None) == []
+    assert offenders(paths, lambda text: re.search(r"\btime\.sleep" + r"\(", text) is not None) == []
 
 
 def test_c_declarations_hold_nothing_conditional() -> None:
