@@ -1,8 +1,8 @@
 """The daemon: makes the parts, wires them, follows links and signals, and takes everything down again.
 
 The asyncio main thread runs this; the data thread (sampler.datapath) owns ring and
-exporters. No logic of its own: what to attach is decided in sampler.points, what a
-reload changes in sampler.reload, what a figure means in sampler.ledger.
+exporters. What to attach is decided in sampler.points, what `xdpfix show`
+gets is put together in sampler.reports.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from typing import Any
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
-from sampler import capabilities, clsact, linktable, loader
+from sampler import capabilities, linktable, loader
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.control import ControlServer
 from sampler.datapath import Datapath
 from sampler.errors import ConfigError, StartError
 from sampler.gates import Gates
-from sampler.ledger import ExporterLedger, Ledger
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
+from sampler.reports import Reports
 from sampler.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ FORCED_END = 4  # IANA flowEndReason
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
-# Rows that `xdpfix show flows` gets at most: the data thread must not stand still for a table.
-SHOWN_FLOWS = 10_000
 # What a running service cannot change: it says so, and keeps what it has.
 FIXED_OPTIONS = ("loader", "ring_pages", "control_socket", "sample_budget")
 
@@ -75,8 +73,9 @@ class Service:
         """Start, stay until the stop, take down. Raises StartError."""
         options = self._config.sampler
         async with contextlib.AsyncExitStack() as stack:
-            # First, because it tells whether another xdpfix runs here.
-            await stack.enter_async_context(ControlServer(options.control_socket, self._requests()))
+            # First, because it tells whether another xdpfix runs here; what it shows is filled in below.
+            handlers: dict[str, Callable[[], Any]] = {}
+            await stack.enter_async_context(ControlServer(options.control_socket, handlers))
             maps = stack.enter_context(Maps())
             programs = stack.enter_context(loader.load(options.loader, maps))
             self._attacher = Attacher(programs)
@@ -86,7 +85,8 @@ class Service:
             exporter = self._new_exporter(self._config.exporter)
             self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
-            stack.callback(self._points.close)
+            reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath)
+            handlers.update(reports.handlers)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
@@ -131,8 +131,6 @@ class Service:
     def _attach(self, link: Link) -> Attachment:
         self._attacher.ingress = INGRESS in self._directions()
         self._attacher.egress = EGRESS in self._directions()
-        # What a killed xdpfix left is ours to remove: the control socket says that none runs.
-        clsact.clean_up(link.ifindex)
         return self._attacher.attach(link.ifindex, link.name, self._config.sampler.hook, link.kind)
 
     async def _follow_links(self, started: asyncio.Event) -> None:
@@ -230,44 +228,6 @@ class Service:
         old.flush(FORCED_END, now, now + 10**9)
         old.close()
         self._datapath.sinks[MAIN] = exporter
-
-    def _requests(self) -> dict[str, Any]:
-        """What `xdpfix show` may ask for."""
-        return {
-            "stats": self._show_stats,
-            "interfaces": self._show_interfaces,
-            "exporters": self._show_exporters,
-            "flows": self._show_flows,
-        }
-
-    async def _on_datapath(self, function: Any) -> Any:
-        return await asyncio.wrap_future(self._datapath.call(function))
-
-    async def _show_stats(self) -> dict[str, Any]:
-        return (await self._on_datapath(self._ledger)).as_dict() | {
-            "links": {"resyncs": self._links.resyncs, "interfaces": len(self._points.links)}
-        }
-
-    def _ledger(self) -> Ledger:
-        samples, packets = self._gates.counters()
-        ring = self._ring.stats()
-        sinks = self._datapath.sinks.items()
-        return Ledger(
-            samples=samples,
-            packets=packets,
-            ring=ring,
-            observed=self._gates.observed(),
-            exporters={name: ExporterLedger.of(sink.stats()) for name, sink in sinks},
-        )
-
-    async def _show_interfaces(self) -> list[dict[str, Any]]:
-        return self._points.rows()
-
-    async def _show_exporters(self) -> dict[str, Any]:
-        return {name: await self._on_datapath(sink.stats) for name, sink in self._datapath.sinks.items()}
-
-    async def _show_flows(self) -> list[dict[str, Any]]:
-        return await self._on_datapath(lambda: self._datapath.sinks[MAIN].flows(SHOWN_FLOWS, time.monotonic_ns()))
 
 
 async def _first(event: Any, task: "asyncio.Task[None]") -> None:

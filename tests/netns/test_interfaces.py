@@ -67,7 +67,6 @@ def test_overlap_is_warned_of(left: Namespace, tmp_path: Path) -> None:
 
 def test_flood_of_link_messages(left: Namespace, right: Namespace, tmp_path: Path) -> None:
     """Hundreds of links come and go while the daemon is stopped: afterwards it samples what there is."""
-    import signal
 
     with Sink(left) as sink:
         with Daemon(left, tmp_path, CONFIG.format(interfaces='"vnet*"', target=sink.target)).wait_ready() as daemon:

@@ -1,9 +1,8 @@
-"""`xdpfix run` on live interfaces: every hook and loader counts every packet and octet that passed, and names it right."""
+"""`xdpfix run` on live interfaces: by every hook and loader it counts every packet and octet that passed."""
 
 from pathlib import Path
 
 import pytest
-
 from lib.daemon import Daemon
 from lib.netns import Namespace
 from lib.sink import Sink

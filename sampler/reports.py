@@ -1,0 +1,79 @@
+"""What `xdpfix show` gets from a running service: figures of every part, collected where they live.
+
+Rings and exporters belong to the data thread, so their figures are read there; links and
+gates are read on the main thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from sampler.datapath import Datapath
+from sampler.gates import Gates
+from sampler.ledger import ExporterLedger, Ledger
+from sampler.links import Links
+from sampler.points import ObservationPoints
+from sampler.ring import Ring
+
+T = TypeVar("T")
+
+# Rows that `xdpfix show flows` gets at most: the data thread must not stand still for a table.
+SHOWN_FLOWS = 10_000
+
+
+class Reports:
+    """The answers to the control socket's requests, by name in `handlers`."""
+
+    def __init__(self, links: Links, points: ObservationPoints, gates: Gates, ring: Ring, datapath: Datapath) -> None:
+        self._links = links
+        self._points = points
+        self._gates = gates
+        self._ring = ring
+        self._datapath = datapath
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[[], Any]]:
+        """Functions and coroutines by what they show."""
+        return {
+            "flows": self._flows,
+            "interfaces": self._points.rows,
+            "exporters": self._exporters,
+            "stats": self._stats,
+        }
+
+    async def _on_datapath(self, function: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._datapath.call(function))
+
+    def _ledger(self) -> Ledger:
+        samples, packets = self._gates.counters()
+        return Ledger(
+            samples=samples,
+            packets=packets,
+            ring=self._ring.stats(),
+            observed=self._gates.observed(),
+            exporters={name: ExporterLedger.of(sink.stats()) for name, sink in self._datapath.sinks.items()},
+        )
+
+    async def _stats(self) -> dict[str, Any]:
+        ledger = await self._on_datapath(self._ledger)
+        return ledger.as_dict() | {
+            "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs}
+        }
+
+    async def _exporters(self) -> list[dict[str, Any]]:
+        def rows() -> list[dict[str, Any]]:
+            return [{"exporter": name} | sink.stats() for name, sink in self._datapath.sinks.items()]
+
+        return await self._on_datapath(rows)
+
+    async def _flows(self) -> list[dict[str, Any]]:
+        def rows() -> list[dict[str, Any]]:
+            now = time.monotonic_ns()
+            return [row for sink in self._datapath.sinks.values() for row in sink.flows(SHOWN_FLOWS, now)]
+
+        flows = await self._on_datapath(rows)
+        for flow in flows:
+            link = self._links.table.get(flow["interface"])
+            flow["interface"] = link.name if link else str(flow["interface"])
+        return flows
