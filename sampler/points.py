@@ -48,6 +48,8 @@ class ObservationPoints:
         self._directions = directions
         self._points: dict[int, Point] = {}
         self._refused: dict[int, str] = {}
+        self.observed_before = 0
+        """Wire packets observed on interfaces that were let go."""
 
     def set_directions(self, directions: tuple[int, ...]) -> None:
         """Sample these directions; what is attached otherwise is let go, for update() to take again."""
@@ -98,7 +100,7 @@ class ObservationPoints:
 
     def _close_gates(self, ifindex: int) -> None:
         for direction in self._directions:
-            self._gates.close(ifindex, direction)
+            self.observed_before += self._gates.close(ifindex, direction)
 
     def rows(self) -> list[dict[str, object]]:
         """One dict a sampled or refused interface, for `xdpfix show interfaces`."""

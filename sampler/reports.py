@@ -58,6 +58,7 @@ class Reports:
     async def _stats(self) -> dict[str, Any]:
         ledger = await self._on_datapath(self._ledger)
         return ledger.as_dict() | {
+            "packets_observed_before": self._points.observed_before,
             "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs}
         }
 
