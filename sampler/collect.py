@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -27,6 +27,7 @@ from sampler.table import FlowTable
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
 MAX_DATAGRAM = 65535
 RECEIVE_BUFFER = 4 << 20  # octets; rmem_max may cut it
+DRAIN_LIMIT = 65536  # messages taken after stop(): more than a buffer holds, so that a flood cannot hold up the end
 Address = tuple[str, int]
 
 
@@ -107,7 +108,8 @@ class Collector:
     Args:
         address: where to listen; port 0 takes a free one.
         on_record: called for each record with its source.
-        file: every well-formed message is appended to it, as an RFC 5655 file.
+        file: well-formed messages are appended to it, as an RFC 5655 file; one whose templates have not come yet is
+            left out, because a reader of the file could not know them either.
 
     """
 
@@ -134,17 +136,18 @@ class Collector:
     def stop(self) -> None:
         """End run() from a signal handler or another thread, after what the socket already holds."""
         self._stopping = True
-        try:
+        with suppress(BlockingIOError):  # the pipe is full of earlier calls
             os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # the pipe is full of earlier calls
 
     def run(self, count: int | None = None) -> None:
         """Receive until stop(), or until `count` flow records were handed on."""
         seen = 0
-        while True:
-            if not self._stopping:
-                select.select([self._socket, self._wake_read], [], [])
+        left = DRAIN_LIMIT
+        while left > 0:
+            if self._stopping:
+                left -= 1
+            else:
+                select.select([self._socket.fileno(), self._wake_read], [], [])
             try:
                 octets, source = self._socket.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
@@ -158,11 +161,12 @@ class Collector:
                     return
 
     def _receive(self, octets: bytes, source: Address) -> list[Record]:
+        unknown = self.decoder.stats.unknown_sets
         try:
             records = self.decoder.decode(octets, source)
         except DecodeError:
             return []  # counted by the decoder
-        if self._file is not None:
+        if self._file is not None and self.decoder.stats.unknown_sets == unknown:
             self._file.write(octets)
         return records
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.decoder import Record
+from exporter.values import Value
 
 END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}  # IANA flowEndReason (136)
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6", 132: "sctp"}
@@ -31,11 +32,11 @@ def _interface(record: Record, element: str) -> str:
         return str(index)  # another host's, or gone
 
 
-def _first(record: Record, *names: str) -> object:
+def _first(record: Record, *names: str) -> Value | None:
     return next((value for name in names if (value := record.get(name)) is not None), None)
 
 
-def _endpoint(address: object, port: object) -> str:
+def _endpoint(address: Value | None, port: Value | None) -> str:
     if not isinstance(port, int):
         return str(address)
     return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
