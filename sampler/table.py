@@ -37,9 +37,10 @@ def _first(record: Record, *names: str) -> Value | None:
 
 
 def _endpoint(address: Value | None, port: Value | None) -> str:
+    host = address.hex() if isinstance(address, bytes) else str(address)
     if not isinstance(port, int):
-        return str(address)
-    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _flow(record: Record) -> str:
