@@ -47,10 +47,11 @@ def _flow(record: Record) -> str:
     source = _first(record, "sourceIPv4Address", "sourceIPv6Address")
     destination = _first(record, "destinationIPv4Address", "destinationIPv6Address")
     if source is None or destination is None:
-        return f"{record.get('sourceMacAddress') or '-'} → {record.get('destinationMacAddress') or '-'}"
+        return " → ".join(str(record.get(name) or "-") for name in ("sourceMacAddress", "destinationMacAddress"))
     kind = _first(record, "icmpTypeIPv4", "icmpTypeIPv6")
     if kind is not None:
-        return f"{source} → {destination} type {kind} code {_first(record, 'icmpCodeIPv4', 'icmpCodeIPv6')}"
+        code = _first(record, "icmpCodeIPv4", "icmpCodeIPv6")
+        return f"{_endpoint(source, None)} → {_endpoint(destination, None)} type {kind!s} code {code!s}"
     return (
         f"{_endpoint(source, record.get('sourceTransportPort'))} → "
         f"{_endpoint(destination, record.get('destinationTransportPort'))}"
