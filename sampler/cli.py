@@ -197,6 +197,7 @@ def _add_collect(commands: Commands) -> None:
     )
     _add_output(command)
     command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    command.add_argument("--count", type=int, metavar="N", help="end after N flow records")
     command.set_defaults(handler=_collect)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from typing import BinaryIO
 
 from exporter.decoder import Decoder, DecoderStats, Record
@@ -221,19 +220,7 @@ def _discard_stdout() -> None:
     os.close(null)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `xdpfix collect`."""
-    parser.add_argument(
-        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="UDP address (default: %(default)s)"
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a record (default when writing to a pipe)")
-    form.add_argument("--table", action="store_true", help="a table, live on a terminal (default there)")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the messages to an RFC 5655 file")
-    parser.add_argument("--count", type=int, metavar="N", help="end after N flow records")
-
-
-def run(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Run `xdpfix collect` until --count, SIGINT or SIGTERM; the counters go to standard error."""
     if arguments.count is not None and arguments.count < 1:
         raise ConfigError(f"--count {arguments.count}: give a number of at least 1")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from lib.messages import ipfix_set, message, options_template, template, variable
@@ -17,12 +18,7 @@ from sampler.collect import parse_listen
 from sampler.errors import ConfigError
 from sampler.table import flow_cells, header_line
 
-PROGRAM = (
-    "import argparse, sys; from sampler import collect; from sampler.errors import XdpfixError\n"
-    "p = argparse.ArgumentParser(); collect.add_arguments(p)\n"
-    "try: sys.exit(collect.run(p.parse_args()))\n"
-    "except XdpfixError as e: print(e, file=sys.stderr); sys.exit(e.exit_code)\n"
-)
+PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 FLOW = message(
     template(256, (8, 4), (12, 4), (4, 1), (7, 2), (11, 2), (82, 65535), (82, 65535), (2, 8), (1, 8), (136, 1)),
     options_template(400, 1, (149, 4), (34, 4)),
@@ -41,7 +37,7 @@ def collecting(*arguments, host="127.0.0.1", stdout=subprocess.PIPE):
     """Yield (process, send): the process listens once this enters."""
     listen = f"[{host}]:0" if ":" in host else f"{host}:0"
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "--listen", listen, *arguments], stdout=stdout, stderr=subprocess.PIPE
+        [PROGRAM, "collect", "--listen", listen, *arguments], stdout=stdout, stderr=subprocess.PIPE
     )
     try:
         readable, _, _ = select.select([process.stderr], [], [], 30)
@@ -107,7 +103,7 @@ def test_an_address_in_use_is_one_sentence():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{udp.getsockname()[1]}"
-        done = subprocess.run([sys.executable, "-c", PROGRAM, "--listen", listen], capture_output=True, timeout=30)
+        done = subprocess.run([PROGRAM, "collect", "--listen", listen], capture_output=True, timeout=30)
     assert done.returncode == 1
     assert b"Address already in use" in done.stderr and done.stderr.count(b"\n") == 1
 
