@@ -15,12 +15,6 @@
 /* Largest fixed header (IPv6 has 40) that may be read behind a masked offset. */
 #define WINDOW_SLACK 64
 
-/* First bytes of the packet being parsed; one a CPU. */
-struct window {
-	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
-	__u64 aside;	/* see forget() */
-};
-
 /* What is known of a packet beside its bytes. */
 struct packet {
 	__u32 length;	/* octets of the frame or super-packet, headers included, no FCS */
@@ -33,15 +27,25 @@ struct packet {
 	__u8 l3;	/* starts at the IP header: no Ethernet */
 };
 
+/*
+ * The packet being parsed; one a CPU. In memory, not in registers: what the verifier does
+ * not know it need not follow.
+ */
+struct window {
+	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
+	struct packet packet;
+	__u64 aside;	/* see forget() */
+};
+
 struct cursor {
 	struct window *window;
+	__u8 *flags;	/* enum sample_flag, in the sample */
 	__u64 position;	/* octets behind the cursor */
 	__u64 loaded;	/* octets in the window */
 	__u64 limit;	/* where the packet ends, by the innermost length field read */
 	__u32 unsent;	/* octets of the super-packet that no segment carries */
 	__be16 ethertype;	/* of the next header while in layer 2 */
 	__u8 protocol;	/* of the next header while in layer 3 */
-	__u8 flags;	/* enum sample_flag */
 };
 
 /*
@@ -62,12 +66,12 @@ static __always_inline bool pull(struct cursor *cursor, __u64 size, const __u8 *
 	__u64 offset = cursor->position;
 
 	if (offset + size > cursor->limit) {
-		cursor->flags |= SAMPLE_TRUNCATED;
+		*cursor->flags |= SAMPLE_TRUNCATED;
 		return false;
 	}
 	if (offset + size > cursor->loaded) {
 		/* The packet goes on, the window does not: cut by a capture, or too many headers. */
-		cursor->flags |= cursor->loaded < WINDOW_SIZE ? SAMPLE_TRUNCATED : SAMPLE_CHAIN;
+		*cursor->flags |= cursor->loaded < WINDOW_SIZE ? SAMPLE_TRUNCATED : SAMPLE_CHAIN;
 		return false;
 	}
 	cursor->position = offset + size;
@@ -80,7 +84,7 @@ static __always_inline bool pull(struct cursor *cursor, __u64 size, const __u8 *
 static __always_inline bool skip(struct cursor *cursor, __u64 size)
 {
 	if (cursor->position + size > cursor->limit) {
-		cursor->flags |= SAMPLE_TRUNCATED;
+		*cursor->flags |= SAMPLE_TRUNCATED;
 		return false;
 	}
 	cursor->position += size;

@@ -31,11 +31,12 @@ static __always_inline void count_octets(const struct cursor *cursor, const stru
 }
 
 /* Fills a zeroed sample, but for what only the caller knows: time, generation, ifindex, direction. */
-static __always_inline void parse_packet(struct window *window, const struct packet *packet,
-					 struct sample *sample)
+static __always_inline void parse_packet(struct window *window, struct sample *sample)
 {
+	const struct packet *packet = &window->packet;
 	struct cursor cursor = {
 		.window = window,
+		.flags = &sample->meta.flags,
 		.loaded = packet->loaded,
 		.limit = packet->length,
 	};
@@ -51,7 +52,6 @@ static __always_inline void parse_packet(struct window *window, const struct pac
 			cursor.position = layer3;
 	}
 	cursor.position = forget(&cursor, cursor.position);
-	sample->meta.flags = cursor.flags;
 	count_octets(&cursor, packet, layer3, sample);
 }
 

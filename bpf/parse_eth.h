@@ -39,9 +39,11 @@ static __always_inline bool is_mpls(__be16 ethertype)
 static __always_inline void parse_llc(struct cursor *cursor)
 {
 	struct cursor ahead = *cursor;
+	__u8 ignored = 0;
 	const __u8 *snap;
 
 	cursor->ethertype = BE16(ETHERTYPE_NONE);
+	ahead.flags = &ignored;
 	if (!pull(&ahead, SNAP_SIZE, &snap))
 		return;
 	if (load32(snap) != BE32(0xaaaa0300) || load16(snap + 4))
@@ -75,7 +77,7 @@ static __always_inline bool parse_vlan(struct cursor *cursor, struct flow_key *k
 	if (!is_vlan(cursor->ethertype))
 		return true;
 	if (key->vlan_count == VLAN_MAX) {
-		cursor->flags |= SAMPLE_CHAIN;
+		*cursor->flags |= SAMPLE_CHAIN;
 		return true;
 	}
 	if (!pull(cursor, VLAN_SIZE, &tag))
@@ -95,8 +97,10 @@ static __always_inline bool parse_vlan(struct cursor *cursor, struct flow_key *k
 static __always_inline void guess_ethertype(struct cursor *cursor)
 {
 	struct cursor ahead = *cursor;
+	__u8 ignored = 0;
 	const __u8 *first;
 
+	ahead.flags = &ignored;
 	if (!pull(&ahead, 1, &first))
 		return;
 	if (*first >> 4 == 4)
@@ -124,7 +128,7 @@ static __always_inline bool parse_mpls(struct cursor *cursor, struct flow_key *k
 			return true;
 		}
 	}
-	cursor->flags |= SAMPLE_CHAIN;
+	*cursor->flags |= SAMPLE_CHAIN;
 	return false;
 }
 

@@ -62,7 +62,7 @@ static __always_inline bool parse_ipv4(struct cursor *cursor, const struct packe
 	if (!total)
 		total = big_length(packet, available);
 	if (header[0] >> 4 != 4 || header_length < IPV4_SIZE || total < header_length || total > available) {
-		cursor->flags |= SAMPLE_MALFORMED;
+		*cursor->flags |= SAMPLE_MALFORMED;
 		return false;
 	}
 	cursor->limit = start + total;
@@ -145,7 +145,7 @@ static __always_inline bool parse_extensions(struct cursor *cursor, struct sampl
 	}
 	if (!is_extension(cursor->protocol) || sample->meta.fragment & FRAGMENT_LATER)
 		return true;
-	cursor->flags |= SAMPLE_CHAIN;
+	*cursor->flags |= SAMPLE_CHAIN;
 	return false;
 }
 
@@ -164,8 +164,10 @@ static __always_inline bool parse_ipv6(struct cursor *cursor, const struct packe
 		if (packet->segments > 1 && header[6] == PROTOCOL_HOP_BY_HOP)
 			cursor->unsent = JUMBO_SIZE;
 	}
+	cursor->unsent = forget(cursor, cursor->unsent);
+	total = forget(cursor, total);
 	if (header[0] >> 4 != 6 || total > available) {
-		cursor->flags |= SAMPLE_MALFORMED;
+		*cursor->flags |= SAMPLE_MALFORMED;
 		return false;
 	}
 	cursor->limit = start + total;

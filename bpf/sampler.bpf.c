@@ -119,7 +119,9 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	sample->meta.generation = generation;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
-	parse_packet(window, &packet, sample);
+	window->packet = packet;
+	__asm__ volatile("" ::: "memory");
+	parse_packet(window, sample);
 	batch_append(skb, cpu, sample, packet.segments);
 }
 
@@ -203,7 +205,9 @@ int sample_xdp(struct xdp_md *xdp)
 	sample->meta.generation = generation;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;
-	parse_packet(window, &packet, sample);
+	window->packet = packet;
+	__asm__ volatile("" ::: "memory");
+	parse_packet(window, sample);
 	batch_append(xdp, cpu, sample, 1);
 	return XDP_PASS;
 }

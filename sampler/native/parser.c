@@ -7,6 +7,7 @@
 int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments, __u32 segment_size,
 		       __u32 vlan_present, __u16 vlan_tci, struct sample *out)
 {
+	struct window window;
 	struct packet packet = {
 		.length = length,
 		.loaded = captured < WINDOW_SIZE ? captured : WINDOW_SIZE,
@@ -16,14 +17,14 @@ int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3
 		.vlan_tci = BE16(vlan_tci),
 		.l3 = l3 != 0,
 	};
-	struct window window;
 
 	if (captured > length || !segments)
 		return -EINVAL;
 	if (packet.loaded)
 		memcpy(window.bytes, frame, packet.loaded);
 	memset(out, 0, sizeof(*out));
-	parse_packet(&window, &packet, out);
+	window.packet = packet;
+	parse_packet(&window, out);
 	return 0;
 }
 
