@@ -177,7 +177,7 @@ SEC("xdp")
 int sample_xdp(struct xdp_md *xdp)
 {
 	struct gate *gate = find_gate(xdp->ingress_ifindex, DIRECTION_INGRESS);
-	struct packet packet = {.segments = 1};
+	struct packet packet = {};
 	const struct sampling_config *settings;
 	__u32 processor, zero = 0;
 	struct cpu_state *cpu;
@@ -196,6 +196,7 @@ int sample_xdp(struct xdp_md *xdp)
 	sample = batch_reserve(cpu, settings, bpf_ktime_get_ns(), 1);
 	if (!sample)
 		return XDP_PASS;
+	packet.segments = 1;
 	packet.loaded = load_xdp(xdp, window, &packet.length);
 	if (!packet.loaded) {
 		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, 1);

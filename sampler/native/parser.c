@@ -1,6 +1,7 @@
 /* The BPF parser and gate, compiled for user space: `xdpfix read` and the tests run what the kernel runs. */
 #include <errno.h>
 
+#include "gate.h"
 #include "parse.h"
 #include "parser.h"
 
@@ -31,4 +32,19 @@ int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3
 int parse_frame(const void *frame, __u32 captured, __u32 length, __u32 l3, struct sample *out)
 {
 	return parse_super_packet(frame, captured, length, l3, 1, 0, 0, 0, out);
+}
+
+__u64 gate_gap(const struct log2_table *table, __u64 scale, __u64 random)
+{
+	return geometric(table, scale, random);
+}
+
+double gate_mean(const struct log2_table *table, __u64 scale, __u64 strata)
+{
+	__u64 width = ~0ULL / strata, stratum;
+	double sum = 0;
+
+	for (stratum = 0; stratum < strata; stratum++)
+		sum += (double)geometric(table, scale, stratum * width + width / 2);
+	return sum / (double)strata;
 }

@@ -15,3 +15,12 @@ int parse_frame(const void *frame, __u32 captured, __u32 length, __u32 l3, struc
  */
 int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments, __u32 segment_size,
 		       __u32 vlan_present, __u16 vlan_tci, struct sample *out);
+
+/*
+ * The gate's draw: packets up to and including the next one to take, geometric by the
+ * table and scale of struct sampling_config, from 64 random bits.
+ */
+__u64 gate_gap(const struct log2_table *table, __u64 scale, __u64 random);
+
+/* The mean of gate_gap over `strata` random words evenly spread: shows its error without chance. */
+double gate_mean(const struct log2_table *table, __u64 scale, __u64 strata);
