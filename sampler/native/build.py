@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["caps", "link", "ring"]
+SUBJECTS = ["bpf", "caps", "link", "parser", "ring"]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"
@@ -15,11 +15,11 @@ ffibuilder.cdef(
     typedef uint8_t __u8;
     typedef uint16_t __u16;
     typedef uint32_t __u32;
-    typedef uint64_t __u64;
-    typedef int64_t __s64;
+    typedef unsigned long long __u64;
+    typedef long long __s64;
     typedef uint16_t __be16;
     typedef uint32_t __be32;
-    typedef uint64_t __be64;
+    typedef unsigned long long __be64;
     """
 )
 for declarations in [BPF / "sample.def.h", BPF / "state.def.h"]:

@@ -1,0 +1,90 @@
+"""Loads the BPF programs: through libbpf from the object in the package, or by name with sampler.loader_bcc."""
+
+import importlib.resources
+from types import TracebackType
+from typing import Protocol, Self
+
+from sampler._native import ffi, lib
+from sampler.errors import StartError
+from sampler.maps import Maps, refusal
+
+PROGRAMS = ("sample_xdp", "sample_tc_ingress", "sample_tc_egress")
+LOG_LINES = 12  # of the verifier: its last lines name the instruction and the reason
+
+
+class Programs(Protocol):
+    """The loaded programs, whoever loaded them."""
+
+    def fd(self, name: str) -> int:
+        """The descriptor of a program of PROGRAMS, owned by this object."""
+
+    def close(self) -> None:
+        """Close the descriptors; an attached program lives on with its link."""
+
+
+def load(name: str, maps: Maps) -> Programs:
+    """Load the programs with the loader called name, "libbpf" or "bcc", over these maps.
+
+    Raises:
+        StartError: no privilege, a missing part of the loader, or the verifier refuses.
+
+    """
+    if name == "bcc":
+        from sampler.loader_bcc import BccPrograms
+
+        return BccPrograms(maps)
+    if name == "libbpf":
+        return LibbpfPrograms(maps)
+    raise StartError(f"There is no loader {name!r}: it may be libbpf or bcc")
+
+
+def refused(program: str, error: int, log: str) -> StartError:
+    """The error of a program that the kernel does not take, with the tail of the verifier's log."""
+    tail = "\n".join(log.rstrip("\0\n ").splitlines()[-LOG_LINES:])
+    return StartError(f"The kernel refuses the BPF program {program}: {refusal(error)}" + (f"\n{tail}" if tail else ""))
+
+
+class LibbpfPrograms:
+    """The object compiled with the package, loaded in milliseconds and without a compiler."""
+
+    def __init__(self, maps: Maps) -> None:
+        self._programs = ffi.NULL
+        try:
+            octets = importlib.resources.files("sampler").joinpath("sampler.bpf.o").read_bytes()
+        except FileNotFoundError as error:
+            raise StartError("sampler.bpf.o is missing from the package: install xdpfix anew") from error
+        self._programs = lib.bpf_programs_open(octets, len(octets), lib.bpf_has_xdp_load_bytes())
+        if not self._programs:
+            raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
+        try:
+            for name in maps.names():
+                error = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
+                if error:
+                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-error)}")
+            error = lib.bpf_programs_load(self._programs)
+            if error:
+                log = ffi.string(lib.bpf_programs_log(self._programs)).decode(errors="replace")
+                raise refused("sampler.bpf.o", -error, log)
+        except BaseException:
+            self.close()
+            raise
+
+    def fd(self, name: str) -> int:
+        """The descriptor of a program of PROGRAMS, owned by this object."""
+        fd = int(lib.bpf_programs_fd(self._programs, name.encode()))
+        if fd < 0:
+            raise KeyError(name)
+        return fd
+
+    def close(self) -> None:
+        """Close the descriptors; an attached program lives on with its link."""
+        lib.bpf_programs_close(self._programs)
+        self._programs = ffi.NULL
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,103 @@
+"""The kernel maps: made here, the same for both loaders, filled by sampler.gates, read by sampler.ring."""
+
+import errno
+import math
+import os
+from types import TracebackType
+from typing import Self
+
+from sampler._native import ffi, lib
+from sampler.errors import StartError
+
+# Kernel UAPI, <linux/bpf.h>.
+MAP_TYPE_ARRAY = 2
+MAP_TYPE_PERF_EVENT_ARRAY = 4
+MAP_TYPE_PERCPU_ARRAY = 6
+F_MMAPABLE = 1 << 10
+
+WINDOW_SIZE = 256 + 64 + 24 + 8  # struct window in bpf/cursor.h; a wrong size is refused by the verifier
+
+
+class Maps:
+    """The maps of bpf/maps.h by name.
+
+    Args:
+        cpus: CPUs to make room for; default: all that this kernel may ever have.
+
+    Raises:
+        StartError: the kernel refuses: no privilege, lockdown, no memory.
+
+    """
+
+    def __init__(self, cpus: int | None = None) -> None:
+        self.cpus = cpus or lib.bpf_possible_cpus()
+        self._fds: dict[str, int] = {}
+        state, gate = ffi.sizeof("struct cpu_state"), ffi.sizeof("struct gate")
+        config, table = ffi.sizeof("struct sampling_config"), ffi.sizeof("struct log2_table")
+        try:
+            self._create("cpus", MAP_TYPE_ARRAY, state, self.cpus, F_MMAPABLE)
+            self._create("gates", MAP_TYPE_PERCPU_ARRAY, gate, lib.GATE_SLOTS)
+            self._create("config", MAP_TYPE_ARRAY, config, 1)
+            self._create("log2_table", MAP_TYPE_ARRAY, table, 1)
+            self._create("windows", MAP_TYPE_PERCPU_ARRAY, WINDOW_SIZE, 1)
+            self._create("ring", MAP_TYPE_PERF_EVENT_ARRAY, 4, self.cpus)
+            self.update("log2_table", 0, log2_table())
+        except BaseException:
+            self.close()
+            raise
+
+    def _create(self, name: str, kind: int, value_size: int, entries: int, flags: int = 0) -> None:
+        fd = lib.bpf_create_map(kind, name.encode(), 4, value_size, entries, flags)
+        if fd < 0:
+            raise StartError(f"BPF map {name} cannot be made: {refusal(-fd)}")
+        self._fds[name] = fd
+
+    def fd(self, name: str) -> int:
+        """The descriptor of a map, owned by this object."""
+        return self._fds[name]
+
+    def names(self) -> list[str]:
+        """The names of all maps."""
+        return list(self._fds)
+
+    def update(self, name: str, key: int, value: "ffi.CData") -> None:
+        """Write an element; of a per-CPU map one value a possible CPU."""
+        error = lib.bpf_update_map(self._fds[name], ffi.new("__u32 *", key), value)
+        if error:
+            raise OSError(-error, f"BPF map {name}, element {key}: {os.strerror(-error)}")
+
+    def lookup(self, name: str, key: int, value: "ffi.CData") -> None:
+        """Read an element into `value`; of a per-CPU map one value a possible CPU."""
+        error = lib.bpf_lookup_map(self._fds[name], ffi.new("__u32 *", key), value)
+        if error:
+            raise OSError(-error, f"BPF map {name}, element {key}: {os.strerror(-error)}")
+
+    def close(self) -> None:
+        """Close the descriptors; the maps live on while a loaded program uses them."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def log2_table() -> "ffi.CData":
+    """log2(1 + i / LOG2_STEPS) in 0.63 fixed point, for i = 0 .. LOG2_STEPS."""
+    table = ffi.new("struct log2_table *")
+    for i in range(lib.LOG2_STEPS + 1):
+        table.value[i] = int(math.log2(1 + i / lib.LOG2_STEPS) * 2**63)
+    return table
+
+
+def refusal(error: int) -> str:
+    """Why the kernel refuses BPF, and the way out, for an errno."""
+    if error in (errno.EPERM, errno.EACCES):
+        if os.geteuid():
+            return "not permitted: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+        return "not permitted, though root: the kernel's lockdown, a container or a seccomp filter forbids it"
+    return os.strerror(error)

@@ -1,0 +1,49 @@
+/*
+ * BPF maps and programs behind a few functions. Declarations only: read by cc and cffi.
+ * Functions that return int give a descriptor or 0, or -errno.
+ */
+
+int bpf_possible_cpus(void);
+
+/* `type` and `flags` are the kernel's BPF_MAP_TYPE_* and BPF_F_* numbers. */
+int bpf_create_map(__u32 type, const char *name, __u32 key_size, __u32 value_size, __u32 entries, __u32 flags);
+/* Per-CPU maps take and give one value a possible CPU, each rounded up to 8 octets. */
+int bpf_update_map(int map, const void *key, const void *value);
+int bpf_lookup_map(int map, const void *key, void *value);
+/* The values of a mmapable array, read and write; NULL on failure. `size` is rounded up to pages. */
+void *bpf_mmap_map(int map, __u64 size);
+void bpf_munmap_map(void *values, __u64 size);
+
+/* 1 if XDP programs of this kernel may call bpf_xdp_load_bytes and take frames of several buffers, else 0. */
+int bpf_has_xdp_load_bytes(void);
+
+/* An object loaded through libbpf. */
+struct bpf_programs;
+/* Takes a copy of the object's octets. Returns NULL where it cannot be read; bpf_programs_log says why. */
+struct bpf_programs *bpf_programs_open(const void *object, __u64 size, __u32 xdp_load_bytes);
+/* Uses the map `fd` for the object's map `name`. */
+int bpf_programs_set_map(struct bpf_programs *programs, const char *name, int fd);
+int bpf_programs_load(struct bpf_programs *programs);
+/* Owned by programs. */
+int bpf_programs_fd(struct bpf_programs *programs, const char *name);
+/* What the verifier said of a program that it refused. */
+const char *bpf_programs_log(const struct bpf_programs *programs);
+void bpf_programs_close(struct bpf_programs *programs);
+
+/* Loads instructions that already name their maps by descriptor. `type` is BPF_PROG_TYPE_*. */
+int bpf_load_instructions(__u32 type, const char *name, const void *instructions, __u32 count, __u32 flags, char *log,
+			  __u32 log_size);
+
+/* What an skb knows beside its frame, for a test run. The kernel lets no VLAN tag be set here. */
+struct bpf_skb_context {
+	__u32 ifindex;
+	__u32 gso_segs;
+	__u32 gso_size;
+};
+
+/*
+ * BPF_PROG_TEST_RUN, `repeat` times. skb: NULL for XDP. Gives the last return value and
+ * the mean duration in ns.
+ */
+int bpf_test_run(int program, const void *frame, __u32 length, const struct bpf_skb_context *skb, __u32 xdp_ifindex,
+		 __u32 repeat, __u32 *value, __u32 *duration);

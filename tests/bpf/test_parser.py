@@ -1,0 +1,34 @@
+"""The kernel's parser, at tc and XDP under both loaders, makes the sample that the native one makes."""
+
+import pytest
+from lib.frames import FRAMES
+from lib.testrun import octets
+
+from sampler.parser import parse
+
+
+@pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress", "sample_tc_egress"])
+@pytest.mark.parametrize("name", FRAMES)
+def test_same_sample_as_native(kernel, program, name):
+    assert octets(kernel.sample(program, FRAMES[name])) == octets(parse(FRAMES[name]))
+
+
+@pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress"])
+@pytest.mark.parametrize("name", ["ipv4 tcp", "ipv6 chain", "qinq", "mpls ipv4"])
+def test_truncated_at_every_octet(kernel, program, name):
+    # The kernel's test run takes no frame below an Ethernet header.
+    for length in range(14, len(FRAMES[name])):
+        frame = FRAMES[name][:length]
+        assert octets(kernel.sample(program, frame)) == octets(parse(frame)), length
+
+
+def test_super_packet(kernel):
+    frame = FRAMES["ipv4 tcp options"][:14] + FRAMES["ipv4 tcp options"][14:]
+    sample = kernel.sample("sample_tc_ingress", frame, segments=7, segment_size=1)
+    assert octets(sample) == octets(parse(frame, segments=7, segment_size=1))
+    assert sample.meta.packets == 7
+
+
+@pytest.mark.parametrize("program,passes", [("sample_xdp", 2), ("sample_tc_ingress", -1), ("sample_tc_egress", -1)])
+def test_passes_packet_on(kernel, program, passes):
+    assert kernel.run(program, FRAMES["arp"], repeat=40) == passes

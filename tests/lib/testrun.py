@@ -1,0 +1,62 @@
+"""Reads samples as the kernel left them in the map `cpus`, and runs the programs on made-up packets."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sampler._native import ffi, lib
+from sampler.gates import Gates
+from sampler.loader import Programs
+from sampler.maps import Maps
+
+IFINDEX = 1  # loopback: the one interface that every namespace has
+
+
+def octets(sample) -> bytes:
+    """A sample as bytes, without what only a kernel knows: time, generation, ifindex, direction."""
+    copy = ffi.new("struct sample *")
+    ffi.memmove(copy, ffi.addressof(sample) if ffi.typeof(sample).kind == "struct" else sample, ffi.sizeof(copy[0]))
+    copy.meta.time = copy.meta.generation = copy.key.ifindex = copy.key.direction = 0
+    return bytes(ffi.buffer(copy))
+
+
+@dataclass
+class Kernel:
+    """Loaded programs with gates on the loopback interface, on the CPU that the test is pinned to."""
+
+    maps: Maps
+    programs: Programs
+    gates: Gates
+    cpu: int
+
+    def run(self, name: str, frame: bytes, repeat: int = 1, segments: int = 0, segment_size: int = 0) -> int:
+        """Run a program on a frame; its return value, as the kernel reads it."""
+        value, duration = ffi.new("__u32 *"), ffi.new("__u32 *")
+        skb = ffi.new("struct bpf_skb_context *", (IFINDEX, segments, segment_size))
+        xdp = name == "sample_xdp"
+        error = lib.bpf_test_run(
+            self.programs.fd(name), frame, len(frame), ffi.NULL if xdp else skb, IFINDEX * xdp, repeat, value, duration
+        )
+        if error:
+            raise OSError(-error, os.strerror(-error))
+        self.duration = duration[0]
+        return int(ffi.cast("int32_t", value[0]))
+
+    def state(self):
+        """This CPU's `struct cpu_state`."""
+        state = ffi.new("struct cpu_state *")
+        self.maps.lookup("cpus", self.cpu, state)
+        return state
+
+    def sample(self, name: str, frame: bytes, **how: int):
+        """The sample that a program makes of a frame."""
+        before = self.state().batch.sequence
+        self.run(name, frame, **how)
+        state = self.state()
+        assert state.batch.sequence == before + 1
+        self._kept = state
+        return state.batch.samples[before % lib.BATCH_SIZE]
+
+    def take_all(self, generation: int = 0) -> None:
+        """Sample every packet."""
+        self.gates.set_sampling(Fraction(1), generation)
