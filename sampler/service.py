@@ -77,7 +77,8 @@ class Service:
             handlers: dict[str, Callable[[], Any]] = {}
             await stack.enter_async_context(ControlServer(options.control_socket, handlers))
             maps = stack.enter_context(Maps())
-            programs = stack.enter_context(loader.load(options.loader, maps))
+            programs = loader.load(options.loader, maps)
+            stack.callback(programs.close)
             self._attacher = Attacher(programs)
             self._gates = Gates(maps)
             self._set_sampling(generation=1)

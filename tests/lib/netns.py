@@ -99,14 +99,14 @@ class Namespace:
 
     def add(self, name: str, *kind: str, address: str | None = None) -> int:
         """Make a link of a kind (`ip link add NAME type KIND…`), bring it up, give its ifindex."""
-        self.run("ip", "link", "add", name, "type", *kind)
+        self.run("ip", "link", "add", "name", name, "type", *kind)
         return self.up(name, address)
 
     def up(self, name: str, address: str | None = None) -> int:
         """Bring a link up with an address (no DAD), give its ifindex."""
         if address is not None:
             self.run("ip", "address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
-        self.run("ip", "link", "set", name, "up")
+        self.run("ip", "link", "set", "dev", name, "up")
         return self.ifindex(name)
 
     def ifindex(self, name: str) -> int:
@@ -116,7 +116,7 @@ class Namespace:
 
     def move(self, name: str, other: "Namespace") -> None:
         """Move a link into another namespace."""
-        self.run("ip", "link", "set", name, "netns", f"/proc/self/fd/{other.fd}", pass_fds=[other.fd])
+        self.run("ip", "link", "set", "dev", name, "netns", f"/proc/self/fd/{other.fd}", pass_fds=[other.fd])
 
 
 def veth(
@@ -129,10 +129,10 @@ def veth(
 ) -> tuple[int, int]:
     """Make a veth pair over two namespaces (or in one), both ends up. Gives both ifindexes."""
     peer = () if right is left else ("netns", f"/proc/self/fd/{right.fd}")
-    left.run("ip", "link", "add", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd])
+    left.run("ip", "link", "add", "name", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd])
     for namespace, name in ((left, left_name), (right, right_name)):
         # No router solicitations nor DAD: a test's packets are the only ones on the wire.
-        namespace.run("ip", "link", "set", name, "addrgenmode", "none")
+        namespace.run("ip", "link", "set", "dev", name, "addrgenmode", "none")
     return left.up(left_name, left_address), right.up(right_name, right_address)
 
 
