@@ -3,6 +3,8 @@
 Each name has a source address of its own, so that a flow tells which frame it comes from.
 """
 
+from functools import cache
+
 from lib.frames import ETHER, FRAMES, IP4, IP6
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert, IPOption_Timestamp
@@ -37,7 +39,7 @@ def _extension(protocol: int, after: int, size: int = 8) -> bytes:
     return bytes((after, size // 8 - 1, 1, size - 4)) + bytes(size - 4)
 
 
-TOP = {
+MORE = {
     "ipv4 udp": ETHER / IP4 / UDP(sport=5000, dport=5001) / bytes(100),
     "ipv4 tcp syn": ETHER / IP4 / TCP(sport=5000, dport=443, flags="S"),
     "ipv4 tcp reset": ETHER / IP4 / TCP(sport=5000, dport=443, flags="RA"),
@@ -70,11 +72,11 @@ TOP = {
     "ipv4 middle fragment": ETHER / IP(src="192.0.2.1", frag=185, flags="MF", proto=6) / bytes(64),
     "ipv4 first fragment tcp": ETHER / IP(src="192.0.2.1", flags="MF", proto=6) / TCP(sport=1, dport=2) / bytes(12),
     "ipv4 multicast": Ether(dst="01:00:5e:00:00:fb") / IP(dst="224.0.0.251", ttl=1) / UDP(sport=5353, dport=5353),
-    "ipv4 broadcast": Ether(dst="ff:ff:ff:ff:ff:ff") / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67),
+    "ipv4 broadcast": Ether(dst="ff:ff:ff:ff:ff:ff") / IP(dst="255.255.255.255") / UDP(sport=68, dport=67),
     "ipv6 udp": ETHER / IP6 / UDP(sport=5000, dport=5001) / bytes(100),
     "ipv6 sctp": ETHER / IP6 / bytes.fromhex("1388 1389 00000001 00000000"),
     "ipv6 no label": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=255) / UDP(sport=1, dport=2),
-    "ipv6 label": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", fl=0xFFFFF, tc=0xFF, hlim=1) / UDP(sport=1, dport=2),
+    "ipv6 label": ETHER / IPv6(src="2001:db8::1", fl=0xFFFFF, tc=0xFF, hlim=1) / UDP(sport=1, dport=2),
     "ipv6 echo reply": ETHER / IP6 / ICMPv6EchoReply(data=bytes(56)),
     "ipv6 unreachable": ETHER / IP6 / ICMPv6DestUnreach(code=4) / IPv6(src="2001:db8::1") / UDP(),
     "ipv6 packet too big": ETHER / IP6 / ICMPv6PacketTooBig(mtu=1280) / IPv6(src="2001:db8::1") / UDP(),
@@ -97,7 +99,7 @@ TOP = {
     "ipv6 short udp": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=17) / bytes(7),
     "ipv6 jumbo": ETHER / IP6 / UDP(sport=1, dport=2) / bytes(MTU - 48),
     "vlan 1": ETHER / Dot1Q(vlan=1) / IP4 / TCP(sport=1, dport=2),
-    "vlan 4094": ETHER / Dot1Q(vlan=4094, prio=7, id=1) / IP6 / TCP(sport=1, dport=2),
+    "vlan 4094": ETHER / Dot1Q(vlan=4094, prio=7, dei=1) / IP6 / TCP(sport=1, dport=2),
     "vlan icmp": ETHER / Dot1Q(vlan=100, prio=3) / IP4 / ICMP() / bytes(8),
     "vlan icmpv6": ETHER / Dot1Q(vlan=100) / IP6 / ICMPv6EchoReply(),
     "vlan gre": ETHER / Dot1Q(vlan=100) / IP(src="192.0.2.1", dst="192.0.2.2", proto=47) / bytes(8),
@@ -122,7 +124,7 @@ TOP = {
     "padded qinq": _padded(ETHER / Dot1AD(vlan=5) / Dot1Q(vlan=6) / IP4 / UDP(sport=1, dport=2)),
     "padded ipv6": bytes(ETHER / IP6 / UDP(sport=1, dport=2)) + bytes(6),
     "padded arp": _padded(FRAMES["arp"]),
-    "ipv4 length beyond the frame": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", len=1500, proto=17) / UDP() / bytes(30),
+    "ipv4 length beyond the frame": ETHER / IP(src="192.0.2.1", len=1500, proto=17) / UDP() / bytes(30),
     "ipv4 length below the header": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", len=19, proto=17) / UDP(),
     "ipv4 header length 4": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", ihl=4, proto=17) / UDP(),
     "ipv4 header length beyond": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", ihl=15, proto=17) / UDP(),
@@ -132,7 +134,7 @@ TOP = {
     "ipv6 length beyond the frame": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", plen=1000) / UDP() / bytes(30),
     "ipv6 truncated header": bytes(ETHER / IP6)[:50],
     "ipv6 version 4": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", version=4) / UDP(),
-    "ipv6 extension beyond": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=0) / bytes((17, 200)) / bytes(14),
+    "ipv6 extension beyond": ETHER / IPv6(src="2001:db8::1", nh=60, tc=0x28) / bytes((17, 200)) / bytes(14),
     "vlan length beyond the frame": ETHER / Dot1Q(vlan=9) / IP(src="192.0.2.1", len=1500, proto=17) / UDP() / bytes(30),
     "bfd control": ETHER / IP4 / UDP(sport=49152, dport=BFD[0]) / bytes(24),
     "bfd echo": ETHER / IP4 / UDP(sport=49152, dport=BFD[1]) / bytes(24),
@@ -141,7 +143,7 @@ TOP = {
     "not bfd tcp": ETHER / IP4 / TCP(sport=49152, dport=BFD[0]) / bytes(24),
 }  # fmt: skip
 
-NAMES = [*FRAMES, *TOP]
+NAMES = [*FRAMES, *MORE]
 
 
 def address(name: str) -> str:
@@ -160,13 +162,14 @@ def _with_address(name: str, frame: bytes) -> bytes:
     return frame[:6] + bytes.fromhex(address(name).replace(":", "")) + frame[12:]
 
 
+@cache
 def capture() -> list[bytes]:
     """Every frame once, then every frame again as often as its place says (1 to 5): flows of several packets.
 
     A frame that ends with the Ethernet header is not among them: Open vSwitch's record of it is 32 octets short of
     its template, because the sum of squares 0 is taken to say that there is no IP.
     """
-    frames = [_with_address(name, bytes((FRAMES | TOP)[name])) for name in NAMES]
+    frames = [_with_address(name, bytes((FRAMES | MORE)[name])) for name in NAMES]
     assert all(14 < len(frame) <= MTU + 18 for frame in frames)
     again = [frame for place, frame in enumerate(frames) for _ in range(1 + place % 5)]
     # One flow of packets of different lengths: sum of squares, minimum and maximum are not those of one length.
@@ -175,3 +178,23 @@ def capture() -> list[bytes]:
         for size in range(0, 1400, 7)
     ]
     return [*frames, *again, *sizes]
+
+
+def ip_lengths(source: str) -> list[int]:
+    """IP total lengths of all packets with this source address, as their headers say them; none for other traffic."""
+    lengths = []
+    for frame in capture():
+        if frame[6:12].hex(":") == source:
+            layer3 = 12
+            while frame[layer3 : layer3 + 2] in (b"\x81\x00", b"\x88\xa8"):
+                layer3 += 4
+            layer3 += 2 if frame[layer3] >= 6 else 10  # a length, LLC and SNAP
+            version = frame[layer3] >> 4
+            start, header = (layer3 + 2, 0) if version == 4 else (layer3 + 4, 40)
+            lengths.append(header + int.from_bytes(frame[start : start + 2], "big"))
+    return lengths
+
+
+def bfd_count(frames: list[bytes]) -> int:
+    """How many of the frames neither exporter samples."""
+    return sum(name_of(frame[6:12].hex(":")).startswith("bfd") for frame in frames)

@@ -83,7 +83,7 @@ class OpenVSwitch:
         """Start a daemon in the foreground, wait until it answers on its control socket."""
         log = self._folder / f"{name}.log"
         control = self._folder / f"{name}.ctl"
-        command = [name, *arguments, "--no-chdir", f"--unixctl={control}", f"--log-file={log}", "--verbose=console:off"]
+        command = [name, *arguments, "--no-chdir", f"--unixctl={control}", "--verbose=console:off", f"--log-file={log}"]
         process = self._namespace.popen(*command, env=self._environment, stdin=subprocess.DEVNULL)
         self._processes.append(process)
 
