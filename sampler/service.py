@@ -25,6 +25,7 @@ from sampler.errors import ConfigError, StartError
 from sampler.gates import Gates
 from sampler.links import Links
 from sampler.linktable import Link
+from sampler.losslog import LossLog
 from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
@@ -175,13 +176,15 @@ class Service:
             log.warning("no interface is sampled yet: none of %s matches %s", names, globs or "a physical interface")
 
     async def _watch(self, following: "asyncio.Task[None]") -> None:
-        """Feed the watchdog while the data thread ticks; end with the stop, or with the error of a part."""
+        """Feed the watchdog while the data thread ticks, tell of losses; end with the stop, or a part's error."""
         ticks = -1
+        losses = LossLog()
         interval = min(watchdog_interval() or WATCH_INTERVAL, WATCH_INTERVAL)
         while not self._stop.is_set() and self._datapath.is_alive() and not following.done():
             if self._datapath.ticks != ticks:
                 ticks = self._datapath.ticks
                 self._notifier.watchdog()
+            losses.check(self._gates.counters()[0], time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
