@@ -155,13 +155,10 @@ class Exporter:
 
     def _drain(self, now_ns: int | None) -> None:
         """Encode and send all flows that ended. Without a tick yet there is no session: they wait."""
-        if now_ns is None:
-            return
-        stats = self.cache.stats()
-        if not stats["pending_flows"]:
+        if now_ns is None or not self.cache.pending():
             return
         # Samples may be younger than the last tick.
-        now_ns = max(now_ns, stats["newest"])
+        now_ns = max(now_ns, self.cache.stats()["newest"])
         export_time = self._export_time(now_ns)
         limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):

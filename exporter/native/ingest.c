@@ -125,14 +125,16 @@ static int prepare(struct cache *cache, const struct sample *sample, struct item
 	item->hash = XXH3_64bits_withSeed(key, item->size,
 					  cache->seed ^ ((__u64)cache->config.domain << 32 | item->point)) &
 		     cache->hash_mask;
+	item->hash &= ~FLOW_HASH_TUNNEL;
+	if (item->size > FLOW_KEY_PLAIN_SIZE)
+		item->hash |= FLOW_HASH_TUNNEL;
 	return 1;
 }
 
 static int is_same(const struct cache *cache, const struct flow *flow, const struct item *item)
 {
 	return flow->hash == item->hash && flow->point == item->point && flow->domain == cache->config.domain &&
-	       !memcmp(&flow->key, item->key, item->size) &&
-	       (item->size == sizeof(flow->key) || !flow->key.tunnel.type);
+	       !memcmp(&flow->key, item->key, item->size);
 }
 
 static struct flow *find(const struct cache *cache, const struct item *item)
@@ -239,7 +241,8 @@ static void prefetch_flows(const struct cache *cache, const struct item *items, 
 			__builtin_prefetch(flow, 1);
 			__builtin_prefetch(flow + 64, 1);
 			__builtin_prefetch(flow + 128, 1);
-			__builtin_prefetch(flow + 192, 1);
+			if (items[i].size > FLOW_KEY_PLAIN_SIZE)
+				__builtin_prefetch(flow + 192, 1);
 		}
 	}
 }
