@@ -3,6 +3,7 @@
 The data thread calls it; nothing here runs Python per packet, and per message only where a message waits.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -26,6 +27,8 @@ ENCODE_BATCH = 1024  # flows encoded together
 # 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
 BURST_RECORDS = 768
 BURST_NS = 5_000_000
+
+log = logging.getLogger(__name__)
 
 LONGEST_RECORD = 256  # octets, more than any template and its Set header take
 
@@ -76,6 +79,9 @@ class Exporter:
         self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
+        for name in ("cache_active_timeout", "cache_max_flows"):
+            if getattr(options, name) == 0:
+                log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
 
     def _new_session(self) -> Session:
         options = self.options
