@@ -87,10 +87,11 @@ def test_a_host_name_is_resolved_in_the_background():
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
-def test_a_start_that_fails_is_tried_again_after_a_delay(host: str):
+def test_a_start_that_fails_is_tried_again_after_a_delay(host: str, caplog: pytest.LogCaptureFixture):
     collector = Collector(Target(host), new_session)
     wait_until(lambda: collector.start(NOW) or collector.counters["start_errors"])
     assert collector.error and not collector.connected
+    assert f"collector {collector.target} cannot be reached: {collector.error}; trying again in 10 s" in caplog.text
     assert not collector.start(NOW + RETRY_DELAY_NS - 1)
     assert collector.counters["start_errors"] == 1
     wait_until(lambda: collector.start(NOW + RETRY_DELAY_NS) or collector.counters["start_errors"] == 2)
