@@ -44,7 +44,7 @@ def kernel_headers(state: Path = STATE_FOLDER) -> Path | None:
         return merge_headers(arch, common, state / "headers")
     raise StartError(
         f"No kernel headers for bcc ({os.uname().release} has none): install linux-headers-amd64 "
-        "(linux-headers-arm64 on arm64), or use loader = \"libbpf\""
+        '(linux-headers-arm64 on arm64), or use loader = "libbpf"'
     )
 
 
@@ -77,7 +77,7 @@ class CapturedStderr:
         self.text = ""
 
     def __enter__(self) -> Self:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in __exit__
+        self._file = tempfile.TemporaryFile()
         self._saved = os.dup(2)
         os.dup2(self._file.fileno(), 2)
         return self
@@ -152,9 +152,9 @@ def run_bcc(bcc: Any, path: Path, maps: Maps, headers: Path | None) -> tuple[str
     if headers is not None:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
     try:
-        module = bcc.BPF(src_file=str(path), cflags=flags)
+        module = bcc.BPF(src_file=os.fsencode(path), cflags=flags)
         try:
-            return "", {name: module.dump_func(name) for name in PROGRAM_TYPES}
+            return "", {name: module.dump_func(name.encode()) for name in PROGRAM_TYPES}
         finally:
             module.cleanup()
     except Exception as error:  # bcc raises bare Exception
