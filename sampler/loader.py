@@ -58,13 +58,13 @@ class LibbpfPrograms:
             raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
         try:
             for name in maps.names():
-                error = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
-                if error:
-                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-error)}")
-            error = lib.bpf_programs_load(self._programs)
-            if error:
+                failure = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
+                if failure:
+                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-failure)}")
+            failure = lib.bpf_programs_load(self._programs)
+            if failure:
                 log = ffi.string(lib.bpf_programs_log(self._programs)).decode(errors="replace")
-                raise refused("sampler.bpf.o", -error, log)
+                raise refused("sampler.bpf.o", -failure, log)
         except BaseException:
             self.close()
             raise

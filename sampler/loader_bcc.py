@@ -61,7 +61,7 @@ def merge_headers(arch: Path, common: Path, folder: Path) -> Path:
 def link_tree(target: Path, sources: list[Path]) -> None:
     """Make target a folder of links to what the sources hold; the first source wins."""
     target.mkdir(parents=True, exist_ok=True)
-    names = {name for source in sources for name in os.listdir(source)}
+    names = {path.name for source in sources for path in source.iterdir()}
     for name in names:
         found = [source / name for source in sources if (source / name).exists()]
         if len(found) > 1 and all(path.is_dir() for path in found):
@@ -126,7 +126,7 @@ class BccPrograms:
 def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:
     """The instructions of each program, naming these maps by descriptor."""
     try:
-        import bcc
+        import bcc  # type: ignore[import-untyped]
     except ImportError as error:
         raise StartError(
             "The Python module bcc is missing: install Debian's python3-bpfcc (the package bcc on PyPI is something "

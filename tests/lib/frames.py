@@ -32,7 +32,8 @@ FRAMES = {
     "ipv4 short udp": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", proto=17) / b"1234567",
     "ipv6 tcp": ETHER / IP6 / TCP(sport=1024, dport=443, flags="FA") / b"payload",
     "ipv6 icmp": ETHER / IP6 / ICMPv6EchoRequest(data=b"x"),
-    "ipv6 chain": ETHER / IP6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt() / UDP(sport=7, dport=8),
+    "ipv6 chain": ETHER / IP6
+    / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt() / UDP(sport=7, dport=8),
     "ipv6 first fragment": ETHER / IP6 / IPv6ExtHdrFragment(m=1) / UDP(sport=7, dport=8) / (b"x" * 32),
     "ipv6 later fragment": ETHER / IP6 / IPv6ExtHdrFragment(offset=4, nh=17) / (b"x" * 32),
     "ipv6 atomic fragment": ETHER / IP6 / IPv6ExtHdrFragment(nh=17) / UDP(sport=7, dport=8),
