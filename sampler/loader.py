@@ -45,15 +45,22 @@ def refused(program: str, error: int, log: str) -> StartError:
 
 
 class LibbpfPrograms:
-    """The object compiled with the package, loaded in milliseconds and without a compiler."""
+    """The object compiled with the package, loaded in milliseconds and without a compiler.
 
-    def __init__(self, maps: Maps) -> None:
+    Args:
+        maps: what the programs use.
+        xdp_load_bytes: load XDP frames with the helper of Linux 5.18; default: where the kernel has it.
+
+    """
+
+    def __init__(self, maps: Maps, xdp_load_bytes: bool | None = None) -> None:
         self._programs = ffi.NULL
         try:
             octets = importlib.resources.files("sampler").joinpath("sampler.bpf.o").read_bytes()
         except FileNotFoundError as error:
             raise StartError("sampler.bpf.o is missing from the package: install xdpfix anew") from error
-        self._programs = lib.bpf_programs_open(octets, len(octets), lib.bpf_has_xdp_load_bytes())
+        helper = lib.bpf_has_xdp_load_bytes() if xdp_load_bytes is None else xdp_load_bytes
+        self._programs = lib.bpf_programs_open(octets, len(octets), helper)
         if not self._programs:
             raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
         try:

@@ -2,8 +2,10 @@
 
 import pytest
 from lib.frames import FRAMES
-from lib.samples import octets
+from lib.samples import IFINDEX, octets
+from sampler._native import lib
 
+from sampler.loader import LibbpfPrograms
 from sampler.parser import parse
 
 
@@ -41,3 +43,22 @@ def test_super_packet_of_a_guest_has_no_count(kernel, payload, packets):
     frame = FRAMES["ipv4 tcp"][:54] + b"x" * payload
     sample = kernel.sample("sample_tc_ingress", frame, segments=0, segment_size=1000)
     assert sample.meta.packets == packets
+
+
+def test_xdp_without_the_load_helper(kernel):
+    """Kernels before 5.18 copy from the frame's first buffer; every length from one word to past the window."""
+    with LibbpfPrograms(kernel.maps, xdp_load_bytes=False) as programs:
+        kernel.programs = programs
+        for name, frame in FRAMES.items():
+            assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame)), name
+        for length in range(14, 300):
+            frame = (FRAMES["ipv6 long chain"] + bytes(300))[:length]
+            assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame)), length
+
+
+def test_layer3_device(kernel):
+    kernel.gates.close(IFINDEX, lib.DIRECTION_INGRESS)
+    kernel.gates.open(IFINDEX, lib.DIRECTION_INGRESS, l3=True)
+    for name in ("ipv4 tcp", "ipv6 tcp"):
+        frame = FRAMES[name][14:]
+        assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame, l3=True)), name
