@@ -1,0 +1,83 @@
+/*
+ * The one file that knows who compiles: clang for libbpf, bcc on the host, or cc for
+ * user space (the capture reader, tests and fuzzers run the very same parser).
+ *
+ * bcc rewrites what it takes for its own idioms, so the headers here keep to what all
+ * three accept: no globals, no static tables, no subprograms.
+ */
+#ifndef XDPFIX_COMPAT_H
+#define XDPFIX_COMPAT_H
+
+#if defined(SAMPLER_BCC)
+
+#include <uapi/linux/bpf.h>
+#include <uapi/linux/pkt_cls.h>
+#include "state.h"
+#define SEC(name)
+#define SAMPLER_KERNEL 1
+/* Maps are made by the sampler; bcc gets their descriptors with -Dname_FD=number. */
+#define MAP(name) ((void *)bpf_pseudo_fd(BPF_PSEUDO_MAP_FD, name##_FD))
+/* Settings come with -Dname_CFG=value. */
+#define CFG(name) name##_CFG
+
+#elif defined(__bpf__)
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+#include "state.h"
+#define SAMPLER_KERNEL 1
+#define MAP(name) (&(name))
+/* Settings are read-only data that the loader writes before the verifier looks. */
+#define CFG(name) name
+
+#else
+
+#include <stdbool.h>
+#include <string.h>
+#include "state.h"
+#define SAMPLER_KERNEL 0
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#endif
+
+/*
+ * Headers lie at any even address. The BPF back end would load them byte by byte, the
+ * verifier allows whole words where the machine does (x86-64, arm64).
+ */
+#if SAMPLER_KERNEL
+#define WORD_FUNCTIONS(bits) \
+	static __always_inline __u##bits load##bits(const void *from) { return *(const __u##bits *)from; } \
+	static __always_inline void copy##bits(void *to, const void *from) { *(__u##bits *)to = *(const __u##bits *)from; }
+#else
+#define WORD_FUNCTIONS(bits) \
+	static __always_inline __u##bits load##bits(const void *from) \
+	{ \
+		__u##bits word; \
+		memcpy(&word, from, sizeof(word)); \
+		return word; \
+	} \
+	static __always_inline void copy##bits(void *to, const void *from) { memcpy(to, from, bits / 8); }
+#endif
+WORD_FUNCTIONS(16)
+WORD_FUNCTIONS(32)
+WORD_FUNCTIONS(64)
+
+/*
+ * Hides a number from the compiler. It would drop a mask that it can prove needless by
+ * a comparison the verifier has forgotten.
+ */
+#define OPAQUE(number) __asm__ volatile("" : "+r"(number))
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BE16(number) ((__u16)__builtin_bswap16(number))
+#define BE32(number) ((__u32)__builtin_bswap32(number))
+#else
+#define BE16(number) ((__u16)(number))
+#define BE32(number) ((__u32)(number))
+#endif
+
+#endif

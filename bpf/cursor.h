@@ -1,0 +1,77 @@
+/*
+ * The cursor that walks the headers of one packet inside a window of its first bytes.
+ *
+ * Every parse function takes a cursor that stands on its header, checks the bounds
+ * first, and returns whether the cursor now stands behind it. The kind of the next
+ * header is a typed field: an ethertype is never compared with a protocol.
+ */
+#ifndef XDPFIX_CURSOR_H
+#define XDPFIX_CURSOR_H
+
+#include "compat.h"
+
+/* Octets of a packet that the parser sees. A power of two: offsets are masked with it. */
+#define WINDOW_SIZE 256
+/* Largest fixed header (IPv6 has 40) that may be read behind a masked offset. */
+#define WINDOW_SLACK 64
+
+/* First bytes of the packet being parsed; one a CPU. */
+struct window {
+	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
+};
+
+/* What is known of a packet beside its bytes. */
+struct packet {
+	__u32 length;	/* octets of the frame or super-packet, headers included, no FCS */
+	__u32 loaded;	/* of these, octets in the window */
+	__u32 segments;	/* wire packets it stands for, at least 1 */
+	__u32 segment_size;	/* octets of layer 4 payload in each; 0: not known */
+	__be16 protocol;	/* ethertype by the device; 0: not known */
+	__be16 vlan_tci;	/* the tag held beside the frame: the outermost one */
+	__u8 vlan_present;
+	__u8 l3;	/* starts at the IP header: no Ethernet */
+};
+
+struct cursor {
+	const __u8 *window;
+	__u64 position;	/* octets behind the cursor */
+	__u64 loaded;	/* octets in the window */
+	__u64 limit;	/* where the packet ends, by the innermost length field read */
+	__u32 unsent;	/* octets of the super-packet that no segment carries */
+	__be16 ethertype;	/* of the next header while in layer 2 */
+	__u8 protocol;	/* of the next header while in layer 3 */
+	__u8 flags;	/* enum sample_flag */
+};
+
+/* Stands behind the next `size` octets and points `header` at them, or says why not. */
+static __always_inline bool pull(struct cursor *cursor, __u64 size, const __u8 **header)
+{
+	__u64 offset = cursor->position;
+
+	if (offset + size > cursor->limit) {
+		cursor->flags |= SAMPLE_TRUNCATED;
+		return false;
+	}
+	if (offset + size > cursor->loaded) {
+		/* The packet goes on, the window does not: cut by a capture, or too many headers. */
+		cursor->flags |= cursor->loaded < WINDOW_SIZE ? SAMPLE_TRUNCATED : SAMPLE_CHAIN;
+		return false;
+	}
+	cursor->position = offset + size;
+	OPAQUE(offset);
+	*header = cursor->window + (offset & (WINDOW_SIZE - 1));
+	return true;
+}
+
+/* Steps over `size` octets that are not looked at; they need not be in the window. */
+static __always_inline bool skip(struct cursor *cursor, __u64 size)
+{
+	if (cursor->position + size > cursor->limit) {
+		cursor->flags |= SAMPLE_TRUNCATED;
+		return false;
+	}
+	cursor->position += size;
+	return true;
+}
+
+#endif

@@ -1,0 +1,40 @@
+"""The BPF parser, compiled natively: what `xdpfix read` and the tests run instead of the kernel."""
+
+from typing import Any
+
+from sampler._native import ffi, lib
+
+
+def parse(
+    frame: bytes,
+    length: int | None = None,
+    *,
+    l3: bool = False,
+    segments: int = 1,
+    segment_size: int = 0,
+    vlan_tci: int | None = None,
+) -> Any:
+    """Parse one frame into a new `struct sample` (bpf/sample.def.h).
+
+    Args:
+        frame: the frame's first octets, from the Ethernet header, or from the IP header if l3. No FCS.
+        length: octets of the whole frame; default: frame is whole.
+        l3: the frame has no Ethernet header.
+        segments: wire packets that the frame, a GSO or GRO super-packet, stands for.
+        segment_size: octets of layer 4 payload in each of them.
+        vlan_tci: tag control information of a VLAN tag held beside the frame.
+
+    Returns:
+        A cffi `struct sample *`; time, generation, ifindex and direction are 0.
+
+    Raises:
+        ValueError: length is shorter than frame, or segments is 0.
+
+    """
+    sample = ffi.new("struct sample *")
+    whole = len(frame) if length is None else length
+    present, tci = vlan_tci is not None, vlan_tci or 0
+    error = lib.parse_super_packet(frame, len(frame), whole, l3, segments, segment_size, present, tci, sample)
+    if error:
+        raise ValueError(f"{len(frame)} captured octets of a frame of {whole}, {segments} segments: cannot be parsed")
+    return sample
