@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["parser", "ring"]
+SUBJECTS = ["capture", "parser", "ring"]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"
