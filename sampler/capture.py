@@ -117,7 +117,9 @@ def batches(capture: Capture, size: int = 256) -> Iterator[tuple[Any, int]]:
 def open_error(name: str, code: int, reason: str) -> str:
     """Say in one sentence why a capture was not opened, and the way out."""
     if code == errno.EPROTONOSUPPORT:
-        return f"{name}: {reason}: capture {LINK_TYPES} only (tcpdump -y EN10MB chooses Ethernet where there is a choice)"
+        return (
+            f"{name}: {reason}: capture {LINK_TYPES} only (tcpdump -y EN10MB chooses Ethernet where there is a choice)"
+        )
     if code == errno.EINVAL:
         return f"{name}: no pcap or pcapng capture ({reason})"
     return f"{name}: {reason[:1].lower()}{reason[1:]}: name a capture file that can be read, or - for standard input"
