@@ -1,1 +1,86 @@
-/* The flow cache. Declarations only: read by cc and cffi. */
+/* The flow cache: samples in, ended flows out. Declarations only: read by cc and cffi. Not thread-safe. */
+
+/* Options of a cache. Times in ns. */
+struct cache_config {
+	__u64 active_timeout;	/* 0: no caching, every sample is a flow of its own */
+	__u64 idle_timeout;	/* 0: none */
+	__u32 max_flows;	/* 0: no caching */
+	__u32 domain;	/* observationDomainId of its flows */
+	__u32 point;	/* observationPointId, where the interface has none of its own */
+	__u8 ingress;	/* take samples of this direction */
+	__u8 egress;
+	__u8 tunnels;	/* keep tunnel keys; without, the outer header is not part of a flow */
+	__u8 reserved;
+};
+
+/* A UDP 5-tuple that the exporter sends from and to. Ports in network byte order, IPv4 in the first 4 bytes. */
+struct cache_endpoint {
+	__u8 src_addr[16];
+	__u8 dst_addr[16];
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 ip_version;
+	__u8 reserved[3];
+};
+
+struct cache_point {
+	__u32 ifindex;
+	__u32 point;
+};
+
+/* Where the samples went: ingested = excluded_* + lost_* + cached + pending + released. And flows by end. */
+struct cache_stats {
+	__u64 ingested;
+	__u64 excluded_input;
+	__u64 excluded_output;
+	__u64 excluded_bfd;
+	__u64 excluded_own;
+	__u64 lost_generation;	/* no weight known for its generation */
+	__u64 lost_memory;
+	__u64 cached;	/* samples in flows that live */
+	__u64 pending;	/* samples in flows that ended and were not taken and released yet */
+	__u64 released;	/* samples in flows handed to the encoder and given back */
+	__u64 flows;	/* living flows */
+	__u64 pending_flows;	/* ended and not taken yet */
+	__u64 created;	/* flows that ever started */
+	__u64 ended[6];	/* flows by enum flow_end */
+	__u64 newest;	/* ns: the latest time that a sample carried */
+};
+
+struct cache;
+
+/* `seed` keys the hash and should be random. Returns 0 or -ENOMEM, -EINVAL. */
+int cache_create(struct cache **cache, const struct cache_config *config, __u64 seed);
+void cache_destroy(struct cache *cache);
+
+/* All flows get the same hash if 0. For tests of colliding keys. */
+void cache_set_hash_mask(struct cache *cache, __u64 mask);
+
+/* Added to monotonic time to make wall time, for flows that start from now on. */
+void cache_set_wall_offset(struct cache *cache, __s64 offset);
+
+/* Traffic of these 5-tuples is not counted. Replaces the list. 0 or -ENOMEM. */
+int cache_set_endpoints(struct cache *cache, const struct cache_endpoint *endpoints, unsigned int count);
+
+/* Observation points by interface. Replaces the list. 0 or -ENOMEM. */
+int cache_set_points(struct cache *cache, const struct cache_point *points, unsigned int count);
+
+void cache_set_weight(struct cache *cache, const struct weight *weight);
+
+/* Count `count` samples. A sample ends at most one flow. */
+void cache_ingest(struct cache *cache, const struct sample *samples, unsigned int count);
+
+/* End up to `limit` flows that are due at `now` (ns). Returns how many: `limit` means there may be more. */
+unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit);
+
+/* End up to `limit` living flows, the oldest first, for `reason` (enum flow_end). Returns how many. */
+unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit);
+
+/* Take up to `limit` ended flows, in the order they ended. They are the caller's until given back. */
+unsigned int cache_take(struct cache *cache, struct flow **flows, unsigned int limit);
+void cache_release(struct cache *cache, struct flow **flows, unsigned int count);
+
+/* Copy up to `limit` living flows, the oldest first. Returns how many. */
+unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned int limit);
+
+void cache_get_stats(const struct cache *cache, struct cache_stats *stats);

@@ -1,0 +1,131 @@
+"""The flow cache, as Python sees exporter/native/cache.c: samples in by the batch, ended flows out."""
+
+import ipaddress
+import math
+import secrets
+import sys
+from collections.abc import Iterable
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+from exporter._native import ffi, lib
+from exporter.collectors import Endpoint
+from exporter.options import ExporterOptions
+
+NS_PER_S = 10**9
+SAMPLE_SIZE = ffi.sizeof("struct sample")
+
+
+def weight_table(probability: Fraction) -> list[int]:
+    """Weights of samples of 0..64 packets, 1 / (1 - (1 - p)**s) in 32.32 fixed point, rounded to nearest; [0] is 0."""
+    taken, all_ = probability.numerator, probability.denominator
+    table = [0]
+    for packets in range(1, lib.WEIGHT_TABLE + 1):
+        table.append(round(Fraction(all_**packets, all_**packets - (all_ - taken) ** packets) * 2**32))
+    return table
+
+
+class Cache:
+    """A flow cache with the options of one exporter. A context manager; not thread-safe.
+
+    `seed` keys the hash: random unless a test says otherwise.
+    """
+
+    def __init__(self, options: ExporterOptions, seed: int | None = None) -> None:
+        config = ffi.new("struct cache_config *")
+        config.active_timeout = options.cache_active_timeout * NS_PER_S
+        config.idle_timeout = options.cache_idle_timeout * NS_PER_S
+        config.max_flows = options.cache_max_flows
+        config.domain = options.obs_domain_id
+        config.point = options.obs_point_id
+        config.ingress = options.enable_input_sampling
+        config.egress = options.enable_output_sampling
+        config.tunnels = options.enable_tunnel_sampling
+        result = ffi.new("struct cache **")
+        _check(lib.cache_create(result, config, secrets.randbits(64) if seed is None else seed))
+        self.handle = ffi.gc(result[0], lib.cache_destroy)
+        points = options.interface_obs_point_ids
+        _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", list(points)), len(points)))
+
+    def set_weight(self, generation: int, probability: Fraction) -> None:
+        """Say with which probability the samples of this generation were taken, 0 < p <= 1 and p >= 1 / (2**32 - 1)."""
+        if not Fraction(1, 2**32 - 1) <= probability <= 1:
+            raise ValueError(f"sampling probability {probability} is out of range: take one of 1/{2**32 - 1}..1")
+        weight = ffi.new("struct weight *")
+        weight.table = weight_table(probability)
+        weight.log_miss = math.log1p(-float(probability)) if probability < 1 else -math.inf
+        weight.generation = generation
+        lib.cache_set_weight(self.handle, weight)
+
+    def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
+        """Do not count the traffic of these sessions."""
+        items = list(endpoints)
+        array = ffi.new("struct cache_endpoint[]", len(items))
+        for item, endpoint in zip(array, items, strict=True):
+            source = ipaddress.ip_address(endpoint.source)
+            item.src_addr = source.packed.ljust(16, b"\0")
+            item.dst_addr = ipaddress.ip_address(endpoint.destination).packed.ljust(16, b"\0")
+            item.src_port = int.from_bytes(endpoint.source_port.to_bytes(2, "big"), sys.byteorder)
+            item.dst_port = int.from_bytes(endpoint.destination_port.to_bytes(2, "big"), sys.byteorder)
+            item.ip_version = source.version
+        _check(lib.cache_set_endpoints(self.handle, array, len(items)))
+
+    def set_wall_offset(self, offset_ns: int) -> None:
+        """Add this to monotonic time to make wall time, for flows that start from now on."""
+        lib.cache_set_wall_offset(self.handle, offset_ns)
+
+    def ingest(self, samples: "ffi.CData", count: int) -> None:
+        """Count samples: `samples` is a struct sample *."""
+        lib.cache_ingest(self.handle, samples, count)
+
+    def expire(self, now_ns: int, limit: int) -> int:
+        """End up to `limit` flows that are due; return how many."""
+        return int(lib.cache_expire(self.handle, now_ns, limit))
+
+    def flush(self, reason: int, limit: int) -> int:
+        """End up to `limit` flows, the oldest first; return how many."""
+        return int(lib.cache_flush(self.handle, reason, limit))
+
+    def take(self, flows: "ffi.CData", limit: int) -> int:
+        """Take up to `limit` ended flows into `flows`, a struct flow *[]; return how many."""
+        return int(lib.cache_take(self.handle, flows, limit))
+
+    def release(self, flows: "ffi.CData", count: int) -> None:
+        """Give flows back."""
+        lib.cache_release(self.handle, flows, count)
+
+    def copy(self, limit: int) -> "ffi.CData":
+        """Copy up to `limit` living flows, the oldest first: a struct flow[]."""
+        flows = ffi.new("struct flow[]", min(limit, self.stats()["flows"]))
+        lib.cache_copy(self.handle, flows, len(flows))
+        return flows
+
+    def stats(self) -> dict[str, int]:
+        """Return struct cache_stats, the array `ended` spread as ended_idle, ended_active and so on."""
+        stats = ffi.new("struct cache_stats *")
+        lib.cache_get_stats(self.handle, stats)
+        names = [name for name, _ in ffi.typeof("struct cache_stats").fields if name != "ended"]
+        values = {name: int(getattr(stats, name)) for name in names}
+        for reason in ("idle", "active", "detected", "forced", "resources"):
+            values[f"ended_{reason}"] = int(stats.ended[getattr(lib, f"FLOW_END_{reason.upper()}")])
+        return values
+
+    def close(self) -> None:
+        """Free all flows."""
+        if self.handle is not None:
+            ffi.release(self.handle)
+            self.handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check(code: int) -> None:
+    if code:
+        raise OSError(-code, "the flow cache could not be set up")

@@ -1,0 +1,228 @@
+"""One exporter: its cache, encoder, sessions and collectors, from samples to datagrams.
+
+The data thread calls it; nothing here runs Python per packet, and per message only where a message waits.
+"""
+
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+from exporter._native import ffi, lib
+from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
+from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.errors import ExporterError
+from exporter.options import ExporterOptions
+from exporter.plan import make_encoder
+from exporter.profiles import PROFILES
+from exporter.session import Session
+
+# Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
+INGEST_BATCH = 2048
+ENCODE_BATCH = 1024  # flows encoded together
+
+# Pace of what timeouts and stops end. A collector's default receive buffer (208 KiB) holds some 90 messages; it gets
+# 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
+BURST_RECORDS = 768
+BURST_NS = 5_000_000
+
+LONGEST_RECORD = 256  # octets, more than any template and its Set header take
+
+
+def wall_offset() -> int:
+    """Nanoseconds to add to CLOCK_MONOTONIC to make wall time."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+class Exporter:
+    """Takes samples and sends flow records to every target of its options. A context manager; not thread-safe.
+
+    Times are ns of CLOCK_MONOTONIC and come in as arguments. Collectors connect at the first tick().
+
+    Args:
+        options: what to do.
+        offset: gives the ns between monotonic and wall time, asked at every tick: the wall clock may be set.
+        pause: sleeps that many seconds, between the bursts of flush().
+
+    """
+
+    def __init__(
+        self,
+        options: ExporterOptions,
+        *,
+        offset: Callable[[], int] = wall_offset,
+        pause: Callable[[float], None] = time.sleep,
+        seed: int | None = None,
+    ) -> None:
+        if options.profile not in PROFILES:
+            raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
+        if options.counts != "scaled":
+            raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+        self.options = options
+        self.profile = PROFILES[options.profile]
+        self.cache = Cache(options, seed)
+        self.collectors = [Collector(target, self._new_session) for target in options.targets]
+        self._encoder = make_encoder(self.profile)
+        self._offset = offset
+        self._pause = pause
+        self._offset_ns = offset()
+        self._ticked_ns: int | None = None
+        self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
+        self._messages = ffi.new("struct message[]", ENCODE_BATCH)
+        self._buffer = ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
+        self._message_count = ffi.new("unsigned int *")
+        self._records = 0
+        self._records_too_long = 0
+        self._messages_made = 0
+        self.cache.set_wall_offset(self._offset_ns)
+
+    def _new_session(self) -> Session:
+        options = self.options
+        return Session(
+            self.profile.templates,
+            options.obs_domain_id,
+            options.template_interval * NS_PER_S,
+            1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
+        )
+
+    def set_weight(self, generation: int, probability: Fraction) -> None:
+        """Say with which probability the samples of this generation of the configuration were taken."""
+        self.cache.set_weight(generation, probability)
+
+    def ingest(self, batch: "bytearray | memoryview | ffi.CData", count: int) -> None:
+        """Count the first `count` samples of the batch: a buffer of struct sample, or a struct sample * of cffi."""
+        if isinstance(batch, ffi.CData):
+            samples = ffi.cast("struct sample *", batch)
+        else:
+            if len(memoryview(batch).cast("B")) < count * SAMPLE_SIZE:
+                raise ValueError(f"a batch of {count} samples takes {count * SAMPLE_SIZE} octets: pass a longer buffer")
+            samples = ffi.cast("struct sample *", ffi.from_buffer(batch))
+        for start in range(0, count, INGEST_BATCH):
+            self.cache.ingest(samples + start, min(INGEST_BATCH, count - start))
+            self._drain(self._ticked_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Connect, announce, end the flows that are due and send. To be called at least every second."""
+        self._offset_ns = self._offset()
+        self.cache.set_wall_offset(self._offset_ns)
+        elapsed = BURST_NS if self._ticked_ns is None else max(now_ns - self._ticked_ns, 0)
+        self._ticked_ns = now_ns
+        started = [collector.start(now_ns) for collector in self.collectors]
+        if any(started):
+            self.cache.set_endpoints(self.endpoints())
+        export_time = self._export_time(now_ns)
+        for collector in self.collectors:
+            collector.announce(now_ns, export_time, self._limit())
+        living = self.cache.stats()["flows"]
+        limit = max(BURST_RECORDS, BURST_RECORDS * elapsed // BURST_NS, living * elapsed // NS_PER_S)
+        while limit > 0:
+            ended = self.cache.expire(now_ns, min(limit, ENCODE_BATCH))
+            self._drain(now_ns)
+            limit -= ended
+            if not ended:
+                break
+
+    def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
+        """End every flow for this reason (flowEndReason, 136) and send, in bursts spread over at most `deadline_ns`."""
+        living = self.cache.stats()["flows"]
+        bursts = -(-living // BURST_RECORDS)
+        pause_ns = min(BURST_NS, max(deadline_ns - now_ns, 0) // max(bursts, 1))
+        self._ticked_ns = now_ns
+        self._drain(now_ns)
+        while self.cache.flush(reason, BURST_RECORDS):
+            self._drain(now_ns)
+            bursts -= 1
+            if bursts > 0 and pause_ns:
+                self._pause(pause_ns / NS_PER_S)
+                now_ns += pause_ns
+        for collector in self.collectors:
+            collector.drain(now_ns)
+
+    def _export_time(self, now_ns: int) -> int:
+        """Wall time in seconds, rounded up as OVS does: no packet of a record is later than that."""
+        return -(-(now_ns + self._offset_ns) // NS_PER_S)
+
+    def _limit(self) -> int:
+        """Octets of a message: what the options say, or the smallest of the collectors' paths."""
+        paths = [limit for collector in self.collectors if (limit := collector.message_limit()) is not None]
+        return max(min([self.options.message_size, *paths]), SMALLEST_MESSAGE)
+
+    def _drain(self, now_ns: int | None) -> None:
+        """Encode and send all flows that ended. Without a tick yet there is no session: they wait."""
+        if now_ns is None:
+            return
+        stats = self.cache.stats()
+        if not stats["pending_flows"]:
+            return
+        # Samples may be younger than the last tick.
+        now_ns = max(now_ns, stats["newest"])
+        export_time = self._export_time(now_ns)
+        limit = self._limit()
+        while count := self.cache.take(self._flows, ENCODE_BATCH):
+            self._encode(count, export_time, limit, now_ns)
+            self.cache.release(self._flows, count)
+
+    def _encode(self, count: int, export_time: int, limit: int, now_ns: int) -> None:
+        done = 0
+        while done < count:
+            written = lib.encode_flows(
+                self._encoder,
+                self._flows + done,
+                count - done,
+                export_time,
+                limit,
+                self._buffer,
+                len(self._buffer),
+                self._messages,
+                len(self._messages),
+                self._message_count,
+            )
+            if written <= 0:
+                raise ExporterError(f"{count - done} records could not be encoded (error {-written}): free some memory")
+            done += written
+            self._records += written
+            self._messages_made += self._message_count[0]
+            for collector in self.collectors:
+                collector.announce(now_ns, export_time, limit)
+                collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
+        return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
+
+    def stats(self) -> dict[str, int]:
+        """Every counter by name, flat.
+
+        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made;
+        and for each target `TARGET records_sent`, `TARGET records_lost_…` and so on.
+        """
+        cache = self.cache.stats()
+        samples = ("ingested", "cached", "pending")
+        values = {f"samples_{name}": cache[name] for name in samples}
+        values["samples_exported"] = cache["released"]
+        values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
+        values["flows"] = cache["flows"]
+        values["flows_created"] = cache["created"]
+        values |= {f"flows_{name}": n for name, n in cache.items() if name.startswith("ended_")}
+        values["records"] = self._records
+        values["messages"] = self._messages_made
+        for collector in self.collectors:
+            for name, number in sorted(collector.counters.items()):
+                values[f"{collector.target} {name}"] = number
+            values[f"{collector.target} records_waiting"] = collector.waiting
+        return values
+
+    def close(self) -> None:
+        """End the sessions and free the cache; flush() before, or the flows are lost."""
+        for collector in self.collectors:
+            collector.close()
+        self.cache.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

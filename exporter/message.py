@@ -1,0 +1,72 @@
+"""Messages that C does not make: headers, sets and the templates and options that go before data. Sans-IO."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from struct import Struct
+
+from exporter.errors import MessageTooLongError
+from exporter.template import Template
+
+VERSION = 10  # RFC 7011 section 3.1
+HEADER = Struct("!HHIII")  # version, length, Export Time, sequence number, observation domain
+SET_HEADER = Struct("!HH")  # set id, length
+
+
+@dataclass(frozen=True)
+class Message:
+    """The sets of a message, without the header, and the data records among them."""
+
+    body: bytes
+    records: int
+
+    def encode(self, export_time: int, sequence: int, domain: int) -> bytes:
+        """Put the header in front (RFC 7011 section 3.1)."""
+        length = HEADER.size + len(self.body)
+        return HEADER.pack(VERSION, length, export_time % 2**32, sequence % 2**32, domain) + self.body
+
+
+def encode_set(set_id: int, records: Iterable[bytes]) -> bytes:
+    """One Set of these records, without padding (RFC 7011 section 3.3)."""
+    body = b"".join(records)
+    return SET_HEADER.pack(set_id, SET_HEADER.size + len(body)) + body
+
+
+def template_messages(templates: Iterable[Template], limit: int) -> list[Message]:
+    """Messages of at most `limit` octets, header included, that carry these templates in this order.
+
+    Template Records share Sets; an Options Template Record has a Set of its own, because some collectors read no
+    second one. MessageTooLongError where a template alone is longer than `limit`.
+    """
+    messages: list[Message] = []
+    sets: list[tuple[int, list[bytes]]] = []
+    room = limit - HEADER.size
+
+    def close() -> None:
+        if sets:
+            messages.append(Message(b"".join(encode_set(*item) for item in sets), 0))
+        sets.clear()
+
+    for template in templates:
+        record = template.encode()
+        joins = bool(sets) and sets[-1][0] == template.set_id and not template.scope
+        needed = len(record) + (0 if joins else SET_HEADER.size)
+        if needed > room:
+            close()
+            joins, needed, room = False, len(record) + SET_HEADER.size, limit - HEADER.size
+            if needed > room:
+                raise MessageTooLongError(
+                    f"template {template.id} takes {needed} octets but a message has room for {room}: "
+                    "raise message_size or the path MTU"
+                )
+        if joins:
+            sets[-1][1].append(record)
+        else:
+            sets.append((template.set_id, [record]))
+        room -= needed
+    close()
+    return messages
+
+
+def record_message(template: Template, record: bytes) -> Message:
+    """Make the message that carries this one record."""
+    return Message(encode_set(template.id, [record]), 1)

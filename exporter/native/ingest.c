@@ -1,0 +1,270 @@
+/* The way of samples into the flow cache: what is not counted, which flow it belongs to, what it adds. */
+#include <endian.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "cache.h"
+
+/*
+ * Samples looked up together: hashed, then prefetched, then counted, so that the
+ * cache misses of a block overlap. 32 flows of 4 lines fit the first-level cache.
+ */
+#define BLOCK 32
+
+#define ETHERTYPE_MPLS 0x8847
+#define ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define PROTOCOL_UDP 17
+#define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
+#define BFD_ECHO_PORT 3785
+
+/* A sample on its way: its key as counted, where that is and its hash. */
+struct item {
+	const struct sample *sample;
+	const struct flow_key *key;
+	unsigned int size;	/* bytes of the key that count */
+	__u32 point;
+	__u64 hash;
+	__u64 weight;
+};
+
+static int is_own(const struct cache *cache, const struct flow_key *key)
+{
+	for (unsigned int i = 0; i < cache->endpoint_count; i++) {
+		const struct cache_endpoint *own = &cache->endpoints[i];
+
+		if (key->dst_port == own->dst_port && key->src_port == own->src_port &&
+		    key->ip_version == own->ip_version && !memcmp(key->src_addr, own->src_addr, 16) &&
+		    !memcmp(key->dst_addr, own->dst_addr, 16))
+			return 1;
+	}
+	return 0;
+}
+
+/* Whether the sample stays out of the cache; counts why. */
+static int is_excluded(struct cache *cache, const struct flow_key *key)
+{
+	if (key->direction == DIRECTION_INGRESS && !cache->config.ingress) {
+		cache->stats.excluded_input++;
+		return 1;
+	}
+	if (key->direction == DIRECTION_EGRESS && !cache->config.egress) {
+		cache->stats.excluded_output++;
+		return 1;
+	}
+	if (key->ip_protocol != PROTOCOL_UDP || !key->ip_version)
+		return 0;
+	if (key->dst_port == htobe16(BFD_CONTROL_PORT) || key->dst_port == htobe16(BFD_ECHO_PORT)) {
+		cache->stats.excluded_bfd++;
+		return 1;
+	}
+	if (is_own(cache, key)) {
+		cache->stats.excluded_own++;
+		return 1;
+	}
+	return 0;
+}
+
+static __u32 point_of(const struct cache *cache, __u32 ifindex)
+{
+	unsigned int low = 0, high = cache->point_count;
+
+	while (low < high) {
+		unsigned int middle = (low + high) / 2;
+
+		if (cache->points[middle].ifindex < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < cache->point_count && cache->points[low].ifindex == ifindex)
+		return cache->points[low].point;
+	return cache->config.point;
+}
+
+/* What is left of a labelled packet's key: layer 2, since no template tells one label or inner packet from another. */
+static void key_without_network(struct flow_key *copy, const struct flow_key *key)
+{
+	*copy = (struct flow_key){
+		.ifindex = key->ifindex,
+		.direction = key->direction,
+		.ethernet_header_length = key->ethernet_header_length,
+		.vlan_count = key->vlan_count,
+		.ethertype = key->ethertype,
+		.vlan_tci = { key->vlan_tci[0], key->vlan_tci[1] },
+		.tunnel = key->tunnel,
+	};
+	memcpy(copy->src_mac, key->src_mac, sizeof(copy->src_mac));
+	memcpy(copy->dst_mac, key->dst_mac, sizeof(copy->dst_mac));
+}
+
+static int prepare(struct cache *cache, const struct sample *sample, struct item *item, struct flow_key *copy)
+{
+	const struct flow_key *key = &sample->key;
+	__u16 ethertype = be16toh(key->ethertype);
+	__u32 packets = sample->meta.packets ? sample->meta.packets : 1;
+
+	if (sample->meta.time > cache->stats.newest)
+		cache->stats.newest = sample->meta.time;
+	if (is_excluded(cache, key))
+		return 0;
+	item->weight = weights_find(&cache->weights, sample->meta.generation, packets);
+	if (!item->weight) {
+		cache->stats.lost_generation++;
+		return 0;
+	}
+	if (ethertype == ETHERTYPE_MPLS || ethertype == ETHERTYPE_MPLS_UPSTREAM) {
+		key_without_network(copy, key);
+		key = copy;
+	}
+	item->sample = sample;
+	item->key = key;
+	item->size = cache->config.tunnels ? flow_key_size(key) : FLOW_KEY_PLAIN_SIZE;
+	item->point = point_of(cache, key->ifindex);
+	item->hash = XXH3_64bits_withSeed(key, item->size,
+					  cache->seed ^ ((__u64)cache->config.domain << 32 | item->point)) &
+		     cache->hash_mask;
+	return 1;
+}
+
+static int is_same(const struct cache *cache, const struct flow *flow, const struct item *item)
+{
+	return flow->hash == item->hash && flow->point == item->point && flow->domain == cache->config.domain &&
+	       !memcmp(&flow->key, item->key, item->size) &&
+	       (item->size == sizeof(flow->key) || !flow->key.tunnel.type);
+}
+
+static struct flow *find(const struct cache *cache, const struct item *item)
+{
+	__u32 id = cache->buckets[item->hash & cache->bucket_mask];
+
+	while (id != FLOW_NONE) {
+		struct flow *flow = slab_flow(&cache->slab, id);
+
+		if (is_same(cache, flow, item))
+			return flow;
+		id = flow->index_next;
+	}
+	return NULL;
+}
+
+/* Count the sample: every one of its wire packets with the same weight. */
+static void add(struct flow *flow, const struct sample_meta *meta, __u64 weight)
+{
+	__u32 packets = meta->packets ? meta->packets : 1;
+	__u64 full = (__u64)(packets - 1) * meta->ip_length;
+	__u64 last = meta->ip_octets > full ? meta->ip_octets - full : 0;
+	__u64 squares = (__u64)(packets - 1) * meta->ip_length;
+
+	if (meta->time < flow->first)
+		flow->first = meta->time;
+	if (meta->time > flow->last)
+		flow->last = meta->time;
+	flow_count(&flow->packets, &flow->packets_fraction, (u128)weight * packets);
+	flow_count(&flow->frame_octets, &flow->frame_octets_fraction, (u128)weight * meta->frame_octets);
+	flow->samples++;
+	flow->tcp_flags |= meta->tcp_flags;
+	flow->fragment |= meta->fragment;
+	if (!meta->ip_octets)
+		return;
+	if (__builtin_mul_overflow(squares, (__u64)meta->ip_length, &squares) ||
+	    __builtin_add_overflow(squares, last * last, &squares))
+		squares = ~0ull;
+	flow_count(&flow->ip_octets, &flow->ip_octets_fraction, (u128)weight * meta->ip_octets);
+	flow_count(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, (u128)weight * squares);
+	if (packets > 1 && meta->ip_length > flow->ip_length_max)
+		flow->ip_length_max = meta->ip_length;
+	if (last > flow->ip_length_max)
+		flow->ip_length_max = last;
+	if (packets > 1 && (!flow->ip_length_min || meta->ip_length < flow->ip_length_min))
+		flow->ip_length_min = meta->ip_length;
+	if (last && (!flow->ip_length_min || last < flow->ip_length_min))
+		flow->ip_length_min = last;
+}
+
+static struct flow *start(struct cache *cache, const struct item *item)
+{
+	struct flow *flow = slab_alloc(&cache->slab);
+	__u32 id;
+
+	if (!flow)
+		return NULL;
+	id = flow->id;
+	memset(flow, 0, sizeof(*flow));
+	memcpy(&flow->key, item->key, item->size);
+	flow->id = id;
+	flow->hash = item->hash;
+	flow->domain = cache->config.domain;
+	flow->point = item->point;
+	flow->wall_offset = cache->wall_offset;
+	flow->first = flow->last = item->sample->meta.time;
+	cache->stats.created++;
+	return flow;
+}
+
+static void count_item(struct cache *cache, const struct item *item)
+{
+	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
+
+	if (flow) {
+		__u16 before = flow->tcp_flags;
+
+		add(flow, &item->sample->meta, item->weight);
+		cache->stats.cached++;
+		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
+			cache_hasten(cache, flow);
+		return;
+	}
+	flow = start(cache, item);
+	if (!flow) {
+		cache->stats.lost_memory++;
+		return;
+	}
+	add(flow, &item->sample->meta, item->weight);
+	if (cache_caches(cache))
+		cache_insert(cache, flow);
+	else
+		cache_pend(cache, flow, cache->config.active_timeout ? FLOW_END_RESOURCES : FLOW_END_ACTIVE);
+}
+
+static void prefetch_flows(const struct cache *cache, const struct item *items, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		__u32 id = cache->buckets[items[i].hash & cache->bucket_mask];
+
+		if (id != FLOW_NONE) {
+			const char *flow = (const char *)slab_flow(&cache->slab, id);
+
+			__builtin_prefetch(flow, 1);
+			__builtin_prefetch(flow + 64, 1);
+			__builtin_prefetch(flow + 128, 1);
+			__builtin_prefetch(flow + 192, 1);
+		}
+	}
+}
+
+void cache_ingest(struct cache *cache, const struct sample *samples, unsigned int count)
+{
+	struct flow_key copies[BLOCK];
+	struct item items[BLOCK];
+
+	cache->stats.ingested += count;
+	while (count) {
+		unsigned int block = count < BLOCK ? count : BLOCK;
+		unsigned int kept = 0;
+
+		for (unsigned int i = 0; i < block; i++) {
+			if (!prepare(cache, &samples[i], &items[kept], &copies[kept]))
+				continue;
+			__builtin_prefetch(&cache->buckets[items[kept].hash & cache->bucket_mask]);
+			kept++;
+		}
+		if (cache_caches(cache))
+			prefetch_flows(cache, items, kept);
+		for (unsigned int i = 0; i < kept; i++)
+			count_item(cache, &items[i]);
+		samples += block;
+		count -= block;
+	}
+}

@@ -1,0 +1,8 @@
+/* Messages to a connected UDP socket: what exporter/collectors.py calls for data. */
+#ifndef XDPFIX_SEND_H
+#define XDPFIX_SEND_H
+
+#include "encode.h"
+#include "send.def.h"
+
+#endif

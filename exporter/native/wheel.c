@@ -1,0 +1,62 @@
+/* The timer wheel. */
+#include "wheel.h"
+
+/* In wheel_prev: this flow is first in the slot whose number is in the low bits. */
+#define HEAD 0x80000000u
+
+void wheel_init(struct wheel *wheel)
+{
+	wheel->tick = 0;
+	for (unsigned int i = 0; i < WHEEL_SLOTS; i++)
+		wheel->heads[i] = FLOW_NONE;
+}
+
+void wheel_add(struct wheel *wheel, struct slab *slab, struct flow *flow, __u64 deadline)
+{
+	__u64 tick = deadline >> WHEEL_SHIFT;
+	__u32 slot;
+
+	if (tick <= wheel->tick)
+		tick = wheel->tick + 1;
+	if (tick >= wheel->tick + WHEEL_SLOTS)
+		tick = wheel->tick + WHEEL_SLOTS - 1;
+	slot = tick % WHEEL_SLOTS;
+	flow->wheel_prev = HEAD | slot;
+	flow->wheel_next = wheel->heads[slot];
+	if (flow->wheel_next != FLOW_NONE)
+		slab_flow(slab, flow->wheel_next)->wheel_prev = flow->id;
+	wheel->heads[slot] = flow->id;
+}
+
+void wheel_remove(struct wheel *wheel, struct slab *slab, struct flow *flow)
+{
+	if (flow->wheel_prev & HEAD)
+		wheel->heads[flow->wheel_prev & ~HEAD] = flow->wheel_next;
+	else
+		slab_flow(slab, flow->wheel_prev)->wheel_next = flow->wheel_next;
+	if (flow->wheel_next != FLOW_NONE)
+		slab_flow(slab, flow->wheel_next)->wheel_prev = flow->wheel_prev;
+}
+
+struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now)
+{
+	__u64 tick = now >> WHEEL_SHIFT;
+
+	/* After a long pause one turn visits every slot. */
+	if (tick >= wheel->tick + WHEEL_SLOTS)
+		wheel->tick = tick - WHEEL_SLOTS + 1;
+	for (;; wheel->tick++) {
+		__u32 id = wheel->heads[wheel->tick % WHEEL_SLOTS];
+
+		if (wheel->tick > tick)
+			return NULL;
+		if (id != FLOW_NONE) {
+			struct flow *flow = slab_flow(slab, id);
+
+			wheel_remove(wheel, slab, flow);
+			return flow;
+		}
+		if (wheel->tick == tick)
+			return NULL;
+	}
+}

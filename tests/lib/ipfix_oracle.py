@@ -1,0 +1,166 @@
+"""A strict IPFIX reader for tests, written from RFC 7011 alone: no code of the exporter, nothing forgiven.
+
+Every rule it holds messages to is an assertion that names its section.
+"""
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REGISTRY = Path(__file__).parents[2] / "exporter" / "elements.tsv"
+
+
+def registry() -> dict[tuple[int, int], tuple[str, str, int]]:
+    """(pen, id) → name, type, octets."""
+    rows = [line.split("\t") for line in REGISTRY.read_text().splitlines()[1:]]
+    return {(int(pen), int(number)): (name, kind, int(length)) for number, pen, name, kind, _, _, length in rows}
+
+
+ELEMENTS = registry()
+
+
+@dataclass(frozen=True)
+class OracleTemplate:
+    id: int
+    fields: tuple[tuple[int, int, int], ...]  # (pen, id, length)
+    scope: int = 0
+
+    def shortest(self) -> int:
+        return sum(1 if length == 65535 else length for _, _, length in self.fields)
+
+
+@dataclass
+class OracleRecord:
+    template: OracleTemplate
+    octets: bytes
+    values: dict[str, object]
+    domain: int
+    export_time: int
+    order: list[str]
+
+    def __getitem__(self, name: str):
+        return self.values[name]
+
+
+@dataclass
+class OracleMessage:
+    export_time: int
+    sequence: int
+    domain: int
+    sets: list[int] = field(default_factory=list)
+    templates: list[OracleTemplate] = field(default_factory=list)
+    records: list[OracleRecord] = field(default_factory=list)
+
+
+def decode_value(kind: str, octets: bytes) -> object:
+    if kind.startswith("unsigned") or kind == "dateTimeMilliseconds":
+        return int.from_bytes(octets, "big")
+    if kind in ("ipv4Address", "ipv6Address"):
+        return str(ipaddress.ip_address(octets))
+    if kind == "macAddress":
+        return octets.hex(":")
+    assert kind == "octetArray", f"no test value of type {kind} is expected"
+    return octets
+
+
+class Oracle:
+    """One UDP transport session, read message by message."""
+
+    def __init__(self, strict_sequence: bool = True) -> None:
+        self.templates: dict[tuple[int, int], OracleTemplate] = {}
+        self.sequences: dict[int, int] = {}
+        self.strict_sequence = strict_sequence
+        self.messages: list[OracleMessage] = []
+
+    @property
+    def records(self) -> list[OracleRecord]:
+        """Data records of flows, without those of options templates."""
+        return [record for message in self.messages for record in message.records if not record.template.scope]
+
+    @property
+    def options(self) -> list[OracleRecord]:
+        return [record for message in self.messages for record in message.records if record.template.scope]
+
+    def feed(self, octets: bytes) -> OracleMessage:
+        assert int.from_bytes(octets[0:2], "big") == 10, "version (3.1)"
+        assert int.from_bytes(octets[2:4], "big") == len(octets), "length (3.1)"
+        export_time, sequence, domain = (int.from_bytes(octets[at : at + 4], "big") for at in (4, 8, 12))
+        message = OracleMessage(export_time, sequence, domain)
+        if self.strict_sequence:
+            assert sequence == self.sequences.get(domain, 0), "sequence counts the data records before (3.1)"
+        at = 16
+        while at < len(octets):
+            set_id, length = (int.from_bytes(octets[i : i + 2], "big") for i in (at, at + 2))
+            assert length > 4, "a set holds one or more records (3.3)"
+            assert at + length <= len(octets), "a set ends inside its message (3.3.2)"
+            body = octets[at + 4 : at + length]
+            message.sets.append(set_id)
+            if set_id in (2, 3):
+                self._templates(message, body, set_id)
+            else:
+                assert set_id >= 256, "0 and 1 are not used, 4 to 255 are reserved (3.3.2)"
+                self._data(message, body, set_id)
+            at += length
+        self.sequences[domain] = (sequence + len(message.records)) % 2**32
+        self.messages.append(message)
+        return message
+
+    def _templates(self, message: OracleMessage, body: bytes, set_id: int) -> None:
+        at = 0
+        while at < len(body):
+            template_id, count = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+            assert 256 <= template_id <= 65535, "template ids (3.4.1)"
+            assert count, "no withdrawals over UDP (8.4)"
+            at += 4
+            scope = 0
+            if set_id == 3:
+                scope = int.from_bytes(body[at : at + 2], "big")
+                assert 0 < scope <= count, "scope field count (3.4.2.2)"
+                at += 2
+            fields = []
+            for _ in range(count):
+                number, length = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+                at += 4
+                pen = 0
+                if number & 0x8000:
+                    pen = int.from_bytes(body[at : at + 4], "big")
+                    assert pen, "an enterprise number follows the E bit (3.2)"
+                    at += 4
+                fields.append((pen, number & 0x7FFF, length))
+                self._check_length(pen, number & 0x7FFF, length)
+            template = OracleTemplate(template_id, tuple(fields), scope)
+            known = self.templates.get((message.domain, template_id))
+            assert known in (None, template), "an id is not used for two layouts (8.4)"
+            self.templates[message.domain, template_id] = template
+            message.templates.append(template)
+        assert at == len(body), "a template set ends with its last record: no padding"
+
+    def _check_length(self, pen: int, number: int, length: int) -> None:
+        name, kind, full = ELEMENTS[pen, number]
+        if length != full:
+            assert kind in ("unsigned16", "unsigned32", "unsigned64"), f"{name} has no reduced size (6.2)"
+            assert 0 < length < full, f"{name} is longer than its type (6.2)"
+
+    def _data(self, message: OracleMessage, body: bytes, set_id: int) -> None:
+        template = self.templates.get((message.domain, set_id))
+        assert template, f"data of template {set_id} before its template (8)"
+        at = 0
+        while at < len(body):
+            start = at
+            values: dict[str, object] = {}
+            order = []
+            for pen, number, length in template.fields:
+                name, kind, _ = ELEMENTS[pen, number]
+                if length == 65535:
+                    length = body[at]
+                    at += 1
+                    if length == 255:
+                        length = int.from_bytes(body[at : at + 2], "big")
+                        at += 2
+                assert at + length <= len(body), "a record ends inside its set: no padding"
+                values[name] = decode_value(kind, body[at : at + length])
+                order.append(name)
+                at += length
+            message.records.append(
+                OracleRecord(template, body[start:at], values, message.domain, message.export_time, order)
+            )
