@@ -72,6 +72,26 @@ WORD_FUNCTIONS(64)
  */
 #define OPAQUE(number) __asm__ volatile("" : "+r"(number))
 
+/*
+ * Adds one to a counter that other CPUs read, behind all stores before and ahead of all
+ * after it. On x86 stores are seen in order; elsewhere an atomic that returns its
+ * operand is BPF's one full barrier (on arm64 since Linux 5.18).
+ */
+#if defined(__x86_64__) || defined(__TARGET_ARCH_x86)
+#define PUBLISH(counter) \
+	do { \
+		__asm__ volatile("" ::: "memory"); \
+		*(volatile __u64 *)(counter) += 1; \
+		__asm__ volatile("" ::: "memory"); \
+	} while (0)
+#else
+#define PUBLISH(counter) \
+	do { \
+		__u64 before = __sync_fetch_and_add((counter), 1); \
+		OPAQUE(before); \
+	} while (0)
+#endif
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BE16(number) ((__u16)__builtin_bswap16(number))
 #define BE32(number) ((__u32)__builtin_bswap32(number))

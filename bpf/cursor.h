@@ -18,6 +18,7 @@
 /* First bytes of the packet being parsed; one a CPU. */
 struct window {
 	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
+	__u64 aside;	/* see forget() */
 };
 
 /* What is known of a packet beside its bytes. */
@@ -33,7 +34,7 @@ struct packet {
 };
 
 struct cursor {
-	const __u8 *window;
+	struct window *window;
 	__u64 position;	/* octets behind the cursor */
 	__u64 loaded;	/* octets in the window */
 	__u64 limit;	/* where the packet ends, by the innermost length field read */
@@ -42,6 +43,18 @@ struct cursor {
 	__u8 protocol;	/* of the next header while in layer 3 */
 	__u8 flags;	/* enum sample_flag */
 };
+
+/*
+ * Makes the verifier forget what it knows of a number, by way of memory. It would follow
+ * every path that led here on its own; now it sees that they are the same.
+ */
+static __always_inline __u64 forget(struct cursor *cursor, __u64 number)
+{
+	if (!SAMPLER_KERNEL)
+		return number;
+	*(volatile __u64 *)&cursor->window->aside = number;
+	return *(volatile __u64 *)&cursor->window->aside;
+}
 
 /* Stands behind the next `size` octets and points `header` at them, or says why not. */
 static __always_inline bool pull(struct cursor *cursor, __u64 size, const __u8 **header)
@@ -59,7 +72,7 @@ static __always_inline bool pull(struct cursor *cursor, __u64 size, const __u8 *
 	}
 	cursor->position = offset + size;
 	OPAQUE(offset);
-	*header = cursor->window + (offset & (WINDOW_SIZE - 1));
+	*header = cursor->window->bytes + (offset & (WINDOW_SIZE - 1));
 	return true;
 }
 

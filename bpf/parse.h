@@ -31,18 +31,18 @@ static __always_inline void count_octets(const struct cursor *cursor, const stru
 }
 
 /* Fills a zeroed sample, but for what only the caller knows: time, generation, ifindex, direction. */
-static __always_inline void parse_packet(const struct window *window, const struct packet *packet,
+static __always_inline void parse_packet(struct window *window, const struct packet *packet,
 					 struct sample *sample)
 {
 	struct cursor cursor = {
-		.window = window->bytes,
+		.window = window,
 		.loaded = packet->loaded,
 		.limit = packet->length,
 	};
 	__u64 layer3 = 0;
 
 	if (parse_layer2(&cursor, packet, &sample->key)) {
-		layer3 = cursor.position;
+		layer3 = cursor.position = forget(&cursor, cursor.position);
 		if (parse_layer3(&cursor, packet, sample))
 			parse_layer4(&cursor, sample);
 		else if (sample->key.ip_version)
@@ -50,6 +50,7 @@ static __always_inline void parse_packet(const struct window *window, const stru
 		else
 			cursor.position = layer3;
 	}
+	cursor.position = forget(&cursor, cursor.position);
 	sample->meta.flags = cursor.flags;
 	count_octets(&cursor, packet, layer3, sample);
 }

@@ -118,6 +118,7 @@ static __always_inline bool parse_mpls(struct cursor *cursor, struct flow_key *k
 			return false;
 		if (depth == 0)
 			key->mpls_label = load32(entry);
+		cursor->position = forget(cursor, cursor->position);
 		if (entry[2] & 1) {
 			guess_ethertype(cursor);
 			return true;
@@ -147,6 +148,7 @@ static __always_inline bool parse_layer2(struct cursor *cursor, const struct pac
 		if (BE16(cursor->ethertype) < ETHERTYPE_MIN)
 			parse_llc(cursor);
 	}
+	cursor->position = forget(cursor, cursor->position);
 	key->ethertype = cursor->ethertype;
 	return parse_mpls(cursor, key);
 }

@@ -141,6 +141,7 @@ static __always_inline bool parse_extensions(struct cursor *cursor, struct sampl
 			return true;
 		if (!parse_extension(cursor, sample))
 			return false;
+		cursor->position = forget(cursor, cursor->position);
 	}
 	if (!is_extension(cursor->protocol) || sample->meta.fragment & FRAGMENT_LATER)
 		return true;

@@ -72,6 +72,8 @@ static __always_inline bool parse_icmp(struct cursor *cursor, struct sample *sam
 static __always_inline bool parse_layer4(struct cursor *cursor, struct sample *sample)
 {
 	sample->key.ip_protocol = cursor->protocol;
+	cursor->position = forget(cursor, cursor->position);
+	cursor->limit = forget(cursor, cursor->limit);
 	if (sample->meta.fragment & FRAGMENT_LATER)
 		return false;
 	if (cursor->protocol == PROTOCOL_TCP)

@@ -58,7 +58,8 @@ enum gate_flag {
 #define GATE_PROBES 4
 struct gate {
 	__u32 ifindex;	/* 0: free */
-	__u32 flags;	/* enum gate_flag */
+	__u16 flags;	/* enum gate_flag */
+	__u16 generation;	/* of the configuration that the current draw was made by */
 	__u64 skip;	/* packets up to and including the next one to take; 0: not drawn yet */
 	__u64 drawn;	/* sum of all draws */
 	__u64 behind;	/* packets behind a hit in the same super-packet */

@@ -1,0 +1,97 @@
+/*
+ * From a taken packet to the perf ring: the sample budget, the busy mark, the batch of
+ * this CPU, and a counter for every way in which a sample can end.
+ */
+#ifndef XDPFIX_BATCH_H
+#define XDPFIX_BATCH_H
+
+#include "maps.h"
+
+#define SECOND 1000000000ull
+
+static __always_inline void count(struct cpu_state *cpu, enum kernel_counter counter, __u32 packets)
+{
+	cpu->samples[counter] += 1;
+	cpu->packets[counter] += packets;
+}
+
+/* Whether this CPU has taken its samples of this second. */
+static __always_inline bool over_budget(struct cpu_state *cpu, const struct sampling_config *settings, __u64 now)
+{
+	if (now - cpu->window_start >= SECOND) {
+		cpu->window_start = now;
+		cpu->window_samples = 0;
+	}
+	if (settings->budget && cpu->window_samples >= settings->budget)
+		return true;
+	cpu->window_samples++;
+	return false;
+}
+
+/*
+ * The sample to fill, or NULL where it is lost: over the budget, or in an interrupt of a
+ * program that is filling one. Ends with batch_abandon or batch_append.
+ */
+static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const struct sampling_config *settings,
+						    __u64 now, __u32 packets)
+{
+	struct sample *sample;
+	__u64 slot;
+
+	count(cpu, KERNEL_SELECTED, packets);
+	if (cpu->busy) {
+		count(cpu, KERNEL_LOST_NESTED, packets);
+		return 0;
+	}
+	if (over_budget(cpu, settings, now)) {
+		count(cpu, KERNEL_LOST_BUDGET, packets);
+		return 0;
+	}
+	*(volatile __u32 *)&cpu->busy = 1;
+	slot = cpu->batch.sequence;
+	OPAQUE(slot);
+	sample = &cpu->batch.samples[slot & (BATCH_SIZE - 1)];
+	__builtin_memset(sample, 0, sizeof(*sample));
+	sample->meta.time = now;
+	return sample;
+}
+
+static __always_inline void batch_abandon(struct cpu_state *cpu, enum kernel_counter cause, __u32 packets)
+{
+	count(cpu, cause, packets);
+	*(volatile __u32 *)&cpu->busy = 0;
+}
+
+static __always_inline void count_flags(struct cpu_state *cpu, const struct sample *sample, __u32 packets)
+{
+	if (!sample->meta.flags)
+		return;
+	if (sample->meta.flags & SAMPLE_TRUNCATED)
+		count(cpu, KERNEL_TRUNCATED, packets);
+	if (sample->meta.flags & SAMPLE_MALFORMED)
+		count(cpu, KERNEL_MALFORMED, packets);
+	if (sample->meta.flags & SAMPLE_CHAIN)
+		count(cpu, KERNEL_CHAIN, packets);
+}
+
+static __always_inline void count_lost_batch(struct cpu_state *cpu)
+{
+	__u32 slot;
+
+	for (slot = 0; slot < BATCH_SIZE; slot++)
+		count(cpu, KERNEL_LOST_RING, cpu->batch.samples[slot].meta.packets);
+}
+
+/* Publishes the filled sample to readers of `cpus`, and the batch to the ring when it is full. */
+static __always_inline void batch_append(void *ctx, struct cpu_state *cpu, const struct sample *sample, __u32 packets)
+{
+	count_flags(cpu, sample, packets);
+	count(cpu, KERNEL_APPENDED, packets);
+	PUBLISH(&cpu->batch.sequence);
+	if (cpu->batch.sequence % BATCH_SIZE == 0)
+		if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
+			count_lost_batch(cpu);
+	*(volatile __u32 *)&cpu->busy = 0;
+}
+
+#endif

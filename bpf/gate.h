@@ -1,0 +1,78 @@
+/*
+ * The gate: which packets are taken. A skip counter that is drawn geometrically makes
+ * the law Bernoulli(p) for each wire packet, and a packet that is not taken costs one
+ * subtraction.
+ */
+#ifndef XDPFIX_GATE_H
+#define XDPFIX_GATE_H
+
+#include "compat.h"
+
+/* The upper 64 bits of a product. BPF multiplies 64 bits to 64. */
+static __always_inline __u64 multiply_high(__u64 a, __u64 b)
+{
+	__u64 a_low = a & 0xffffffff, a_high = a >> 32, b_low = b & 0xffffffff, b_high = b >> 32;
+	__u64 middle = a_high * b_low + (a_low * b_low >> 32);
+	__u64 carry = a_low * b_high + (middle & 0xffffffff);
+
+	return a_high * b_high + (middle >> 32) + (carry >> 32);
+}
+
+/* Shifts `bits` leading zeros out of a word, if it has so many, without a branch for the verifier to follow. */
+static __always_inline void normalize(__u64 *word, __u64 *zeros, __u32 bits)
+{
+	__u64 borrow = (*word >> (64 - bits)) - 1;
+
+	OPAQUE(borrow);
+	borrow = (borrow >> 63) * bits;
+	*word <<= borrow;
+	*zeros += borrow;
+}
+
+/*
+ * A geometric variate from 64 random bits: packets up to and including the next one to
+ * take. Inverts the law: 1 + floor(-log2(U) * scale), U = random / 2^64. The interpolated
+ * table is short of log2 by at most 1.8e-7, which moves the mean by less than 1e-7.
+ */
+static __always_inline __u64 geometric(const struct log2_table *table, __u64 scale, __u64 random)
+{
+	__u64 mantissa = random | 1, zeros = 0, index, logarithm, negative;
+
+	normalize(&mantissa, &zeros, 32);
+	normalize(&mantissa, &zeros, 16);
+	normalize(&mantissa, &zeros, 8);
+	normalize(&mantissa, &zeros, 4);
+	normalize(&mantissa, &zeros, 2);
+	normalize(&mantissa, &zeros, 1);
+	/* Behind the leading one: 10 bits of index, 53 bits between the table's entries. */
+	index = (mantissa >> 53) & (LOG2_STEPS - 1);
+	logarithm = table->value[index];
+	logarithm += multiply_high(table->value[index + 1] - logarithm, mantissa << 11);
+	/* 7.57 fixed point: up to 64 leading zeros. */
+	negative = ((zeros + 1) << 57) - (logarithm >> 6);
+	return 1 + (multiply_high(negative, scale) >> (57 + 32 - 64));
+}
+
+/* Draws the next gap by the configuration of now, which it will be weighted with. */
+static __always_inline void gate_draw(struct gate *gate, const struct sampling_config *settings,
+				      const struct log2_table *table, __u64 random)
+{
+	__u64 gap = geometric(table, settings->scale, random);
+
+	gate->generation = settings->generation;
+	gate->skip = gap;
+	gate->drawn += gap;
+}
+
+/* Whether none of an skb's packets is the one to take; then they are counted off. */
+static __always_inline bool gate_skips(struct gate *gate, __u64 segments)
+{
+	__u64 skip = gate->skip;
+
+	if (skip <= segments)
+		return false;
+	gate->skip = skip - segments;
+	return true;
+}
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * The maps as libbpf wants them declared. The sampler makes them and sets the sizes
+ * (sampler/maps.py); both loaders are given their descriptors.
+ */
+#ifndef XDPFIX_MAPS_H
+#define XDPFIX_MAPS_H
+
+#include "cursor.h"
+
+#ifndef SAMPLER_BCC
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu_state);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GATE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct gate);
+} gates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sampling_config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct log2_table);
+} log2_table SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct window);
+} windows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} ring SEC(".maps");
+
+/* The kernel has bpf_xdp_load_bytes and bpf_xdp_get_buff_len (Linux 5.18, commit 3f364222d032). */
+const volatile __u32 xdp_load_bytes = 0;
+
+#endif
+#endif
