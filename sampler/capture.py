@@ -1,6 +1,7 @@
 """Captures as batches of samples: pcap and pcapng files, or one piped in, through the natively compiled parser."""
 
 import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -76,6 +77,16 @@ class Capture:
         """Descriptor of a pipe, to wait for when read() gave None; None for a file."""
         fd: int = lib.capture_fd(self.handle)
         return fd if fd >= 0 else None
+
+    def set_sampling(self, interval: int, generation: int) -> None:
+        """Take one packet in `interval` from here on, under this generation; without a call all are taken, under 0.
+
+        Raises:
+            CaptureError: there are no random numbers.
+
+        """
+        if code := lib.capture_set_sampling(self.handle, interval, generation):
+            raise CaptureError(f"{self.name}: sampling 1 in {interval} cannot start: {os.strerror(-code)}")
 
     def read(self, batch: Any) -> int | None:
         """Fill a batch (cffi array of struct sample) from its begin.

@@ -23,7 +23,6 @@ from exporter.recorder import Recorder
 from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, CaptureStats
 from sampler.errors import StartError
-from sampler.gates import sampling_config
 
 BATCH = 1024
 NS_PER_S = 1_000_000_000
@@ -62,7 +61,7 @@ class Reader:
                 return
             with Capture(path) as capture:
                 self.opened += 1
-                capture.set_sampling(sampling_config(Fraction(1, self.sampling), GENERATION))
+                capture.set_sampling(self.sampling, GENERATION)
                 try:
                     self._read(capture, Path(path).stat().st_size if path != "-" else 0)
                 finally:
@@ -105,8 +104,9 @@ class Reader:
             failed = [collector for collector in waiting if collector.counters["start_errors"]]
             if failed or time.monotonic() > deadline:
                 collector = (failed or waiting)[0]
+                cause = collector.error or "its name is not resolved"
                 raise StartError(
-                    f"collector {collector.target} cannot be reached ({collector.error or 'its name is not resolved'}): "
+                    f"collector {collector.target} cannot be reached ({cause}): "
                     "give another --target, or none to see the flows here"
                 )
             time.sleep(0.01)
@@ -143,7 +143,9 @@ class Reader:
         names = ("truncated", "malformed", "chain", "snapped")
         parts += [f"{getattr(stats, name)} {name}" for name in names if getattr(stats, name)]
         causes = ("samples_excluded_", "samples_lost_")
-        parts += [f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n]
+        parts += [
+            f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n
+        ]
         lost = sum(n for name, n in counters.items() if " records_lost_" in name)
         parts += [f"{lost} records lost on the way to collectors"] if lost else []
         return ", ".join(parts)
@@ -167,21 +169,28 @@ def stop_on_signal(reader: Reader) -> Iterator[None]:
 def flow_line(record: Record) -> str:
     """One flow as a line: start, duration, protocol, source, destination, packets, octets."""
     start, end = record.start, record.end
-    source = record.get("sourceIPv4Address") or record.get("sourceIPv6Address") or record.get("sourceMacAddress")
-    destination = (
-        record.get("destinationIPv4Address")
-        or record.get("destinationIPv6Address")
-        or record.get("destinationMacAddress")
+    source, destination = (
+        next((str(value) for kind in ("IPv4", "IPv6", "Mac") if (value := record.get(f"{side}{kind}Address"))), "-")
+        for side in ("source", "destination")
     )
     seconds = (end - start).total_seconds() if start and end else 0.0
     octets = record.get("octetDeltaCount") or record.get("layer2OctetDeltaCount") or 0
     protocol = record.get("protocolIdentifier")
-    kind = f"proto {protocol}" if protocol is not None else f"0x{record.get('ethernetType') or 0:04x}"
+    ethertype = record.get("ethernetType")
+    kind = (
+        f"proto {protocol!s}"
+        if protocol is not None
+        else f"type {ethertype:#06x}"
+        if isinstance(ethertype, int)
+        else "-"
+    )
     ports = [record.get("sourceTransportPort"), record.get("destinationTransportPort")]
-    left, right = (f" {port}" if port is not None else "" for port in ports)
+    left, right = (f" {port!s}" if port is not None else "" for port in ports)
     when = start.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if start else "-"
     count = record.get("packetDeltaCount")
-    return f"{when} {seconds:9.3f} s  {kind:9} {source}{left} > {destination}{right}  {count} packets  {octets} octets"
+    return (
+        f"{when} {seconds:9.3f} s  {kind:9} {source}{left} > {destination}{right}  {count!s} packets  {octets!s} octets"
+    )
 
 
 def flow_json(record: Record) -> str:
@@ -228,8 +237,8 @@ def main(arguments: argparse.Namespace) -> int:
                 if not reader.stopped:
                     reader.read(path)
             reader.finish()
-        for error in reader.errors:
-            print(f"xdpfix: {error}", file=sys.stderr)
+        for message in reader.errors:
+            print(f"xdpfix: {message}", file=sys.stderr)
         if reader.opened:
             print(f"xdpfix: {reader.summary()}", file=sys.stderr)
     return StartError.exit_code if reader.errors else 0

@@ -11,11 +11,14 @@
 #include "linktype.h"
 #include "parser.h"
 #include "pipe.h"
+#include "thinning.h"
 
 /* Frames read without a sample before capture_read lets its caller look at the clock. */
 #define FRAMES_MAX 65536
 #define ERROR_SIZE (PCAP_ERRBUF_SIZE + 64)
 #define NANOSECONDS 1000000000ULL
+/* IPFIX's Export Time has 32 bits and is rounded up. Damaged captures have later times. */
+#define SECONDS_MAX 4294967294LL
 
 struct capture {
 	pcap_t *pcap;
@@ -25,6 +28,7 @@ struct capture {
 	bool at_end;
 	struct capture_stats stats;
 	struct link_frame frame;
+	struct thinning thinning;
 	char error[ERROR_SIZE];
 };
 
@@ -104,8 +108,10 @@ int capture_open(struct capture **out, const char *path, char *error, unsigned i
 		code = open_file(capture, standard_input ? NULL : path, reason);
 	if (!code)
 		code = open_link_type(capture, reason);
+	if (!code)
+		code = capture_set_sampling(capture, 1, 0);
 	if (code) {
-		snprintf(error, error_size, "%s", reason);
+		snprintf(error, error_size, "%s", reason[0] ? reason : strerror(-code));
 		capture_close(capture);
 		return code;
 	}
@@ -123,6 +129,11 @@ void capture_close(struct capture *capture)
 	free(capture);
 }
 
+int capture_set_sampling(struct capture *capture, __u32 interval, __u16 generation)
+{
+	return thinning_init(&capture->thinning, interval, generation);
+}
+
 static int fail(struct capture *capture)
 {
 	const char *reason = pcap_geterr(capture->pcap);
@@ -135,11 +146,18 @@ static int fail(struct capture *capture)
 static __u64 nanoseconds(const struct pcap_pkthdr *header)
 {
 	/* Opened for nanoseconds, libpcap puts them in the field for microseconds. */
-	return header->ts.tv_sec < 0 ? 0 : header->ts.tv_sec * NANOSECONDS + header->ts.tv_usec;
+	__s64 seconds = header->ts.tv_sec, fraction = header->ts.tv_usec;
+
+	if (seconds < 0)
+		return 0;
+	/* Damaged captures have fractions of any size and sign. */
+	if (fraction < 0 || fraction >= (__s64)NANOSECONDS)
+		fraction = 0;
+	return (seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * NANOSECONDS + fraction;
 }
 
-/* One frame into `out`. */
-static void read_frame(struct capture *capture, const struct pcap_pkthdr *header, const __u8 *record,
+/* One frame into `out`, if the gate takes it. */
+static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header, const __u8 *record,
 		       struct sample *out)
 {
 	struct link_frame *frame = &capture->frame;
@@ -148,8 +166,11 @@ static void read_frame(struct capture *capture, const struct pcap_pkthdr *header
 	link_frame(capture->link_type, record, header->caplen, header->len, frame);
 	stats->packets++;
 	stats->octets += frame->length;
+	if (!thinning_takes(&capture->thinning))
+		return false;
 	/* The only error is a frame with more captured than it has, which link_frame() rules out. */
 	parse_frame(frame->bytes, frame->captured, frame->length, frame->l3, out);
+	out->meta.generation = capture->thinning.config.generation;
 	out->meta.time = nanoseconds(header);
 	out->key.ifindex = frame->ifindex;
 	out->key.direction = frame->direction;
@@ -158,6 +179,7 @@ static void read_frame(struct capture *capture, const struct pcap_pkthdr *header
 	stats->truncated += !!(out->meta.flags & SAMPLE_TRUNCATED);
 	stats->malformed += !!(out->meta.flags & SAMPLE_MALFORMED);
 	stats->chain += !!(out->meta.flags & SAMPLE_CHAIN);
+	return true;
 }
 
 /* The next record. Returns 1, 0 at the end, or -errno. */
@@ -193,7 +215,7 @@ int capture_read(struct capture *capture, struct sample *batch, unsigned int cap
 		code = frames < FRAMES_MAX ? next(capture, &header, &record) : -EINTR;
 		if (code <= 0)
 			break;
-		read_frame(capture, header, record, &batch[filled++]);
+		filled += read_frame(capture, header, record, &batch[filled]);
 	}
 	if (code == -EAGAIN || code == -EINTR)
 		return filled ? (int)filled : code;
