@@ -46,6 +46,7 @@ class Reader:
         self.errors: list[str] = []
         self.opened = 0
         self.now_ns = 0
+        self._connected = False  # so long as there is no sample
         self.stopped = False
         self._batch = ffi.new("struct sample[]", BATCH)
         self._started = time.monotonic()
@@ -77,7 +78,8 @@ class Reader:
                     self._tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
                 continue
             self._read_at = time.monotonic()
-            if not self.now_ns:
+            if not self._connected:
+                self._connected = True
                 self.now_ns = self._batch[0].meta.time
                 self._connect()
             self.exporter.ingest(self._batch, count)
@@ -112,7 +114,7 @@ class Reader:
             time.sleep(0.01)
 
     def _tick(self, now_ns: int) -> None:
-        if self.now_ns:
+        if self._connected:
             self.exporter.tick(now_ns)
 
     def _pace(self) -> None:
@@ -130,7 +132,7 @@ class Reader:
 
     def finish(self) -> None:
         """End all flows."""
-        if self.now_ns:
+        if self._connected:
             self.exporter.flush(FORCED_END, self.now_ns, self.now_ns + FLUSH_NS)
 
     def summary(self) -> str:

@@ -15,7 +15,6 @@ from sampler.capture import Capture, CaptureError, batches
 
 PCAP_MAGIC = 0xA1B2C3D4
 PCAP_MAGIC_NANO = 0xA1B23C4D
-SAMPLE_KEY_OFFSET = 32
 
 
 def pcap(
@@ -73,10 +72,17 @@ def test_times_are_the_captures_own(order: str, magic: int, unit: int, tmp_path:
 
 
 def test_a_time_beyond_ipfix_is_kept_within_it(tmp_path: Path) -> None:
-    frame = bytes(seeds.frames()["ipv4-tcp"])
-    content = bytearray(pcap([frame], tick=0xFFFFFFFF))
+    content = bytearray(pcapng([bytes(seeds.frames()["ipv4-tcp"])]))
+    at = content.index(struct.pack("<II", 0, 100_000_000))
+    content[at : at + 4] = b"\xff\xff\xff\x7f"
+    assert first(bytes(content), tmp_path).meta.time // 10**9 == 2**32 - 2
+
+
+def test_a_time_before_1970_is_1970(tmp_path: Path) -> None:
+    """libpcap takes the 32 bits of seconds for signed."""
+    content = bytearray(pcap([bytes(seeds.frames()["ipv4-tcp"])], tick=0xFFFFFFFF))
     content[24:28] = b"\xff" * 4
-    assert first(bytes(content), tmp_path).meta.time == (2**32 - 2) * 10**9
+    assert first(bytes(content), tmp_path).meta.time == 0
 
 
 def test_pcapng_gives_the_same_samples_as_pcap(tmp_path: Path) -> None:
