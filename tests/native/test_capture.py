@@ -21,11 +21,11 @@ def pcap(
     frames: list[bytes], link_type: int = 1, *, order: str = "<", magic: int = PCAP_MAGIC, cut: int = 0, tick: int = 1
 ) -> bytes:
     """A capture file; `cut` octets of each frame were not captured; packet i is at (100 + i) s and `tick` fractions."""
-    content = struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link_type)
+    parts = [struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link_type)]
     for i, frame in enumerate(frames):
         captured = frame[: len(frame) - cut]
-        content += struct.pack(f"{order}IIII", 100 + i, tick, len(captured), len(frame)) + captured
-    return content
+        parts += [struct.pack(f"{order}IIII", 100 + i, tick, len(captured), len(frame)), captured]
+    return b"".join(parts)
 
 
 def pcapng(frames: list[bytes], link_type: int = 1) -> bytes:
