@@ -5,14 +5,17 @@
 """
 
 import argparse
+import fcntl
 import json
 import socket
+import struct
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scapy.utils import RawPcapReader
 
+SIOCGIFMTU = 0x8921  # <linux/sockios.h>
 ETHERNET = 1  # LINKTYPE_ETHERNET
 # Beside what the MTU bounds: the kernel takes an Ethernet header and one VLAN tag.
 HEADER = 14
@@ -40,8 +43,11 @@ def frames(path: Path) -> "list[tuple[bytes, int]]":
 
 
 def mtu(interface: str) -> int:
-    """The MTU of an interface."""
-    return int(Path(f"/sys/class/net/{interface}/mtu").read_text())
+    """The MTU of an interface; asked by ioctl, for /sys may still be another namespace's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock, SIOCGIFMTU, struct.pack("16sI12x", interface.encode(), 0))
+    size: int = struct.unpack("16sI12x", answer)[1]
+    return size
 
 
 def replay(path: Path, interface: str, *, rate: float = 20_000, limit: int = 1_000_000) -> Counts:

@@ -1,4 +1,4 @@
-"""Every capture of the corpus (tests/lib/corpus.py) through the native parser: nothing crashes, everything is counted."""
+"""Every capture of the corpus (tests/lib/corpus.py) through the native parser: none crashes, all is counted."""
 
 from pathlib import Path
 
