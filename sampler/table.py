@@ -1,0 +1,164 @@
+"""Flow records as text: a live table on a terminal, aligned lines elsewhere. sampler.collect feeds it."""
+
+import socket
+import sys
+from collections import deque
+from datetime import datetime
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from exporter.decoder import Record
+from exporter.values import Value
+
+END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}  # IANA flowEndReason (136)
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6", 132: "sctp"}
+TUNNELS = {1: "vxlan", 2: "gre", 3: "lisp", 4: "stt", 5: "ipsec-gre", 7: "geneve"}  # VMware tunnelType (891)
+COLUMNS = ("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "tunnel", "packets", "octets", "end")
+_WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 12, 9, 12, 9)
+_RIGHT = {"duration", "packets", "octets"}
+
+
+def _interface(record: Record, element: str) -> str:
+    index = record.get(element)
+    if not isinstance(index, int) or index == 0:
+        return "-"
+    try:
+        return socket.if_indextoname(index)
+    except (OSError, OverflowError):
+        return str(index)  # another host's, or gone
+
+
+def _first(record: Record, *names: str) -> Value | None:
+    return next((value for name in names if (value := record.get(name)) is not None), None)
+
+
+def _endpoint(address: Value | None, port: Value | None) -> str:
+    host = address.hex() if isinstance(address, bytes) else str(address)
+    if not isinstance(port, int):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _flow(record: Record) -> str:
+    source = _first(record, "sourceIPv4Address", "sourceIPv6Address")
+    destination = _first(record, "destinationIPv4Address", "destinationIPv6Address")
+    if source is None or destination is None:
+        return " → ".join(str(record.get(name) or "-") for name in ("sourceMacAddress", "destinationMacAddress"))
+    kind = _first(record, "icmpTypeIPv4", "icmpTypeIPv6")
+    if kind is not None:
+        code = _first(record, "icmpCodeIPv4", "icmpCodeIPv6")
+        return f"{_endpoint(source, None)} → {_endpoint(destination, None)} type {kind!s} code {code!s}"
+    return (
+        f"{_endpoint(source, record.get('sourceTransportPort'))} → "
+        f"{_endpoint(destination, record.get('destinationTransportPort'))}"
+    )
+
+
+def _protocol(record: Record) -> str:
+    number = record.get("protocolIdentifier")
+    if isinstance(number, int):
+        return PROTOCOLS.get(number, str(number))
+    ethertype = record.get("ethernetType")
+    return f"0x{ethertype:04x}" if isinstance(ethertype, int) else "-"
+
+
+def _tunnel(record: Record) -> str:
+    kind = record.get("tunnelType")
+    if not isinstance(kind, int):
+        return "-"
+    key = record.get("tunnelKey")
+    number = f" {int.from_bytes(key, 'big')}" if isinstance(key, bytes) else ""
+    return f"{TUNNELS.get(kind, kind)}{number}"
+
+
+def flow_cells(record: Record) -> tuple[str, ...]:
+    """Return one text per column of COLUMNS; "-" where the record does not say."""
+    start, end = record.start, record.end
+    vlan = _first(record, "vlanId", "dot1qVlanId")
+    direction = record.get("flowDirection")
+    reason = record.get("flowEndReason")
+    packets = _first(record, "packetDeltaCount", "packetTotalCount")
+    octets = _first(record, "octetDeltaCount", "octetTotalCount", "layer2OctetDeltaCount")
+    return (
+        f"{start.astimezone():%H:%M:%S.%f}"[:12] if start else "-",
+        f"{(end - start).total_seconds():.3f}s" if start and end else "-",
+        _interface(record, "ingressInterface"),
+        _interface(record, "egressInterface"),
+        {0: "in", 1: "out"}.get(direction, "-") if isinstance(direction, int) else "-",
+        _protocol(record),
+        _flow(record),
+        "-" if vlan is None else str(vlan),
+        _tunnel(record),
+        "-" if packets is None else str(packets),
+        "-" if octets is None else str(octets),
+        END_REASONS.get(reason, str(reason)) if isinstance(reason, int) else "-",
+    )
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    columns = zip(COLUMNS, cells, _WIDTHS, strict=True)
+    return " ".join(t.rjust(w) if name in _RIGHT else t.ljust(w) for name, t, w in columns).rstrip()
+
+
+def header_line() -> str:
+    """Return the column titles, aligned as flow_line."""
+    return _line(COLUMNS)
+
+
+def flow_line(record: Record) -> str:
+    """Return one aligned line for an output that is no terminal."""
+    return _line(flow_cells(record))
+
+
+class FlowTable:
+    """Shows flow records on a stream: the last ones with totals on a terminal, else a line each. A context manager.
+
+    Raises BrokenPipeError from add() when the reader of the stream is gone.
+    """
+
+    def __init__(self, stream: TextIO | None = None, rows: int = 20) -> None:
+        self._stream = stream or sys.stdout
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=rows)
+        self._live: Live | None = None
+        self._since = datetime.now()
+        self.flows = self.packets = self.octets = 0
+
+    def __enter__(self) -> "FlowTable":
+        if self._stream.isatty():
+            self._live = Live(console=Console(file=self._stream), get_renderable=self._render, refresh_per_second=4)
+            self._live.start()
+        else:
+            print(header_line(), file=self._stream, flush=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def add(self, record: Record) -> None:
+        """Show one record; options records are not flows and are passed over."""
+        if record.scope_count:
+            return
+        self.flows += 1
+        packets, octets = record.get("packetDeltaCount"), record.get("octetDeltaCount")
+        self.packets += packets if isinstance(packets, int) else 0
+        self.octets += octets if isinstance(octets, int) else 0
+        if self._live is None:
+            print(flow_line(record), file=self._stream, flush=True)
+        else:
+            self._rows.append(flow_cells(record))
+
+    def _render(self) -> Group:
+        table = Table(expand=True, box=None, header_style="bold")
+        for name in COLUMNS:
+            table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=True)
+        for cells in tuple(self._rows):
+            table.add_row(*(Text(cell) for cell in cells))  # Text: a sender's string is no markup
+        seconds = max((datetime.now() - self._since).total_seconds(), 1.0)
+        totals = f"{self.flows} flows, {self.packets} packets, {self.octets} octets"
+        rates = f"{self.packets / seconds:.0f} packets/s, {self.octets * 8 / seconds:.0f} bit/s"
+        return Group(table, Text(f"{totals}; {rates}", style="dim"))

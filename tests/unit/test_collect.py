@@ -1,0 +1,133 @@
+"""`xdpfix collect` as a process: real UDP, signals, pipes that close, files; and the lines of the table."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from lib.messages import ipfix_set, message, options_template, template, variable
+
+from exporter.decoder import Decoder
+from sampler.collect import parse_listen
+from sampler.errors import ConfigError
+from sampler.table import flow_cells, header_line
+
+PROGRAM = (
+    "import argparse, sys; from sampler import collect; from sampler.errors import XdpfixError\n"
+    "p = argparse.ArgumentParser(); collect.add_arguments(p)\n"
+    "try: sys.exit(collect.run(p.parse_args()))\n"
+    "except XdpfixError as e: print(e, file=sys.stderr); sys.exit(e.exit_code)\n"
+)
+FLOW = message(
+    template(256, (8, 4), (12, 4), (4, 1), (7, 2), (11, 2), (82, 65535), (82, 65535), (2, 8), (1, 8), (136, 1)),
+    options_template(400, 1, (149, 4), (34, 4)),
+    ipfix_set(400, b"\0\0\0\1\0\0\0\1"),
+    ipfix_set(
+        256,
+        b"\xc0\0\2\1\xc0\0\2\2\x11\x00\x35\x13\xc4",
+        variable(b"eth0") + variable(b"eth1"),
+        (3).to_bytes(8, "big") + (300).to_bytes(8, "big") + b"\2",
+    ),
+)
+
+
+@contextmanager
+def collecting(*arguments, host="127.0.0.1", stdout=subprocess.PIPE):
+    """Yield (process, send): the process listens once this enters."""
+    listen = f"[{host}]:0" if ":" in host else f"{host}:0"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--listen", listen, *arguments], stdout=stdout, stderr=subprocess.PIPE
+    )
+    try:
+        readable, _, _ = select.select([process.stderr], [], [], 30)
+        assert readable, "the collector did not say that it listens"
+        line = process.stderr.readline().decode()
+        assert line.startswith("listening on "), line
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.connect((host, int(line.rsplit(" ", 1)[1])))
+            yield process, udp.send
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_json_lines_name_the_elements(host):
+    with collecting("--json", "--count", "1", host=host) as (process, send):
+        send(FLOW)
+        out, err = process.communicate(timeout=30)
+    options, flow = map(json.loads, out.splitlines())
+    assert options["options"] is True and options["scope"] == ["observationDomainId"]
+    assert flow["sourceIPv4Address"] == "192.0.2.1" and flow["interfaceName"] == ["eth0", "eth1"]
+    assert (flow["packetDeltaCount"], flow["octetDeltaCount"], flow["exporter"]) == (3, 300, host)
+    assert b"records 1, options records 1" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_what_has_arrived(number):
+    with collecting("--table") as (process, send):
+        send(FLOW)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert b"192.0.2.1:53" in out and b"malformed 0" in err and b"Traceback" not in err
+
+
+def test_malformed_messages_are_counted_and_not_written(tmp_path):
+    file = tmp_path / "flows.ipfix"
+    with collecting("--json", "--count", "1", "--write", str(file)) as (process, send):
+        send(b"no ipfix")
+        send(message(ipfix_set(300, b"\0"), domain=9))  # its template never came
+        send(FLOW)
+        _, err = process.communicate(timeout=30)
+    assert b"malformed 1" in err and b"unknown sets 1" in err
+    assert file.read_bytes() == FLOW
+
+
+def test_a_pipe_that_closes_ends_it_quietly():
+    read, write = os.pipe()
+    with collecting("--json", stdout=write) as (process, send):
+        os.close(write)
+        os.close(read)
+        send(FLOW)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0 and b"Error" not in err
+
+
+def test_an_address_in_use_is_one_sentence():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{udp.getsockname()[1]}"
+        done = subprocess.run([sys.executable, "-c", PROGRAM, "--listen", listen], capture_output=True, timeout=30)
+    assert done.returncode == 1
+    assert b"Address already in use" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("192.0.2.1", ("192.0.2.1", 4739)), ("192.0.2.1:9", ("192.0.2.1", 9)), ("[2001:db8::1]:9", ("2001:db8::1", 9))],
+)
+def test_listen_addresses(text, expected):
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "[::1", "[::1]x"])
+def test_wrong_listen_addresses(text):
+    with pytest.raises(ConfigError, match="--listen"):
+        parse_listen(text)
+
+
+def test_cells_of_a_flow():
+    flow = Decoder().decode(FLOW, ("192.0.2.9", 1))[1]
+    cells = dict(zip(header_line().split(), flow_cells(flow), strict=True))
+    assert cells["flow"] == "192.0.2.1:53 → 192.0.2.2:5060"
+    assert (cells["proto"], cells["packets"], cells["octets"], cells["end"]) == ("udp", "3", "300", "active")
