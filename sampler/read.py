@@ -5,7 +5,6 @@ Flows expire as the capture's time goes on, and what is left at the end of the l
 """
 
 import argparse
-import json
 import select
 import signal
 import sys
@@ -22,7 +21,9 @@ from exporter.options import ExporterOptions
 from exporter.recorder import Recorder
 from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, CaptureStats
+from sampler.collect import record_json
 from sampler.errors import StartError
+from sampler.table import flow_line, header_line
 
 BATCH = 1024
 NS_PER_S = 1_000_000_000
@@ -168,40 +169,9 @@ def stop_on_signal(reader: Reader) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def flow_line(record: Record) -> str:
-    """One flow as a line: start, duration, protocol, source, destination, packets, octets."""
-    start, end = record.start, record.end
-    source, destination = (
-        next((str(value) for kind in ("IPv4", "IPv6", "Mac") if (value := record.get(f"{side}{kind}Address"))), "-")
-        for side in ("source", "destination")
-    )
-    seconds = (end - start).total_seconds() if start and end else 0.0
-    octets = record.get("octetDeltaCount") or record.get("layer2OctetDeltaCount") or 0
-    protocol = record.get("protocolIdentifier")
-    ethertype = record.get("ethernetType")
-    kind = (
-        f"proto {protocol!s}"
-        if protocol is not None
-        else f"type {ethertype:#06x}"
-        if isinstance(ethertype, int)
-        else "-"
-    )
-    ports = [record.get("sourceTransportPort"), record.get("destinationTransportPort")]
-    left, right = (f" {port!s}" if port is not None else "" for port in ports)
-    when = start.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if start else "-"
-    count = record.get("packetDeltaCount")
-    return (
-        f"{when} {seconds:9.3f} s  {kind:9} {source}{left} > {destination}{right}  {count!s} packets  {octets!s} octets"
-    )
-
-
 def flow_json(record: Record) -> str:
-    """One flow as a JSON object: elements by name; one that occurs twice has a list."""
-    fields: dict[str, object] = {}
-    for element, _ in record.fields:
-        values = record.all(element.name)
-        fields[element.name] = values[0] if len(values) == 1 else values
-    return json.dumps(fields, default=lambda value: value.hex() if isinstance(value, bytes) else str(value))
+    """One flow as `xdpfix collect --json` shows it, from no address."""
+    return record_json(record, ("read", 0))
 
 
 def deliver_to(form: Callable[[Record], str] | None, file: BinaryIO | None) -> Callable[[bytes], None]:
@@ -233,6 +203,8 @@ def main(arguments: argparse.Namespace) -> int:
         form = None if options.targets else flow_json if arguments.json else flow_line
         if form or file:
             exporter.collectors.append(Recorder(exporter, deliver_to(form, file)))  # type: ignore[arg-type]
+        if form is flow_line:
+            print(header_line())
         reader = Reader(exporter, options.sampling)
         with stop_on_signal(reader):
             for path in arguments.files:
