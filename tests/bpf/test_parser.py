@@ -1,10 +1,10 @@
 """The kernel's parser, at tc and XDP under both loaders, makes the sample that the native one makes."""
 
 import pytest
+
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX, octets
 from sampler._native import lib
-
 from sampler.loader import LibbpfPrograms
 from sampler.parser import parse
 

@@ -1,8 +1,8 @@
 """The verifier's work is a budget, and its refusal an error that shows why."""
 
 import pytest
-from sampler._native import lib
 
+from sampler._native import lib
 from sampler.errors import StartError
 from sampler.loader import PROGRAMS
 from sampler.loader_bcc import load_program

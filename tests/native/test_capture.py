@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from fuzz import seeds
-from sampler._native import ffi
 from scapy.layers.inet import TCP
 
+from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, batches
 
 PCAP_MAGIC = 0xA1B2C3D4

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from lib.daemon import PROGRAM, Daemon
 from lib.netns import Namespace
 from lib.sink import Sink

@@ -4,10 +4,6 @@ import socket
 from fractions import Fraction
 
 import pytest
-from lib.harness import START, UDP_V4
-from lib.receiver import Receiver
-from lib.samples import batch, sample
-from lib.wait import wait_until
 
 from exporter.collectors import QUEUE_LIMIT, RETRY_DELAY_NS, Collector
 from exporter.errors import ExporterError
@@ -15,6 +11,10 @@ from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import OVS
 from exporter.session import REFUSED_DELAY_NS, Session
+from lib.harness import START, UDP_V4
+from lib.receiver import Receiver
+from lib.samples import batch, sample
+from lib.wait import wait_until
 
 NOW = round(START * 10**9)
 
