@@ -37,6 +37,9 @@ struct window {
 	__u64 aside;	/* see forget() */
 };
 
+/* sampler/maps.py makes the map by this size. */
+_Static_assert(sizeof(struct window) == 352, "window is a map's value");
+
 struct cursor {
 	struct window *window;
 	__u8 *flags;	/* enum sample_flag, in the sample */

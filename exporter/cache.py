@@ -91,6 +91,10 @@ class Cache:
         """End up to `limit` flows, the oldest first; return how many."""
         return int(lib.cache_flush(self.handle, reason, limit))
 
+    def pending(self) -> int:
+        """Count the flows that ended and were not taken yet."""
+        return int(lib.cache_pending(self.handle))
+
     def take(self, flows: "ffi.CData", limit: int) -> int:
         """Take up to `limit` ended flows into `flows`, a struct flow *[]; return how many."""
         return int(lib.cache_take(self.handle, flows, limit))

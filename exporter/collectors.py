@@ -1,6 +1,7 @@
 """Collectors: the only I/O of the exporting side. One connected UDP socket each, for the life of its session."""
 
 import errno
+import logging
 import socket
 import threading
 from collections import Counter, deque
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from exporter._native import ffi, lib
 from exporter.options import Target
 from exporter.session import Session
+
+log = logging.getLogger(__name__)
 
 RETRY_DELAY_NS = 10 * 10**9  # a failed start is tried again after this: often enough for a DNS server that is booting
 
@@ -114,12 +117,15 @@ class Collector:
             self.session = self._new_session()
             self.counters["sessions"] += 1
             self.error = ""
+            log.info("collector %s: exporting to %s port %d", self.target, *sock.getpeername()[:2])
             return True
         return self._failed(error)
 
     def _failed(self, error: OSError) -> bool:
         self.counters["start_errors"] += 1
         self.error = error.strerror or str(error)
+        delay = RETRY_DELAY_NS // 10**9
+        log.warning("collector %s cannot be reached: %s; trying again in %d s", self.target, self.error, delay)
         return False
 
     def message_limit(self) -> int | None:
@@ -169,7 +175,7 @@ class Collector:
     def _send_run(self, buffer: "ffi.CData", messages: "ffi.CData", start: int, end: int, now_ns: int) -> None:
         assert self._socket is not None
         sent = ffi.new("unsigned int *")
-        refusals = 0
+        refusals = code = 0
         while start < end and not self._queue:
             code = lib.send_messages(self._socket.fileno(), buffer, messages + start, end - start, sent)
             self.counters["messages_sent"] += sent[0]
@@ -177,6 +183,8 @@ class Collector:
             refusals = 0 if sent[0] else refusals
             start += sent[0]
             if not code or -code == errno.EAGAIN:
+                break
+            if -code == errno.EMSGSIZE:
                 break
             if -code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
                 refusals += 1
@@ -186,6 +194,8 @@ class Collector:
             start += 1
         for message in (messages[i] for i in range(start, end)):
             self._enqueue(bytes(ffi.buffer(buffer + message.offset, message.length)), message.records)
+        if code and -code == errno.EMSGSIZE:
+            self.drain(now_ns)
 
     def _enqueue(self, octets: bytes, records: int) -> None:
         if len(self._queue) >= QUEUE_LIMIT:
@@ -210,12 +220,28 @@ class Collector:
                     continue
                 self._lost(errno.ECONNREFUSED, records)
             except OSError as error:
+                if error.errno == errno.EMSGSIZE and self._shorten():
+                    continue
                 self._lost(error.errno or errno.EIO, records)
             else:
                 self.counters["messages_sent"] += 1
                 self.counters["records_sent"] += records
             refusals = 0
             self._queue.popleft()
+
+    def _shorten(self) -> bool:
+        """Cut the first message that waits to what the path takes now; whether that is any shorter."""
+        octets, _ = self._queue[0]
+        limit = self.message_limit()
+        if limit is None or limit >= len(octets) or self.session is None:
+            return False
+        pieces = self.session.split(octets, limit)
+        if not pieces:
+            return False
+        self._queue.popleft()
+        self._queue.extendleft(reversed(pieces))
+        self.counters["messages_split"] += 1
+        return True
 
     def _refused(self, now_ns: int) -> None:
         """ICMP says that nobody listens: reported on a later send, which itself did not go out. Not fatal."""

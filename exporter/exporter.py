@@ -3,6 +3,7 @@
 The data thread calls it; nothing here runs Python per packet, and per message only where a message waits.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -27,6 +28,8 @@ ENCODE_BATCH = 1024  # flows encoded together
 # 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
 BURST_RECORDS = 768
 BURST_NS = 5_000_000
+
+log = logging.getLogger(__name__)
 
 LONGEST_RECORD = 256  # octets, more than any template and its Set header take
 
@@ -77,6 +80,9 @@ class Exporter:
         self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
+        for name in ("cache_active_timeout", "cache_max_flows"):
+            if getattr(options, name) == 0:
+                log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
 
     def _new_session(self) -> Session:
         options = self.options
@@ -156,13 +162,10 @@ class Exporter:
 
     def _drain(self, now_ns: int | None) -> None:
         """Encode and send all flows that ended. Without a tick yet there is no session: they wait."""
-        if now_ns is None:
-            return
-        stats = self.cache.stats()
-        if not stats["pending_flows"]:
+        if now_ns is None or not self.cache.pending():
             return
         # Samples may be younger than the last tick.
-        now_ns = max(now_ns, stats["newest"])
+        now_ns = max(now_ns, self.cache.stats()["newest"])
         export_time = self._export_time(now_ns)
         limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):

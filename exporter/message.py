@@ -1,11 +1,12 @@
 """Messages that C does not make: headers, sets and the templates and options that go before data. Sans-IO."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
 
+from exporter.elements import VARIABLE_LENGTH
 from exporter.errors import MessageTooLongError
-from exporter.template import Template
+from exporter.template import FIRST_TEMPLATE_ID, Template
 
 VERSION = 10  # RFC 7011 section 3.1
 HEADER = Struct("!HHIII")  # version, length, Export Time, sequence number, observation domain
@@ -70,3 +71,49 @@ def template_messages(templates: Iterable[Template], limit: int) -> list[Message
 def record_message(template: Template, record: bytes) -> Message:
     """Make the message that carries this one record."""
     return Message(encode_set(template.id, [record]), 1)
+
+
+def _records(body: bytes, template: Template) -> Iterator[bytes]:
+    """Cut the records of one Set of ours; its values of variable length are shorter than 255 octets."""
+    at = 0
+    while at < len(body):
+        start = at
+        for item in template.fields:
+            at += 1 + body[at] if item.length == VARIABLE_LENGTH else item.length
+        yield body[start:at]
+
+
+def split(octets: bytes, templates: Mapping[int, Template], limit: int) -> list[tuple[bytes, int]]:
+    """Make of one of our messages of data several of at most `limit` octets, each with its number of records.
+
+    For a path that turned out narrower than the message: the sequence numbers go on from record to record. An empty
+    list where a record alone is too long or the message carries templates.
+    """
+    _, _, export_time, sequence, domain = HEADER.unpack_from(octets)
+    parts: list[list[tuple[int, list[bytes]]]] = [[]]
+    room = limit - HEADER.size
+    at = HEADER.size
+    while at < len(octets):
+        set_id, length = SET_HEADER.unpack_from(octets, at)
+        if set_id < FIRST_TEMPLATE_ID:
+            return []
+        for record in _records(octets[at + SET_HEADER.size : at + length], templates[set_id]):
+            joins = bool(parts[-1]) and parts[-1][-1][0] == set_id
+            needed = len(record) + (0 if joins else SET_HEADER.size)
+            if needed > room:
+                parts.append([])
+                joins, needed, room = False, len(record) + SET_HEADER.size, limit - HEADER.size
+                if needed > room:
+                    return []
+            if joins:
+                parts[-1][-1][1].append(record)
+            else:
+                parts[-1].append((set_id, [record]))
+            room -= needed
+        at += length
+    pieces = []
+    for part in parts:
+        message = Message(b"".join(encode_set(*item) for item in part), sum(len(records) for _, records in part))
+        pieces.append((message.encode(export_time, sequence, domain), message.records))
+        sequence += message.records
+    return pieces

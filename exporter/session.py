@@ -64,6 +64,13 @@ class Session:
             for item in messages
         ]
 
+    def split(self, octets: bytes, limit: int) -> list[tuple[bytes, int]]:
+        """Cut a message of this session: see message.split(). Templates that do not fit go out anew at once."""
+        pieces = message.split(octets, {template.id: template for template in self.templates}, limit)
+        if not pieces:
+            self._due_ns = 0
+        return pieces
+
     def refused(self, now_ns: int) -> None:
         """Nobody listens there: send the templates again soon."""
         if self._due_ns is not None:

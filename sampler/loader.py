@@ -45,26 +45,33 @@ def refused(program: str, error: int, log: str) -> StartError:
 
 
 class LibbpfPrograms:
-    """The object compiled with the package, loaded in milliseconds and without a compiler."""
+    """The object compiled with the package, loaded in milliseconds and without a compiler.
 
-    def __init__(self, maps: Maps) -> None:
+    Args:
+        maps: what the programs use.
+        xdp_load_bytes: load XDP frames with the helper of Linux 5.18; default: where the kernel has it.
+
+    """
+
+    def __init__(self, maps: Maps, xdp_load_bytes: bool | None = None) -> None:
         self._programs = ffi.NULL
         try:
             octets = importlib.resources.files("sampler").joinpath("sampler.bpf.o").read_bytes()
         except FileNotFoundError as error:
             raise StartError("sampler.bpf.o is missing from the package: install xdpfix anew") from error
-        self._programs = lib.bpf_programs_open(octets, len(octets), lib.bpf_has_xdp_load_bytes())
+        helper = lib.bpf_has_xdp_load_bytes() if xdp_load_bytes is None else xdp_load_bytes
+        self._programs = lib.bpf_programs_open(octets, len(octets), helper)
         if not self._programs:
             raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
         try:
             for name in maps.names():
-                error = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
-                if error:
-                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-error)}")
-            error = lib.bpf_programs_load(self._programs)
-            if error:
+                failure = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
+                if failure:
+                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-failure)}")
+            failure = lib.bpf_programs_load(self._programs)
+            if failure:
                 log = ffi.string(lib.bpf_programs_log(self._programs)).decode(errors="replace")
-                raise refused("sampler.bpf.o", -error, log)
+                raise refused("sampler.bpf.o", -failure, log)
         except BaseException:
             self.close()
             raise

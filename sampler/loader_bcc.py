@@ -44,7 +44,7 @@ def kernel_headers(state: Path = STATE_FOLDER) -> Path | None:
         return merge_headers(arch, common, state / "headers")
     raise StartError(
         f"No kernel headers for bcc ({os.uname().release} has none): install linux-headers-amd64 "
-        "(linux-headers-arm64 on arm64), or use loader = \"libbpf\""
+        '(linux-headers-arm64 on arm64), or use loader = "libbpf"'
     )
 
 
@@ -61,7 +61,7 @@ def merge_headers(arch: Path, common: Path, folder: Path) -> Path:
 def link_tree(target: Path, sources: list[Path]) -> None:
     """Make target a folder of links to what the sources hold; the first source wins."""
     target.mkdir(parents=True, exist_ok=True)
-    names = {name for source in sources for name in os.listdir(source)}
+    names = {path.name for source in sources for path in source.iterdir()}
     for name in names:
         found = [source / name for source in sources if (source / name).exists()]
         if len(found) > 1 and all(path.is_dir() for path in found):
@@ -77,7 +77,7 @@ class CapturedStderr:
         self.text = ""
 
     def __enter__(self) -> Self:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in __exit__
+        self._file = tempfile.TemporaryFile()
         self._saved = os.dup(2)
         os.dup2(self._file.fileno(), 2)
         return self
@@ -126,7 +126,7 @@ class BccPrograms:
 def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:
     """The instructions of each program, naming these maps by descriptor."""
     try:
-        import bcc
+        import bcc  # type: ignore[import-untyped]
     except ImportError as error:
         raise StartError(
             "The Python module bcc is missing: install Debian's python3-bpfcc (the package bcc on PyPI is something "
@@ -152,9 +152,9 @@ def run_bcc(bcc: Any, path: Path, maps: Maps, headers: Path | None) -> tuple[str
     if headers is not None:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
     try:
-        module = bcc.BPF(src_file=str(path), cflags=flags)
+        module = bcc.BPF(src_file=os.fsencode(path), cflags=flags)
         try:
-            return "", {name: module.dump_func(name) for name in PROGRAM_TYPES}
+            return "", {name: module.dump_func(name.encode()) for name in PROGRAM_TYPES}
         finally:
             module.cleanup()
     except Exception as error:  # bcc raises bare Exception

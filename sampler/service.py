@@ -11,13 +11,15 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
+from exporter.options import ExporterOptions, Target
 from sampler import capabilities, linktable, loader
 from sampler.attach import Attacher, Attachment
+from sampler.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import ControlServer
 from sampler.datapath import Datapath
@@ -25,6 +27,7 @@ from sampler.errors import ConfigError, StartError
 from sampler.gates import Gates
 from sampler.links import Links
 from sampler.linktable import Link
+from sampler.losslog import LossLog
 from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
@@ -66,6 +69,7 @@ class Service:
         self._stop = asyncio.Event()
         self._links = Links()
         self._notifier = Notifier()
+        self._viewer: EmbeddedCollector | None = None
         self._weights: dict[int, Fraction] = {}
         self._warned: set[str] = set()
 
@@ -83,6 +87,7 @@ class Service:
             self._gates = Gates(maps)
             self._set_sampling(generation=1)
             self._ring = stack.enter_context(Ring(maps, options.ring_pages))
+            stack.callback(self._close_viewer)
             exporter = self._new_exporter(self._config.exporter)
             self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
@@ -119,10 +124,24 @@ class Service:
         self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget)
 
     def _new_exporter(self, options: ExporterOptions) -> Exporter:
+        if not options.targets:
+            options = replace(options, targets=(self._watch_flows(),))
         exporter = Exporter(options)
         for generation, probability in self._weights.items():
             exporter.set_weight(generation, probability)
         return exporter
+
+    def _watch_flows(self) -> Target:
+        """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
+        if self._viewer is None:
+            loop = asyncio.get_running_loop()
+            self._viewer = EmbeddedCollector(on_closed=lambda: _tell(loop, self._stop))
+            self._viewer.start()
+        return Target(*self._viewer.address)
+
+    def _close_viewer(self) -> None:
+        if self._viewer is not None:
+            self._viewer.stop()
 
     def _directions(self) -> tuple[int, ...]:
         options = self._config.exporter
@@ -175,13 +194,15 @@ class Service:
             log.warning("no interface is sampled yet: none of %s matches %s", names, globs or "a physical interface")
 
     async def _watch(self, following: "asyncio.Task[None]") -> None:
-        """Feed the watchdog while the data thread ticks; end with the stop, or with the error of a part."""
+        """Feed the watchdog while the data thread ticks, tell of losses; end with the stop, or a part's error."""
         ticks = -1
+        losses = LossLog()
         interval = min(watchdog_interval() or WATCH_INTERVAL, WATCH_INTERVAL)
         while not self._stop.is_set() and self._datapath.is_alive() and not following.done():
             if self._datapath.ticks != ticks:
                 ticks = self._datapath.ticks
                 self._notifier.watchdog()
+            losses.check(self._gates.counters()[0], time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
@@ -238,6 +259,12 @@ async def _first(event: Any, task: "asyncio.Task[None]") -> None:
     if task in done and (error := task.exception()) is not None:
         waiting.cancel()
         raise StartError(f"cannot read the interfaces by netlink: {error}; run as root") from error
+
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set the event from another thread; the loop may be gone by then."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
 
 
 def _log_failure(future: Any) -> None:

@@ -282,6 +282,11 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 	return copied;
 }
 
+__u64 cache_pending(const struct cache *cache)
+{
+	return cache->stats.pending_flows;
+}
+
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
 {
 	*stats = cache->stats;

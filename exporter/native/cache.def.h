@@ -84,4 +84,7 @@ void cache_release(struct cache *cache, struct flow **flows, unsigned int count)
 /* Copy up to `limit` living flows, the oldest first. Returns how many. */
 unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned int limit);
 
+/* Flows that ended and were not taken yet. */
+__u64 cache_pending(const struct cache *cache);
+
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats);

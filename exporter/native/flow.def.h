@@ -15,16 +15,15 @@ enum flow_end {
  * integer in one field, the fraction in another. They saturate instead of
  * wrapping. Times are ns of CLOCK_MONOTONIC; wall time is that plus wall_offset,
  * frozen when the flow starts, so that a clock step cannot put its end before its
- * start. 256 bytes, four cache lines.
+ * start. 256 bytes, four cache lines; counting a packet without tunnel touches
+ * the first three.
  */
 struct flow {
-	struct flow_key key;
-	__u64 hash;
+	__u64 hash;	/* top bit: the key has a tunnel */
 	__u32 domain;	/* observationDomainId (149) */
 	__u32 point;	/* observationPointId (138) */
 	__u64 first;
 	__u64 last;
-	__s64 wall_offset;
 	__u64 packets;
 	__u64 frame_octets;
 	__u64 ip_octets;
@@ -39,10 +38,12 @@ struct flow {
 	__u16 tcp_flags;
 	__u8 fragment;	/* enum fragment, of all samples */
 	__u8 end_reason;	/* enum flow_end */
-	__u32 id;	/* this flow's place in the slab; links below are such ids */
-	__u32 index_next;
+	__u32 index_next;	/* ids of other flows, as the links below */
+	__u32 id;	/* this flow's place in the slab */
 	__u32 older;
 	__u32 newer;
+	struct flow_key key;
+	__s64 wall_offset;
 	__u32 wheel_prev;
 	__u32 wheel_next;
 };

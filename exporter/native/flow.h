@@ -6,6 +6,10 @@
 #include "flow.def.h"
 
 _Static_assert(sizeof(struct flow) == 256, "a flow fills four cache lines");
+_Static_assert(offsetof(struct flow, key) + FLOW_KEY_PLAIN_SIZE == 192, "a plain key ends with the third line");
+
+/* In the hash: told apart here, keys with and without tunnel are compared without a look at the fourth line. */
+#define FLOW_HASH_TUNNEL (1ull << 63)
 
 /* No flow: the end of a list. Ids stay below 2^31 (see wheel.c). */
 #define FLOW_NONE 0xffffffffu

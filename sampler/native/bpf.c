@@ -152,6 +152,16 @@ int bpf_load_instructions(__u32 type, const char *name, const void *instructions
 	return fd < 0 ? -errno : fd;
 }
 
+int bpf_verified_instructions(int program)
+{
+	struct bpf_prog_info info = {0};
+	__u32 size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(program, &info, &size))
+		return -errno;
+	return info.verified_insns;
+}
+
 int bpf_test_run(int program, const void *frame, __u32 length, const struct bpf_skb_context *skb, __u32 xdp_ifindex,
 		 __u32 repeat, __u32 *value, __u32 *duration)
 {

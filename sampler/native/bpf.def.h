@@ -34,6 +34,9 @@ void bpf_programs_close(struct bpf_programs *programs);
 int bpf_load_instructions(__u32 type, const char *name, const void *instructions, __u32 count, __u32 flags, char *log,
 			  __u32 log_size);
 
+/* Instructions that the verifier processed for a loaded program (Linux 5.16, else 0), or -errno. */
+int bpf_verified_instructions(int program);
+
 /* What an skb knows beside its frame, for a test run. The kernel lets no VLAN tag be set here. */
 struct bpf_skb_context {
 	__u32 ifindex;

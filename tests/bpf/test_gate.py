@@ -4,9 +4,9 @@ import math
 from fractions import Fraction
 
 import pytest
+
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX
-
 from sampler._native import lib
 from sampler.gates import scale
 from sampler.maps import log2_table

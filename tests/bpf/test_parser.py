@@ -1,9 +1,11 @@
 """The kernel's parser, at tc and XDP under both loaders, makes the sample that the native one makes."""
 
 import pytest
-from lib.frames import FRAMES
-from lib.testrun import octets
 
+from lib.frames import FRAMES
+from lib.testrun import IFINDEX, octets
+from sampler._native import lib
+from sampler.loader import LibbpfPrograms
 from sampler.parser import parse
 
 
@@ -16,14 +18,15 @@ def test_same_sample_as_native(kernel, program, name):
 @pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress"])
 @pytest.mark.parametrize("name", ["ipv4 tcp", "ipv6 chain", "qinq", "mpls ipv4"])
 def test_truncated_at_every_octet(kernel, program, name):
-    # The kernel's test run takes no frame below an Ethernet header.
-    for length in range(14, len(FRAMES[name])):
+    # The kernel's test run makes no skb without an octet behind Ethernet, or with part of an IP header there.
+    shortest = 15 if program == "sample_xdp" else {"ipv4 tcp": 34, "ipv6 chain": 54}.get(name, 15)
+    for length in range(shortest, len(FRAMES[name])):
         frame = FRAMES[name][:length]
         assert octets(kernel.sample(program, frame)) == octets(parse(frame)), length
 
 
 def test_super_packet(kernel):
-    frame = FRAMES["ipv4 tcp options"][:14] + FRAMES["ipv4 tcp options"][14:]
+    frame = FRAMES["ipv4 tcp options"]
     sample = kernel.sample("sample_tc_ingress", frame, segments=7, segment_size=1)
     assert octets(sample) == octets(parse(frame, segments=7, segment_size=1))
     assert sample.meta.packets == 7
@@ -32,3 +35,30 @@ def test_super_packet(kernel):
 @pytest.mark.parametrize("program,passes", [("sample_xdp", 2), ("sample_tc_ingress", -1), ("sample_tc_egress", -1)])
 def test_passes_packet_on(kernel, program, passes):
     assert kernel.run(program, FRAMES["arp"], repeat=40) == passes
+
+
+@pytest.mark.parametrize("payload,packets", [(1000, 1), (1001, 2), (2500, 3)])
+def test_super_packet_of_a_guest_has_no_count(kernel, payload, packets):
+    """The kernel sets gso_segs only when it segments what a guest sent: the size tells."""
+    frame = FRAMES["ipv4 tcp"][:54] + b"x" * payload
+    sample = kernel.sample("sample_tc_ingress", frame, segments=0, segment_size=1000)
+    assert sample.meta.packets == packets
+
+
+def test_xdp_without_the_load_helper(kernel):
+    """Kernels before 5.18 copy from the frame's first buffer; every length from one word to past the window."""
+    with LibbpfPrograms(kernel.maps, xdp_load_bytes=False) as programs:
+        kernel.programs = programs
+        for name, frame in FRAMES.items():
+            assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame)), name
+        for length in range(14, 300):
+            frame = (FRAMES["ipv6 long chain"] + bytes(300))[:length]
+            assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame)), length
+
+
+def test_layer3_device(kernel):
+    kernel.gates.close(IFINDEX, lib.DIRECTION_INGRESS)
+    kernel.gates.open(IFINDEX, lib.DIRECTION_INGRESS, l3=True)
+    for name in ("ipv4 tcp", "ipv6 tcp"):
+        frame = FRAMES[name][14:]
+        assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame, l3=True)), name

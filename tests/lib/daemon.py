@@ -21,8 +21,7 @@ class Daemon:
     Args:
         namespace: where it runs.
         folder: for its configuration, socket and log.
-        config: the TOML text; `[sampler] control_socket` is added by --control where the command has it, so leave it
-            out.
+        config: the TOML text, if any.
         arguments: for `xdpfix run`, after the configuration.
         environment: added to the process's.
 
@@ -47,7 +46,7 @@ class Daemon:
         self._notify.bind(str(notify_path))
         self._notify.setblocking(False)
         self.notified = ""
-        command = [str(PROGRAM), "run", *arguments]
+        command = [str(PROGRAM), "run", "--socket", str(self.socket), *arguments]
         if config is not None:
             self.configure(config)
             command += ["--config", str(self.config_file)]
@@ -60,10 +59,8 @@ class Daemon:
             )
 
     def configure(self, config: str) -> None:
-        """Write the configuration file, with this daemon's control socket in it."""
-        head, _, tail = config.partition("[sampler]")
-        assert _, "a test's configuration has a [sampler] table"
-        self.config_file.write_text(f'{head}[sampler]\ncontrol_socket = "{self.socket}"{tail}')
+        """Write the configuration file."""
+        self.config_file.write_text(config)
 
     def _read_notifications(self) -> str:
         while True:

@@ -12,6 +12,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
+from scapy.packet import Padding
 
 ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
 IP4 = IP(src="192.0.2.1", dst="198.51.100.2", tos=0x28, ttl=61)
@@ -21,7 +22,7 @@ OPTIONS = b"\x94\x04\x00\x00" + b"\x01" * 4  # router alert, padded with no-oper
 FRAMES = {
     "ipv4 tcp": ETHER / IP4 / TCP(sport=1024, dport=80, flags="SEC") / b"payload",
     "ipv4 tcp options": ETHER / IP4 / TCP(sport=1, dport=2, flags="A", options=[("Timestamp", (1, 2))]) / b"payload",
-    "ipv4 udp padded": ETHER / IP4 / UDP(sport=53, dport=5353) / b"x" / (b"\0" * 20),
+    "ipv4 udp padded": ETHER / IP4 / UDP(sport=53, dport=5353) / b"x" / Padding(b"\0" * 20),
     "ipv4 options": ETHER / IP(bytes(IP(src="192.0.2.1", dst="192.0.2.2", ihl=7, proto=17, len=36)) + OPTIONS) / UDP(),
     "ipv4 first fragment": ETHER / IP(src="192.0.2.1", flags="MF", proto=17) / UDP(sport=9, dport=10) / (b"x" * 32),
     "ipv4 later fragment": ETHER / IP(src="192.0.2.1", frag=5, proto=17) / (b"x" * 32),
@@ -31,7 +32,8 @@ FRAMES = {
     "ipv4 short udp": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", proto=17) / b"1234567",
     "ipv6 tcp": ETHER / IP6 / TCP(sport=1024, dport=443, flags="FA") / b"payload",
     "ipv6 icmp": ETHER / IP6 / ICMPv6EchoRequest(data=b"x"),
-    "ipv6 chain": ETHER / IP6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt() / UDP(sport=7, dport=8),
+    "ipv6 chain": ETHER / IP6
+    / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt() / UDP(sport=7, dport=8),
     "ipv6 first fragment": ETHER / IP6 / IPv6ExtHdrFragment(m=1) / UDP(sport=7, dport=8) / (b"x" * 32),
     "ipv6 later fragment": ETHER / IP6 / IPv6ExtHdrFragment(offset=4, nh=17) / (b"x" * 32),
     "ipv6 atomic fragment": ETHER / IP6 / IPv6ExtHdrFragment(nh=17) / UDP(sport=7, dport=8),

@@ -129,7 +129,9 @@ def veth(
 ) -> tuple[int, int]:
     """Make a veth pair over two namespaces (or in one), both ends up. Gives both ifindexes."""
     peer = () if right is left else ("netns", f"/proc/self/fd/{right.fd}")
-    left.run("ip", "link", "add", "name", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd])
+    left.run(
+        "ip", "link", "add", "name", left_name, "type", "veth", "peer", "name", right_name, *peer, pass_fds=[right.fd]
+    )
     for namespace, name in ((left, left_name), (right, right_name)):
         # No router solicitations nor DAD: a test's packets are the only ones on the wire.
         namespace.run("ip", "link", "set", "dev", name, "addrgenmode", "none")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
 from lib.harness import UDP_V4
 from lib.receiver import Receiver
 from lib.samples import batch, sample
-
-from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
 
 NOW = 10**12
 
@@ -34,6 +33,23 @@ def main(host: str) -> None:
                 exporter.ingest(batch([sample(UDP_V4, src_port=port, time=now) for port in range(500)]), 500)
                 longest = max(map(len, receiver.read()))
                 report.append({"mtu": mtu, "longest": longest, "records": len(receiver.oracle.records) - seen})
+            # A path that narrows between the look at it and the send: messages are cut and nothing is lost.
+            collector = exporter.collectors[0]
+            wide, collector.message_limit = collector.message_limit, lambda: None  # type: ignore[method-assign]
+            seen = len(receiver.oracle.records)
+            exporter._connect(now)
+            whole = exporter._encode
+
+            def narrowed(*arguments: int) -> None:
+                subprocess.run(["ip", "link", "set", "lo", "mtu", "1280"], check=True)
+                collector.message_limit = wide  # type: ignore[method-assign]
+                whole(*arguments)
+
+            exporter._encode = narrowed  # type: ignore[method-assign]
+            exporter.ingest(batch([sample(UDP_V4, src_port=port, time=now) for port in range(500)]), 500)
+            longest = max(map(len, receiver.read()))
+            report.append({"mtu": 1280, "longest": longest, "records": len(receiver.oracle.records) - seen})
+            assert collector.counters["messages_split"] > 0
     print(json.dumps(report))
 
 

@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from pyroute2 import IPRoute
+
 from lib.netns import Namespace, send_frames
 from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
 from lib.wait import wait_until
-from pyroute2 import IPRoute
-from sampler._native import lib
-
 from sampler import clsact
+from sampler._native import lib
 from sampler.attach import Attacher, Hook, InterfaceGoneError
 from sampler.errors import StartError
 

@@ -65,5 +65,5 @@ def test_sample_budget(wire: tuple[Namespace, Namespace], tmp_path: Path) -> Non
             assert stats["samples"]["selected"] == arrived
             assert stats["samples"]["lost_budget"] > 0
             assert stats["samples"]["lost_budget"] + stats["ring"]["received"] == arrived
-            daemon.wait_log("sample budget")
+            daemon.wait_log("samples lost (lost_budget)")
         wait_until(lambda: sink.total() == stats["ring"]["received"])

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from lib import kernel
 from lib.daemon import Daemon
 from lib.netns import Namespace, veth

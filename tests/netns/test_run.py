@@ -1,9 +1,12 @@
 """`xdpfix run` on live interfaces: by every hook and loader it counts every packet and octet that passed."""
 
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from lib.daemon import Daemon
+
+from lib.daemon import PROGRAM, Daemon
 from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
@@ -95,3 +98,31 @@ def test_directions_can_be_switched_off(wire: tuple[Namespace, Namespace], tmp_p
             wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 5)
         wait_until(lambda: sink.total() == 5)
         assert {record.get("flowDirection") for record in sink.records} == {1}
+
+
+def test_without_a_collector_flows_are_shown(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """`xdpfix run -i IFACE` alone: a line a flow where the output is no terminal; SIGINT shows what is left."""
+    left, right = wire
+    with Daemon(left, tmp_path, arguments=("-i", "a")).wait_ready() as daemon:
+        send(right, "b", [udp_frame(sport=1000)] * 30)
+        daemon.wait_log("198.51.100.2:1000 → 192.0.2.1:53", timeout=10)
+        send(right, "b", [udp_frame(sport=2000)] * 20)
+        assert daemon.stop(signal.SIGINT) == 0
+        lines = [line.split() for line in daemon.text().splitlines() if "→" in line]
+    assert ["a", "30"] in [[line[2], line[-3]] for line in lines]
+    assert ["a", "20", "forced"] in [[line[2], line[-3], line[-1]] for line in lines]
+
+
+def test_it_ends_when_nobody_reads(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """`xdpfix run -i a | head -1`: the closed pipe is a stop, not an error."""
+    left, right = wire
+    command = (str(PROGRAM), "run", "-i", "a", "--socket", str(tmp_path / "socket"))
+    process = left.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    assert process.stdout.readline().startswith("start")
+    process.stdout.close()
+    wait_until(lambda: "sampling a" in process.stderr.readline())
+    send(right, "b", [udp_frame()])
+    assert process.wait(20) == 0
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lib.messages import ipfix_set, message, options_template, template, variable
 
 from exporter.decoder import Decoder
+from lib.messages import ipfix_set, message, options_template, template, variable
 from sampler.collect import parse_listen
 from sampler.errors import ConfigError
 from sampler.table import flow_cells, header_line

@@ -5,14 +5,14 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
-from lib.samples import batch, sample
 
 from exporter._native import ffi, lib
 from exporter.cache import Cache
 from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
+from lib.samples import batch, sample
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE, ACTIVE, DETECTED, FORCED, RESOURCES = 1, 2, 3, 4, 5
@@ -214,12 +214,15 @@ def test_a_full_cache_ends_the_oldest_flow():
 
 
 @pytest.mark.parametrize(("active", "flows", "reason"), [(0, 0, ACTIVE), (0, 100, ACTIVE), (60, 0, RESOURCES)])
-def test_no_cache_means_a_record_for_each_sample(active: int, flows: int, reason: int):
-    """As OVS: reason 2 without an active timeout, 5 without room."""
+def test_no_cache_means_a_record_for_each_sample(
+    active: int, flows: int, reason: int, caplog: pytest.LogCaptureFixture
+):
+    """As OVS: reason 2 without an active timeout, 5 without room; the log says so."""
     with Harness(cache_active_timeout=active, cache_max_flows=flows) as harness:
         harness.tick()
         harness.ingest(sample(), sample(), sample())
         assert reasons(harness) == [reason] * 3
+    assert "is 0: every sample is a record of its own" in caplog.text
 
 
 def test_what_comes_before_the_first_tick_waits_for_it():

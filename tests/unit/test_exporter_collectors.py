@@ -4,10 +4,6 @@ import socket
 from fractions import Fraction
 
 import pytest
-from lib.harness import START, UDP_V4
-from lib.receiver import Receiver
-from lib.samples import batch, sample
-from lib.wait import wait_until
 
 from exporter.collectors import QUEUE_LIMIT, RETRY_DELAY_NS, Collector
 from exporter.errors import ExporterError
@@ -15,6 +11,10 @@ from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import OVS
 from exporter.session import REFUSED_DELAY_NS, Session
+from lib.harness import START, UDP_V4
+from lib.receiver import Receiver
+from lib.samples import batch, sample
+from lib.wait import wait_until
 
 NOW = round(START * 10**9)
 
@@ -87,10 +87,11 @@ def test_a_host_name_is_resolved_in_the_background():
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
-def test_a_start_that_fails_is_tried_again_after_a_delay(host: str):
+def test_a_start_that_fails_is_tried_again_after_a_delay(host: str, caplog: pytest.LogCaptureFixture):
     collector = Collector(Target(host), new_session)
     wait_until(lambda: collector.start(NOW) or collector.counters["start_errors"])
     assert collector.error and not collector.connected
+    assert f"collector {collector.target} cannot be reached: {collector.error}; trying again in 10 s" in caplog.text
     assert not collector.start(NOW + RETRY_DELAY_NS - 1)
     assert collector.counters["start_errors"] == 1
     wait_until(lambda: collector.start(NOW + RETRY_DELAY_NS) or collector.counters["start_errors"] == 2)

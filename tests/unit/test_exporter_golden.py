@@ -4,13 +4,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from lib.ipfix_oracle import Oracle
-from lib.receiver import Receiver
-from lib.samples import batch
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
 from exporter.profiles import FULL, OVS
+from lib.ipfix_oracle import Oracle
+from lib.receiver import Receiver
+from lib.samples import batch
 
 DATA = Path(__file__).parents[1] / "data"
 NOW = 5000 * 10**9

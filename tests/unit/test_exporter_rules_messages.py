@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lib.harness import TCP_V4, UDP_V4, VXLAN, Harness, every_kind
-from lib.receiver import Receiver
-from lib.samples import sample
 
 from exporter.exporter import Exporter
 from exporter.message import template_messages
 from exporter.options import ExporterOptions
 from exporter.profiles import ANNOUNCEMENT, PROFILES
 from exporter.session import Session
+from lib.harness import TCP_V4, UDP_V4, VXLAN, Harness, every_kind
+from lib.receiver import Receiver
+from lib.samples import sample
 
 
 @pytest.fixture(params=["ovs", "full"])

@@ -1,0 +1,32 @@
+"""Says in the log that samples are being lost, how many, why, and what to do; not more often than need be."""
+
+import logging
+
+log = logging.getLogger(__name__)
+
+# A loss that goes on is told once a minute, with the sum since it was last told.
+INTERVAL = 60.0
+
+ADVICE = {
+    "lost_budget": "over the sample budget of a CPU and second: raise exporter.sampling, or sampler.sample_budget",
+    "lost_ring": "the ring had no room: raise sampler.ring_pages or exporter.sampling",
+    "lost_nested": "taken while another sample was being taken on the same CPU",
+    "lost_unreadable": "the packet's headers could not be read",
+}
+
+
+class LossLog:
+    """Compares the kernel's counters with those before. Time comes in as an argument (seconds)."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = dict.fromkeys(ADVICE, 0)
+        self._due: dict[str, float] = dict.fromkeys(ADVICE, 0.0)
+
+    def check(self, samples: dict[str, int], now: float) -> None:
+        """Log what was lost since it was last told, if that is due. `samples` is Gates.counters()[0]."""
+        for name, advice in ADVICE.items():
+            lost = samples[name] - self._told[name]
+            if lost > 0 and now >= self._due[name]:
+                log.warning("%d samples lost (%s): %s", lost, name, advice)
+                self._told[name] = samples[name]
+                self._due[name] = now + INTERVAL

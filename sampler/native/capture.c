@@ -1,0 +1,245 @@
+/* Captures read into samples: libpcap takes the records, linktype.c the frames, the BPF parser the samples. */
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "linktype.h"
+#include "parser.h"
+#include "pipe.h"
+#include "thinning.h"
+
+/* Frames read without a sample before capture_read lets its caller look at the clock. */
+#define FRAMES_MAX 65536
+#define ERROR_SIZE (PCAP_ERRBUF_SIZE + 64)
+#define NANOSECONDS 1000000000ULL
+/* IPFIX's Export Time has 32 bits and is rounded up. Damaged captures have later times. */
+#define SECONDS_MAX 4294967294LL
+
+struct capture {
+	pcap_t *pcap;
+	struct pipe *pipe;	/* NULL: a file */
+	int link_type;
+	int pending;	/* of an error that came behind samples */
+	bool at_end;
+	struct capture_stats stats;
+	struct link_frame frame;
+	struct thinning thinning;
+	char error[ERROR_SIZE];
+};
+
+/* A file, or standard input where that is one: it never has to be waited for. */
+static int open_file(struct capture *capture, const char *path, char *error)
+{
+	FILE *file = path ? fopen(path, "rb") : fdopen(dup(STDIN_FILENO), "rb");
+	struct stat status;
+	int code;
+
+	if (!file) {
+		code = -errno;
+		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(-code));
+		return code;
+	}
+	if (!fstat(fileno(file), &status) && S_ISDIR(status.st_mode)) {
+		fclose(file);
+		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(EISDIR));
+		return -EISDIR;
+	}
+	capture->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error);
+	if (capture->pcap)
+		return 0;
+	fclose(file);
+	return -EINVAL;
+}
+
+static int open_pipe(struct capture *capture, char *error)
+{
+	FILE *stream;
+	int code;
+
+	code = pipe_open(&capture->pipe, STDIN_FILENO);
+	if (code) {
+		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(-code));
+		return code;
+	}
+	stream = pipe_stream(capture->pipe);
+	if (!stream) {
+		code = -errno;
+		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(-code));
+		return code;
+	}
+	capture->pcap = pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, error);
+	if (capture->pcap)
+		return 0;
+	fclose(stream);
+	return -EINVAL;
+}
+
+static int open_link_type(struct capture *capture, char *error)
+{
+	const char *name;
+
+	capture->link_type = pcap_datalink(capture->pcap);
+	if (link_type_known(capture->link_type))
+		return 0;
+	name = pcap_datalink_val_to_name(capture->link_type);
+	snprintf(error, PCAP_ERRBUF_SIZE, "link type %s (%d) is not read", name ? name : "without a name",
+		 capture->link_type);
+	return -EPROTONOSUPPORT;
+}
+
+int capture_open(struct capture **out, const char *path, char *error, unsigned int error_size)
+{
+	struct capture *capture = calloc(1, sizeof(*capture));
+	char reason[PCAP_ERRBUF_SIZE] = "";
+	bool standard_input = !strcmp(path, "-");
+	struct stat status;
+	int code;
+
+	if (!capture)
+		return -ENOMEM;
+	if (standard_input && !fstat(STDIN_FILENO, &status) && !S_ISREG(status.st_mode))
+		code = open_pipe(capture, reason);
+	else
+		code = open_file(capture, standard_input ? NULL : path, reason);
+	if (!code)
+		code = open_link_type(capture, reason);
+	if (!code)
+		code = capture_set_sampling(capture, 1, 0);
+	if (code) {
+		snprintf(error, error_size, "%s", reason[0] ? reason : strerror(-code));
+		capture_close(capture);
+		return code;
+	}
+	*out = capture;
+	return 0;
+}
+
+void capture_close(struct capture *capture)
+{
+	if (!capture)
+		return;
+	if (capture->pcap)
+		pcap_close(capture->pcap);
+	pipe_close(capture->pipe);
+	free(capture);
+}
+
+int capture_set_sampling(struct capture *capture, __u32 interval, __u16 generation)
+{
+	return thinning_init(&capture->thinning, interval, generation);
+}
+
+static int fail(struct capture *capture)
+{
+	const char *reason = pcap_geterr(capture->pcap);
+
+	snprintf(capture->error, sizeof(capture->error), "%s", reason);
+	/* libpcap has one code for all errors, and this beginning for a file that ends too early. */
+	return strncmp(reason, "truncated", strlen("truncated")) ? -EBADMSG : -ENODATA;
+}
+
+static __u64 nanoseconds(const struct pcap_pkthdr *header)
+{
+	/* Opened for nanoseconds, libpcap puts them in the field for microseconds. */
+	__s64 seconds = header->ts.tv_sec, fraction = header->ts.tv_usec;
+
+	if (seconds < 0)
+		return 0;
+	/* Damaged captures have fractions of any size and sign. */
+	if (fraction < 0 || fraction >= (__s64)NANOSECONDS)
+		fraction = 0;
+	return (seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * NANOSECONDS + fraction;
+}
+
+/* One frame into `out`, if the gate takes it. */
+static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header, const __u8 *record,
+		       struct sample *out)
+{
+	struct link_frame *frame = &capture->frame;
+	struct capture_stats *stats = &capture->stats;
+
+	link_frame(capture->link_type, record, header->caplen, header->len, frame);
+	stats->packets++;
+	stats->octets += frame->length;
+	if (!thinning_takes(&capture->thinning))
+		return false;
+	/* The only error is a frame with more captured than it has, which link_frame() rules out. */
+	parse_frame(frame->bytes, frame->captured, frame->length, frame->l3, out);
+	out->meta.generation = capture->thinning.config.generation;
+	out->meta.time = nanoseconds(header);
+	out->key.ifindex = frame->ifindex;
+	out->key.direction = frame->direction;
+	stats->sampled++;
+	stats->snapped += header->caplen < header->len;
+	stats->truncated += !!(out->meta.flags & SAMPLE_TRUNCATED);
+	stats->malformed += !!(out->meta.flags & SAMPLE_MALFORMED);
+	stats->chain += !!(out->meta.flags & SAMPLE_CHAIN);
+	return true;
+}
+
+/* The next record. Returns 1, 0 at the end, or -errno. */
+static int next(struct capture *capture, struct pcap_pkthdr **header, const __u8 **record)
+{
+	int code;
+
+	if (capture->pipe) {
+		code = pipe_ready(capture->pipe);
+		if (!code)
+			return -EAGAIN;
+		if (code < 0) {
+			snprintf(capture->error, sizeof(capture->error), "%s", strerror(-code));
+			return code;
+		}
+	}
+	code = pcap_next_ex(capture->pcap, header, record);
+	if (code == 1)
+		return 1;
+	return code == PCAP_ERROR_BREAK ? 0 : fail(capture);
+}
+
+int capture_read(struct capture *capture, struct sample *batch, unsigned int capacity)
+{
+	struct pcap_pkthdr *header;
+	const __u8 *record;
+	unsigned int filled = 0, frames;
+	int code = 0;
+
+	if (capture->pending || capture->at_end)
+		return capture->pending;
+	for (frames = 0; filled < capacity; frames++) {
+		code = frames < FRAMES_MAX ? next(capture, &header, &record) : -EINTR;
+		if (code <= 0)
+			break;
+		filled += read_frame(capture, header, record, &batch[filled]);
+	}
+	if (code == -EAGAIN || code == -EINTR)
+		return filled ? (int)filled : code;
+	if (code <= 0 && filled < capacity) {
+		capture->at_end = true;
+		capture->pending = code;
+	}
+	return filled ? (int)filled : code;
+}
+
+const char *capture_error(const struct capture *capture)
+{
+	return capture->error;
+}
+
+void capture_get_stats(const struct capture *capture, struct capture_stats *out)
+{
+	long position = capture->pipe ? 0 : ftell(pcap_file(capture->pcap));
+
+	*out = capture->stats;
+	out->position = position < 0 ? 0 : position;
+}
+
+int capture_fd(const struct capture *capture)
+{
+	return capture->pipe ? STDIN_FILENO : -1;
+}

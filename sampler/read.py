@@ -1,0 +1,218 @@
+"""`xdpfix read`: captures through the parser, cache and exporter of `run`, driven by the time of the capture.
+
+Flows expire as the capture's time goes on, and what is left at the end of the last capture ends as forced
+(flowEndReason 4). A capture that is piped in goes on by the wall clock while the pipe is quiet.
+"""
+
+import argparse
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from exporter.decoder import Decoder, Record
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
+from exporter.recorder import Recorder
+from sampler._native import ffi
+from sampler.capture import Capture, CaptureError, CaptureStats
+from sampler.collect import record_json
+from sampler.errors import StartError
+from sampler.table import flow_line, header_line
+
+BATCH = 1024
+NS_PER_S = 1_000_000_000
+TICK_MS = 250  # of a quiet pipe: flows are shown within that of their timeout
+PROGRESS_S = 0.5
+CONNECT_S = 10.0  # for the names of collectors to be resolved
+FORCED_END = 4  # RFC 7012, flowEndReason: forced end
+GENERATION = 1
+# A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
+RECORDS_PER_S = 150_000
+FLUSH_NS = 60 * NS_PER_S
+
+
+class Reader:
+    """Captures, one after the other, into one exporter. Times are ns since 1970."""
+
+    def __init__(self, exporter: Exporter, sampling: int) -> None:
+        self.exporter = exporter
+        self.sampling = sampling
+        self.stats = CaptureStats()
+        self.errors: list[str] = []
+        self.opened = 0
+        self.now_ns = 0
+        self._connected = False  # so long as there is no sample
+        self.stopped = False
+        self._batch = ffi.new("struct sample[]", BATCH)
+        self._started = time.monotonic()
+        self._read_at = time.monotonic()
+        self._progressed = time.monotonic()
+
+    def read(self, path: str) -> None:
+        """Read one capture to its end, or to where it is damaged; what went wrong is in `errors`."""
+        try:
+            if path == "-":
+                self._wait(sys.stdin.fileno(), None)
+            if self.stopped:
+                return
+            with Capture(path) as capture:
+                self.opened += 1
+                capture.set_sampling(self.sampling, GENERATION)
+                try:
+                    self._read(capture, Path(path).stat().st_size if path != "-" else 0)
+                finally:
+                    self.stats += capture.stats()
+        except CaptureError as error:
+            self.errors.append(str(error))
+
+    def _read(self, capture: Capture, size: int) -> None:
+        while not self.stopped and (count := capture.read(self._batch)) != 0:
+            if count is None:
+                if capture.fd is not None:
+                    self._wait(capture.fd, TICK_MS)
+                    self._tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
+                continue
+            self._read_at = time.monotonic()
+            if not self._connected:
+                self._connected = True
+                self.now_ns = self._batch[0].meta.time
+                self._connect()
+            self.exporter.ingest(self._batch, count)
+            self.now_ns = max(self.now_ns, self._batch[count - 1].meta.time)
+            self._tick(self.now_ns)
+            self._pace()
+            self._progress(capture, size)
+
+    def _wait(self, fd: int, timeout_ms: int | None) -> None:
+        """Wait until a pipe has something, in steps, so that a signal ends it."""
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        while not poller.poll(timeout_ms or TICK_MS) and timeout_ms is None and not self.stopped:
+            pass
+
+    def _connect(self) -> None:
+        """Connect to the collectors before the first flow ends: a capture is not read twice."""
+        deadline = time.monotonic() + CONNECT_S
+        while True:
+            self.exporter.tick(self.now_ns)
+            waiting = [collector for collector in self.exporter.collectors if not collector.connected]
+            if not waiting:
+                return
+            failed = [collector for collector in waiting if collector.counters["start_errors"]]
+            if failed or time.monotonic() > deadline:
+                collector = (failed or waiting)[0]
+                cause = collector.error or "its name is not resolved"
+                raise StartError(
+                    f"collector {collector.target} cannot be reached ({cause}): "
+                    "give another --target, or none to see the flows here"
+                )
+            time.sleep(0.01)
+
+    def _tick(self, now_ns: int) -> None:
+        if self._connected:
+            self.exporter.tick(now_ns)
+
+    def _pace(self) -> None:
+        if self.exporter.options.targets:
+            due = self._started + self.exporter.stats()["records"] / RECORDS_PER_S
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _progress(self, capture: Capture, size: int) -> None:
+        """Say how far a long file is, on a terminal where no flows appear."""
+        if not size or sys.stdout.isatty() or not sys.stderr.isatty():
+            return
+        if time.monotonic() - self._progressed > PROGRESS_S:
+            self._progressed = time.monotonic()
+            print(f"\r{capture.name}: {100 * capture.stats().position // size} %\033[K", end="\r", file=sys.stderr)
+
+    def finish(self) -> None:
+        """End all flows."""
+        if self._connected:
+            self.exporter.flush(FORCED_END, self.now_ns, self.now_ns + FLUSH_NS)
+
+    def summary(self) -> str:
+        """One line: where packets and flows went."""
+        stats, counters = self.stats, self.exporter.stats()
+        parts = [f"{stats.packets} packets ({stats.octets} octets) in {self.opened} captures"]
+        if self.sampling > 1:
+            parts.append(f"{stats.sampled} sampled (1 in {self.sampling})")
+        parts += [f"{counters['flows_created']} flows", f"{counters['records']} records"]
+        names = ("truncated", "malformed", "chain", "snapped")
+        parts += [f"{getattr(stats, name)} {name}" for name in names if getattr(stats, name)]
+        causes = ("samples_excluded_", "samples_lost_")
+        parts += [
+            f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n
+        ]
+        lost = sum(n for name, n in counters.items() if " records_lost_" in name)
+        parts += [f"{lost} records lost on the way to collectors"] if lost else []
+        return ", ".join(parts)
+
+
+@contextmanager
+def stop_on_signal(reader: Reader) -> Iterator[None]:
+    """SIGINT and SIGTERM end the reading, and the flows read so far are still flushed."""
+
+    def stop(number: int, frame: object) -> None:
+        reader.stopped = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def flow_json(record: Record) -> str:
+    """One flow as `xdpfix collect --json` shows it, from no address."""
+    return record_json(record, ("read", 0))
+
+
+def deliver_to(form: Callable[[Record], str] | None, file: BinaryIO | None) -> Callable[[bytes], None]:
+    """What a recorder delivers messages to: a form of printing, a file of messages (RFC 5655), or both."""
+    decoder = Decoder()
+
+    def deliver(octets: bytes) -> None:
+        if file is not None:
+            file.write(octets)
+        if form is not None:
+            for record in decoder.decode(octets, "read"):
+                if not record.scope_count:
+                    print(form(record))
+            sys.stdout.flush()
+
+    return deliver
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the command: `files`, `options` (ExporterOptions), `json`, `write`. Give the exit code."""
+    options: ExporterOptions = arguments.options
+    try:
+        output = arguments.write.open("wb") if arguments.write else nullcontext()
+    except OSError as error:
+        raise StartError(f"--write {arguments.write}: {error.strerror}: name a file that can be written") from error
+    # The capture's times are wall times already.
+    with output as file, Exporter(options, offset=lambda: 0) as exporter:
+        exporter.set_weight(GENERATION, Fraction(1, options.sampling))
+        form = None if options.targets else flow_json if arguments.json else flow_line
+        if form or file:
+            exporter.collectors.append(Recorder(exporter, deliver_to(form, file)))  # type: ignore[arg-type]
+        if form is flow_line:
+            print(header_line())
+        reader = Reader(exporter, options.sampling)
+        with stop_on_signal(reader):
+            for path in arguments.files:
+                if not reader.stopped:
+                    reader.read(path)
+            reader.finish()
+        for message in reader.errors:
+            print(f"xdpfix: {message}", file=sys.stderr)
+        if reader.opened:
+            print(f"xdpfix: {reader.summary()}", file=sys.stderr)
+    return StartError.exit_code if reader.errors else 0

@@ -1,0 +1,48 @@
+"""What cannot be loaded is told in one sentence with its way out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sampler import loader_bcc
+from sampler.errors import StartError
+from sampler.loader import load
+from sampler.maps import Maps
+
+
+def test_unknown_loader():
+    with Maps() as maps, pytest.raises(StartError, match=r"'gcc'.*libbpf or bcc"):
+        load("gcc", maps)
+
+
+def test_wrong_bcc_module(monkeypatch, tmp_path):
+    (tmp_path / "bcc.py").write_text("# PyPI's package of that name knows no BPF\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "bcc", raising=False)
+    with Maps() as maps, pytest.raises(StartError, match="python3-bpfcc"):
+        load("bcc", maps)
+    monkeypatch.delitem(__import__("sys").modules, "bcc", raising=False)
+
+
+def test_headers_tree_prefers_the_first_folder(tmp_path):
+    for folder, names in (("arch", ["include/a.h"]), ("common", ["include/a.h", "include/b.h", "Makefile"])):
+        for name in names:
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(folder)
+    tree = loader_bcc.merge_headers(tmp_path / "arch", tmp_path / "common", tmp_path / "state")
+    assert (tree / "include/a.h").read_text() == "arch"
+    assert (tree / "include/b.h").read_text() == (tree / "Makefile").read_text() == "common"
+
+
+def test_compile_error_is_captured(tmp_path, monkeypatch):
+    bcc = pytest.importorskip("bcc", reason="python3-bpfcc is not installed")
+    source = tmp_path / "broken.c"
+    source.write_text("int broken(void *ctx) { return nothing; }\n")
+    with Maps() as maps, loader_bcc.CapturedStderr() as stderr:
+        headers = loader_bcc.kernel_headers(Path(tmp_path))
+        error, _ = loader_bcc.run_bcc(bcc, source, maps, headers)
+    assert "Failed to compile" in error
+    assert "nothing" in stderr.text
+    assert "BCC_KERNEL_SOURCE" not in os.environ or headers is None

@@ -1,0 +1,77 @@
+/* What must hold for the sample of any frame whatever; the fuzzer and the truncation test share it. */
+#ifndef XDPFIX_FUZZ_CHECK_H
+#define XDPFIX_FUZZ_CHECK_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser.h"
+
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) { \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			abort(); \
+		} \
+	} while (0)
+
+static inline void check_address(const __u8 *address, __u8 version)
+{
+	static const __u8 zeros[16];
+	size_t used = version == 6 ? 16 : version == 4 ? 4 : 0;
+
+	CHECK(!memcmp(address + used, zeros, 16 - used));
+}
+
+/* `octets` are the frame's on the wire. */
+static inline void check_sample(const struct sample *sample, __u32 octets, __u32 l3)
+{
+	static const struct tunnel_key no_tunnel;
+	const struct sample_meta *meta = &sample->meta;
+	const struct flow_key *key = &sample->key;
+
+	CHECK(!key->reserved1 && !key->reserved2 && !key->reserved3 && !meta->reserved);
+	CHECK(!key->ifindex && !key->direction && !meta->time && !meta->generation);
+	CHECK(meta->packets == 1 && meta->frame_octets == octets);
+	CHECK(meta->ip_octets <= octets && meta->ip_length <= meta->ip_octets);
+	CHECK(meta->tcp_flags <= 0x0fff);
+	CHECK(!(meta->flags & ~(SAMPLE_TRUNCATED | SAMPLE_MALFORMED | SAMPLE_CHAIN)));
+	CHECK(!(meta->fragment & FRAGMENT_LATER) || meta->fragment & FRAGMENT_ANY);
+	CHECK(!(meta->fragment & FRAGMENT_LATER) || (!key->src_port && !key->dst_port && !meta->tcp_flags));
+	CHECK(key->vlan_count <= 2);
+	CHECK(key->vlan_count == 2 || !key->vlan_tci[1]);
+	CHECK(key->vlan_count || !key->vlan_tci[0]);
+	CHECK(key->ethernet_header_length == (l3 || !key->ethernet_header_length ? 0 : 14 + 4 * key->vlan_count));
+	CHECK(key->ip_version == 0 || key->ip_version == 4 || key->ip_version == 6);
+	check_address(key->src_addr, key->ip_version);
+	check_address(key->dst_addr, key->ip_version);
+	CHECK(key->ip_version == 6 || !key->flow_label);
+	if (key->ip_version)
+		CHECK(meta->ip_octets >= (key->ip_version == 4 ? 20 : 40));
+	else
+		CHECK(!meta->ip_octets && !meta->fragment && !meta->tcp_flags && !key->ip_protocol && !key->ip_tos &&
+		      !key->ip_ttl && !key->src_port && !key->dst_port);
+	CHECK(key->tunnel.type || !memcmp(&key->tunnel, &no_tunnel, sizeof(no_tunnel)));
+}
+
+/* The frame in memory of its own, so that the address sanitizer sees a read behind its last octet. */
+static inline struct sample parse_exact(const __u8 *frame, __u32 captured, __u32 length, __u32 l3)
+{
+	__u8 *copy = malloc(captured ? captured : 1);
+	struct sample sample, again;
+
+	if (captured)
+		memcpy(copy, frame, captured);
+	/* Not one octet of the output may be what was there before. */
+	memset(&sample, 0xff, sizeof(sample));
+	memset(&again, 0, sizeof(again));
+	CHECK(!parse_frame(copy, captured, length, l3, &sample));
+	CHECK(!parse_frame(copy, captured, length, l3, &again));
+	CHECK(!memcmp(&sample, &again, sizeof(sample)));
+	check_sample(&sample, length, l3);
+	free(copy);
+	return sample;
+}
+
+#endif

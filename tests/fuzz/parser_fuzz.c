@@ -1,0 +1,22 @@
+/*
+ * Fuzzes the parser (libFuzzer). Input: one octet of which bit 0 says that the frame has no
+ * Ethernet header, two of what the capture cut off its end, then the frame.
+ */
+#include <stdint.h>
+
+#include "check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	__u32 l3, cut, captured;
+
+	if (size < 3)
+		return 0;
+	l3 = data[0] & 1;
+	cut = data[1] | data[2] << 8;
+	captured = size - 3;
+	parse_exact(data + 3, captured, captured + cut, l3);
+	return 0;
+}

@@ -1,0 +1,128 @@
+"""Random flows through the whole exporter, against the oracle: every value that went in comes out, in sequence."""
+
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.harness import START, UNTAGGED, VLAN, VXLAN, Harness
+from lib.samples import sample
+
+ADDRESSES_V4 = st.ip_addresses(v=4).map(str)
+ADDRESSES_V6 = st.ip_addresses(v=6).map(str)
+UINT16 = st.integers(0, 65535)
+MAC = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+
+
+@st.composite
+def described(draw: st.DrawFn) -> dict:
+    base = dict(draw(st.sampled_from(UNTAGGED)))
+    base |= {
+        "ifindex": draw(st.integers(1, 2**31 - 1)),
+        "direction": draw(st.integers(0, 1)),
+        "src_mac": draw(MAC),
+        "dst_mac": draw(MAC),
+    }
+    if draw(st.booleans()):
+        base |= VLAN | {"vlan_tci": [draw(UINT16), 0]}
+    if draw(st.booleans()):
+        key = draw(st.integers(0, 2**64 - 1))
+        base["tunnel"] = VXLAN | {"key": key, "key_length": draw(st.sampled_from([3, 4, 8])), "type": 7}
+    if "ip_version" in base:
+        addresses = ADDRESSES_V4 if base["ip_version"] == 4 else ADDRESSES_V6
+        base |= {"src_addr": draw(addresses), "dst_addr": draw(addresses), "ip_tos": draw(st.integers(0, 255))}
+        base |= {"ip_ttl": draw(st.integers(0, 255)), "tcp_flags": draw(st.integers(0, 4095))}
+        octets = draw(st.integers(20, 2**20))
+        base |= {"ip_octets": octets, "ip_length": octets}
+    if base.get("ip_protocol") in (6, 17):
+        # Not BFD's ports: those packets are left out.
+        base |= {"src_port": draw(UINT16), "dst_port": draw(st.integers(0, 3000))}
+    return sample(base, frame_octets=draw(st.integers(60, 2**21)))
+
+
+def expected(values: dict, profile: str) -> dict:
+    """What a record says of this sample, by element name."""
+    record: dict[str, object] = {
+        "flowDirection": values["direction"],
+        "sourceMacAddress": values["src_mac"],
+        "destinationMacAddress": values["dst_mac"],
+        "ethernetType": values["ethertype"],
+        "packetDeltaCount": 1,
+        "layer2OctetDeltaCount": values["frame_octets"],
+    }
+    if "vlan_tci" in values:
+        record |= {"vlanId": values["vlan_tci"][0] & 0xFFF, "dot1qPriority": values["vlan_tci"][0] >> 13}
+    if "tunnel" in values:
+        octets = values["tunnel"]["key"].to_bytes(8, "big")[8 - values["tunnel"]["key_length"] :]
+        record |= {"tunnelKey": octets, "tunnelDestinationTransportPort": 4789, "tunnelType": 7}
+    if "ip_version" in values:
+        version = values["ip_version"]
+        record |= {
+            f"sourceIPv{version}Address": values["src_addr"],
+            f"destinationIPv{version}Address": values["dst_addr"],
+            "ipTTL": values["ip_ttl"],
+            "ipClassOfService": values["ip_tos"],
+            "octetDeltaCount": values["ip_octets"],
+            "octetDeltaSumOfSquares": values["ip_octets"] ** 2,
+            "minimumIpTotalLength": values["ip_octets"],
+            "maximumIpTotalLength": values["ip_octets"],
+        }
+    if values.get("ip_protocol") in (6, 17):
+        record |= {"sourceTransportPort": values["src_port"], "destinationTransportPort": values["dst_port"]}
+    if profile == "full":
+        record |= {"ingressInterface": 0, "egressInterface": 0}
+        record[("ingressInterface", "egressInterface")[values["direction"]]] = values["ifindex"]
+        if values.get("ip_protocol") == 6:
+            record["tcpControlBits"] = values["tcp_flags"] & 0xFF
+    return record
+
+
+@given(
+    samples=st.lists(described(), min_size=1, max_size=40),
+    profile=st.sampled_from(["ovs", "full"]),
+    size=st.integers(512, 2000),
+)
+@settings(max_examples=80, deadline=None)
+def test_records_say_what_the_samples_said(samples: list[dict], profile: str, size: int):
+    with Harness(profile=profile, cache_active_timeout=0, message_size=size) as harness:
+        harness.tick()
+        harness.ingest(*samples)
+        want = [expected(values, profile) for values in samples]
+        got = [{name: record.values.get(name) for name in names} for record, names in pair(harness.records, want)]
+        assert sorted(map(repr, got)) == sorted(map(repr, want))
+        assert max(map(len, harness.receiver.datagrams)) <= size
+
+
+def pair(records: list, want: list[dict]) -> list:
+    """Put each record beside the one expectation that shares most of its values; order differs, for sets group them."""
+    left = list(want)
+    pairs = []
+    for record in records:
+        best = max(left, key=lambda names: sum(record.values.get(name) == value for name, value in names.items()))
+        left.remove(best)
+        pairs.append((record, best))
+    return pairs
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 80), st.sampled_from("itf")), min_size=1, max_size=20),
+    interval=st.integers(1, 100),
+    size=st.integers(512, 1500),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_sequence_has_no_gap(steps: list[tuple[int, int, str]], interval: int, size: int):
+    """The oracle refuses any jump: over templates repeated, options, expiry, eviction and flushes in any order."""
+    with Harness(template_interval=interval, message_size=size, cache_max_flows=50, cache_active_timeout=20) as harness:
+        harness.exporter.set_weight(1, Fraction(1, 3))
+        harness.tick()
+        for seconds, count, action in steps:
+            harness.tick(harness.now + seconds, ticks=3)
+            if action == "i":
+                harness.ingest(*(sample(UNTAGGED[i % 9], src_port=i, generation=i % 2) for i in range(count)))
+            elif action == "f":
+                harness.flush()
+        harness.flush()
+        stats = harness.stats
+        assert stats["records"] == len(harness.records) == stats["flows_created"]
+        assert stats["samples_exported"] == stats["samples_ingested"]
+        assert harness.receiver.oracle.messages[0].export_time >= START
