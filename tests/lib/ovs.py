@@ -21,6 +21,7 @@ BRIDGE = "br0"
 # An AF_PACKET socket holds net.core.rmem_default octets (212992), which a full frame of the tests' MTU takes 4608 of.
 CHUNK = 32
 RECEIVED = re.compile(r"packets received: (\d+)")
+SAMPLED = re.compile(r"sampled pkts=(\d+)")
 
 
 class OpenVSwitch:
@@ -119,6 +120,11 @@ class OpenVSwitch:
             due = self.received() + len(chunk)
             send(sender, link, chunk)
             wait_until(lambda due=due: self.received() >= due, 10, "Open vSwitch reads what was sent")
+
+    def sampled(self) -> int:
+        """Packets that were sampled; those of BFD are not."""
+        answer = self._run("ovs-ofctl", "dump-ipfix-bridge", f"unix:{self._folder}/{BRIDGE}.mgmt")
+        return int(SAMPLED.findall(answer)[0])
 
     def flush(self) -> None:
         """Stop sampling: every flow in the cache is exported, with the end "forced end" (4)."""
