@@ -38,7 +38,7 @@ HEADERS := .state/kernel-headers
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
-.PHONY: build run test lint $(TIERS) install uninstall clean build-packages test-packages
+.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages
 
 build: build-packages .state/built
 
@@ -88,6 +88,12 @@ test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 
 test-packaging: test-packages build
 	$(PYTEST) tests/packaging
+
+# What the figures in README.md are made with.
+bench: build build-packages $(HEADERS)
+	@scripts/install-packages $(BCC_PACKAGES)
+	$(TEST_ENV) $(VENV)/bin/python bench/packet.py
+	$(VENV)/bin/python bench/exporter.py
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the
