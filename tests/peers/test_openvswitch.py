@@ -70,8 +70,16 @@ def _is_double_tagged(oracle: Flow, ours: Flow) -> bool:
 
 
 def _is_double_tagged_ip(oracle: Flow, ours: Flow) -> bool:
-    more = 4 * ours["packetDeltaCount"]
-    return _is_double_tagged(oracle, ours) and ours["octetDeltaCount"] == oracle["octetDeltaCount"] - more
+    """Each length is less by the four octets of the inner tag: (x - 4)^2 = x^2 - 8x + 16 in the sum of squares."""
+    packets, octets = oracle["packetDeltaCount"], oracle["octetDeltaCount"]
+    return (
+        _is_double_tagged(oracle, ours)
+        and octets is not None
+        and ours["octetDeltaCount"] == octets - 4 * packets
+        and ours["octetDeltaSumOfSquares"] == oracle["octetDeltaSumOfSquares"] - 8 * octets + 16 * packets
+        and ours["minimumIpTotalLength"] == oracle["minimumIpTotalLength"] - 4
+        and ours["maximumIpTotalLength"] == oracle["maximumIpTotalLength"] - 4
+    )
 
 
 def _is_unparsed(oracle: Flow, ours: Flow) -> bool:
