@@ -15,7 +15,7 @@ from typing import TypeAlias
 from sampler import config
 from sampler.control import ask
 from sampler.errors import ConfigError, XdpfixError
-from sampler.show import SUBJECTS, print_result
+from sampler.show import SUBJECTS, ledger, print_result
 
 EXAMPLES = """\
 examples:
@@ -186,7 +186,10 @@ def _show(arguments: argparse.Namespace) -> int:
             path = config.load(config.DEFAULT_PATH).sampler.control_socket
         except ConfigError:
             path = config.DEFAULT_CONTROL_SOCKET
-    print_result(ask(path, arguments.what), sys.stdout, arguments.json)
+    result = ask(path, arguments.what)
+    if arguments.what == "stats" and not arguments.json:
+        result = ledger(result)
+    print_result(result, sys.stdout, arguments.json)
     return 0
 
 

@@ -89,15 +89,19 @@ class Daemon:
 
     def show(self, what: str) -> Any:
         """`xdpfix show WHAT --json`, decoded."""
+        return json.loads(self.show_text(what, "--json"))
+
+    def show_text(self, what: str, *options: str) -> str:
+        """`xdpfix show WHAT`, as it is printed."""
         done = subprocess.run(
-            [str(PROGRAM), "show", what, "--json", "--socket", str(self.socket)],
+            [str(PROGRAM), "show", what, *options, "--socket", str(self.socket)],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send the signal and wait for the end; its exit code."""

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,50 @@ def test_it_ends_when_nobody_reads(wire: tuple[Namespace, Namespace], tmp_path: 
     assert process.wait(20) == 0
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_show(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Every subject of `xdpfix show` has the figures of what passed, as JSON and as a table."""
+    left, right = wire
+    with (
+        Sink(left) as sink,
+        Daemon(left, tmp_path, CONFIG.format(hook="tc", loader="libbpf", target=sink.target)).wait_ready() as daemon,
+    ):
+        send(right, "b", [udp_frame()] * 12)
+        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 12)
+        (flow,) = daemon.show("flows")
+        assert (flow["interface"], flow["direction"], flow["packets"], flow["octets"]) == ("a", "in", 12, 12 * 128)
+        assert (flow["source"], flow["source_port"]) == ("198.51.100.2", 1024)
+        (interface,) = daemon.show("interfaces")
+        assert (interface["name"], interface["packets_in"], interface["packets_out"]) == ("a", 12, 0)
+        main = daemon.show("exporters")["main"]
+        assert (main["flows"], main["samples_cached"]) == (1, 12)
+        assert [(row["target"], row["records_sent"]) for row in main["targets"]] == [(sink.target, 1)]
+        lines = [line.split() for line in daemon.show_text("stats").splitlines()]
+        assert ["selected", "12", "12"] in lines
+        assert ["main", "represented", "12", "-"] in lines
+        assert not any("sum" in line for line in lines)
+        for what in ("flows", "interfaces", "exporters"):
+            assert "Traceback" not in daemon.show_text(what)
+
+
+def test_full_default_cache_is_flushed_at_stop(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """SIGTERM with 65536 flows cached: every one goes out with "forced end", paced so that none is lost."""
+    left, right = wire
+    frame = bytearray(udp_frame())
+    offset = 14 + 12  # source address
+
+    def frames() -> Iterator[bytes]:
+        for number in range(65536):
+            frame[offset : offset + 4] = (0x0A000000 + number).to_bytes(4, "big")
+            yield bytes(frame)
+
+    with Sink(left) as sink:
+        config = CONFIG.format(hook="tc", loader="libbpf", target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            assert send(right, "b", frames()) == 65536
+            wait_until(lambda: daemon.show("stats")["exporters"]["main"]["cached"] == 65536, 10)
+            assert daemon.stop() == 0
+        wait_until(lambda: len(sink.records) == 65536, 20)
+        assert {record.get("flowEndReason") for record in sink.records} == {4}
+        assert sink.decoder.stats.sequence_gaps == 0
