@@ -1,13 +1,9 @@
-"""The frames that Open vSwitch and xdpfix both see: those of the parser's tests and more, by name.
+"""Made-up frames for Open vSwitch and xdpfix both, by name: those of the parser's tests and more.
 
-Each name has a source address of its own, so that a flow tells which frame it comes from.
+lib.oracle_traffic makes the packets of them that are sent.
 """
 
-from functools import cache
-from pathlib import Path
-
 from scapy.contrib.mpls import MPLS
-from scapy.error import Scapy_Exception
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert, IPOption_Timestamp
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -24,12 +20,10 @@ from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet
 
 from lib.frames import ETHER, FRAMES, IP4, IP6
-from lib.replay import frames
 
 # IEEE 802.3 minimum without FCS.
 MINIMUM = 60
 MTU = 3000  # the most that a veth with an XDP program takes in one page, rounded
-FIRST_ADDRESS = 0x02_00_5E_00_00_00  # locally administered
 BFD = (3784, 3785)  # RFC 5881: single hop control and echo; OVS samples neither
 
 
@@ -43,8 +37,13 @@ def _extension(protocol: int, after: int, size: int = 8) -> bytes:
     return bytes((after, size // 8 - 1, 1, size - 4)) + bytes(size - 4)
 
 
-MORE = {
-    "ipv4 udp": ETHER / IP4 / UDP(sport=5000, dport=5001) / bytes(100),
+def ipv4_udp(octets: int) -> bytes:
+    """The frame "ipv4 udp" with a payload of another length."""
+    return bytes(ETHER / IP4 / UDP(sport=5000, dport=5001) / bytes(octets))
+
+
+_MORE = {
+    "ipv4 udp": ipv4_udp(100),
     "ipv4 tcp syn": ETHER / IP4 / TCP(sport=5000, dport=443, flags="S"),
     "ipv4 tcp reset": ETHER / IP4 / TCP(sport=5000, dport=443, flags="RA"),
     "ipv4 tcp all flags": ETHER / IP4 / TCP(sport=5000, dport=443, flags="FSRPAUEC"),
@@ -114,6 +113,7 @@ MORE = {
     "service tag alone": ETHER / Dot1AD(vlan=7, prio=1) / IP4 / UDP(sport=1, dport=2),
     "qinq 8100": ETHER / Dot1Q(vlan=100, prio=2) / Dot1Q(vlan=200, prio=4) / IP4 / TCP(sport=1, dport=2) / bytes(20),
     "qinq arp": ETHER / Dot1AD(vlan=100) / Dot1Q(vlan=200) / FRAMES["arp"][14:],
+    "qinq cut in the inner tag": bytes(ETHER / Dot1AD(vlan=100, type=0x8100)) + bytes.fromhex("00c8 08"),
     "mpls explicit null": ETHER / MPLS(label=0, s=1) / IP4 / UDP(sport=1, dport=2),
     "mpls vlan": ETHER / Dot1Q(vlan=100) / MPLS(label=16, s=1) / IP4 / UDP(),
     "lldp": bytes.fromhex("0180c200000e 020000000002 88cc 0207040200000000020403 0207 06020078 0000"),
@@ -138,7 +138,7 @@ MORE = {
     "ipv6 length beyond the frame": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", plen=1000) / UDP() / bytes(30),
     "ipv6 truncated header": bytes(ETHER / IP6)[:50],
     "ipv6 version 4": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", version=4) / UDP(),
-    "ipv6 extension beyond": ETHER / IPv6(src="2001:db8::1", nh=60, tc=0x28) / bytes((17, 200)) / bytes(14),
+    "ipv6 extension beyond": ETHER / IPv6(src="2001:db8::1", nh=60, tc=0x28, fl=5) / bytes((17, 200)) / bytes(14),
     "vlan length beyond the frame": ETHER / Dot1Q(vlan=9) / IP(src="192.0.2.1", len=1500, proto=17) / UDP() / bytes(30),
     "bfd control": ETHER / IP4 / UDP(sport=49152, dport=BFD[0]) / bytes(24),
     "bfd echo": ETHER / IP4 / UDP(sport=49152, dport=BFD[1]) / bytes(24),
@@ -146,97 +146,5 @@ MORE = {
     "not bfd": ETHER / IP4 / UDP(sport=BFD[0], dport=49152) / bytes(24),
     "not bfd tcp": ETHER / IP4 / TCP(sport=49152, dport=BFD[0]) / bytes(24),
 }  # fmt: skip
-
-NAMES = [*FRAMES, *MORE]
-
-
-def address(name: str) -> str:
-    """The source address of the frames with this name."""
-    octets = (FIRST_ADDRESS + NAMES.index(name)).to_bytes(6, "big")
-    return ":".join(f"{octet:02x}" for octet in octets)
-
-
-def name_of(source: str) -> str:
-    """The name behind a source address; the address itself for one of other traffic."""
-    number = int(source.replace(":", ""), 16) - FIRST_ADDRESS
-    return NAMES[number] if 0 <= number < len(NAMES) else source
-
-
-def _with_address(name: str, frame: bytes) -> bytes:
-    return frame[:6] + bytes.fromhex(address(name).replace(":", "")) + frame[12:]
-
-
-@cache
-def capture() -> list[bytes]:
-    """Every frame once, then every frame again as often as its place says (1 to 5): flows of several packets.
-
-    A frame that ends with the Ethernet header is not among them: Open vSwitch's record of it is 32 octets short of
-    its template, because the sum of squares 0 is taken to say that there is no IP.
-    """
-    frames = [_with_address(name, bytes((FRAMES | MORE)[name])) for name in NAMES]
-    assert all(14 < len(frame) <= MTU + 18 for frame in frames)
-    again = [frame for place, frame in enumerate(frames) for _ in range(1 + place % 5)]
-    # One flow of packets of different lengths: sum of squares, minimum and maximum are not those of one length.
-    sizes = [
-        _with_address("ipv4 udp", bytes(ETHER / IP4 / UDP(sport=5000, dport=5001) / bytes(size)))
-        for size in range(0, 1400, 7)
-    ]
-    return [*frames, *again, *sizes]
-
-
-def _ip_end(frame: bytes) -> tuple[int, int]:
-    """Where the IP packet starts, and its total length as the header says it, in an IP frame, tagged or not."""
-    layer3 = 12
-    while frame[layer3 : layer3 + 2] in (b"\x81\x00", b"\x88\xa8"):
-        layer3 += 4
-    layer3 += 2 if frame[layer3] >= 6 else 10  # a length, LLC and SNAP
-    if len(frame) > layer3 and frame[layer3] >> 4 == 4:
-        return layer3, int.from_bytes(frame[layer3 + 2 : layer3 + 4], "big")
-    return layer3, 40 + int.from_bytes(frame[layer3 + 4 : layer3 + 6], "big")
-
-
-@cache
-def ip_lengths(source: str) -> list[int]:
-    """IP total lengths of all packets with this source address, as their headers say them; none for other traffic."""
-    return [_ip_end(frame)[1] for frame in capture() if frame[6:12].hex(":") == source]
-
-
-def traffic(paths: list[Path], per_capture: int = 20) -> list[bytes]:
-    """Frames of real captures, the first of each, without what follows the IP packet.
-
-    Only what contradicts nothing is taken, and no padding: such packets are among the made-up frames, each in a flow
-    of its own whose differences are known to the octet. In one flow with others they could be told by no reason.
-    """
-    found = []
-    for path in paths:
-        if "fuzz" in path.name:
-            continue
-        try:
-            whole = [octets for octets, length in frames(path)[:per_capture] if len(octets) == length]
-        except (ValueError, Scapy_Exception):
-            continue  # another link type, or no capture
-        found += [_trimmed(octets) for octets in whole if 18 < len(octets) <= MTU and _is_sound(octets)]
-    return found
-
-
-def _is_ip(frame: bytes) -> bool:
-    start = _ip_end(frame)[0]
-    return len(frame) > start and frame[start - 2 : start] in (b"\x08\x00", b"\x86\xdd")
-
-
-def _is_sound(frame: bytes) -> bool:
-    """Whether an IP header, if there is one, has the version of its ethertype and a length that can be."""
-    if not _is_ip(frame):
-        return True
-    start, length = _ip_end(frame)
-    version, header = (4, 20) if frame[start - 2] == 0x08 else (6, 40)
-    return frame[start] >> 4 == version and header < length <= len(frame) - start
-
-
-def _trimmed(frame: bytes) -> bytes:
-    return frame[: sum(_ip_end(frame))] if _is_ip(frame) else frame
-
-
-def bfd_count(frames: list[bytes]) -> int:
-    """How many of the made-up frames neither exporter samples."""
-    return sum(name_of(frame[6:12].hex(":")).startswith("bfd") for frame in frames)
+# Name to octets.
+ORACLE_FRAMES = FRAMES | {name: bytes(frame) for name, frame in _MORE.items()}
