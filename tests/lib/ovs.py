@@ -119,7 +119,7 @@ class OpenVSwitch:
             chunk = frames[start : start + CHUNK]
             due = self.received() + len(chunk)
             send(sender, link, chunk)
-            wait_until(lambda due=due: self.received() >= due, 10, "Open vSwitch reads what was sent")
+            wait_until(lambda due=due: self.received() >= due, 30, "Open vSwitch reads what was sent")
 
     def sampled(self) -> int:
         """Packets that were sampled; those of BFD are not."""
