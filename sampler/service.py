@@ -17,7 +17,7 @@ from typing import Any
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
-from sampler import capabilities, linktable, loader
+from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
 from sampler.collect import EmbeddedCollector
 from sampler.config import Config
@@ -156,9 +156,17 @@ class Service:
     async def _follow_links(self, started: asyncio.Event) -> None:
         # The first change comes when the table has all links of the dump.
         async for change in self._links.changes():
+            if not started.is_set():
+                self._clean_up()
             if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
                 self._update_points()
             started.set()
+
+    def _clean_up(self) -> None:
+        """Remove what a killed xdpfix left at clsact, sampled here or not: the control socket says that none runs."""
+        removed = clsact.clean_up(link.ifindex for link in self._links.table.links)
+        if removed:
+            log.info("removed %d filters that a killed xdpfix had left", removed)
 
     def _update_points(self) -> None:
         globs = self._config.sampler.interfaces
