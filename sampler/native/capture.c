@@ -108,8 +108,6 @@ int capture_open(struct capture **out, const char *path, char *error, unsigned i
 		code = open_file(capture, standard_input ? NULL : path, reason);
 	if (!code)
 		code = open_link_type(capture, reason);
-	if (!code)
-		code = capture_set_sampling(capture, 1, 0);
 	if (code) {
 		snprintf(error, error_size, "%s", reason[0] ? reason : strerror(-code));
 		capture_close(capture);
@@ -129,9 +127,9 @@ void capture_close(struct capture *capture)
 	free(capture);
 }
 
-int capture_set_sampling(struct capture *capture, __u32 interval, __u16 generation)
+int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table)
 {
-	return thinning_init(&capture->thinning, interval, generation);
+	return thinning_init(&capture->thinning, config, table);
 }
 
 static int fail(struct capture *capture)
