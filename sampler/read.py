@@ -88,15 +88,17 @@ class Reader:
             if count is None:
                 if capture.fd is not None:
                     self._wait(capture.fd, TICK_MS)
-                    self._tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
+                    if self._connected:
+                        self.exporter.tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
                 continue
             self._read_at = time.monotonic()
             if not begun:
                 begun = True
                 self._begin(self._batch[0].meta.time)
+            # Before this batch, what timed out since the last one ends.
+            self._advance(self._batch[0].meta.time)
             self.exporter.ingest(self._batch, count)
-            self.now_ns = max(self.now_ns, self._batch[count - 1].meta.time)
-            self._tick(self.now_ns)
+            self._advance(self._batch[count - 1].meta.time)
             self._pace()
             self._progress(capture, size)
 
@@ -136,9 +138,9 @@ class Reader:
                 )
             time.sleep(0.01)
 
-    def _tick(self, now_ns: int) -> None:
-        if self._connected:
-            self.exporter.tick(now_ns)
+    def _advance(self, time_ns: int) -> None:
+        self.now_ns = max(self.now_ns, time_ns)
+        self.exporter.tick(self.now_ns)
 
     def _pace(self) -> None:
         if self.exporter.options.targets:

@@ -2,7 +2,7 @@
 
 struct capture;
 
-/* What was read so far. */
+/* What was read so far, up to the last sample that was given out. */
 struct capture_stats {
 	__u64 packets;	/* records of the file that hold a frame */
 	__u64 octets;	/* their octets on the wire */
@@ -30,7 +30,7 @@ void capture_close(struct capture *capture);
 int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table);
 
 /*
- * Reads frames until `capacity` samples are in `batch`, or a pipe is quiet. Time is the
+ * Reads frames until `capacity` samples are in `batch`, they span a second, or a pipe is quiet. Time is the
  * capture's, in ns since 1970, kept within the 32 bits of seconds that IPFIX has; ifindex is
  * 0 unless the link type tells it.
  * Returns the samples written, 0 at the end of the capture, -EAGAIN when a pipe holds no
