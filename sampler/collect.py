@@ -15,12 +15,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import BinaryIO
 
 from exporter.decoder import Decoder, DecoderStats, Record
 from exporter.errors import DecodeError
 from exporter.options import DEFAULT_PORT
 from sampler.errors import ConfigError, StartError
+from sampler.messagefile import MessageFile
 from sampler.table import FlowTable
 
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
@@ -113,7 +113,7 @@ class Collector:
     """
 
     def __init__(
-        self, address: Address, on_record: Callable[[Record, Address], None], file: BinaryIO | None = None
+        self, address: Address, on_record: Callable[[Record, Address], None], file: MessageFile | None = None
     ) -> None:
         self._socket = bind(address)
         self._on_record = on_record
@@ -225,23 +225,15 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         raise ConfigError(f"--count {arguments.count}: give a number of at least 1")
     address = parse_listen(arguments.listen)
-    as_table = arguments.table or (sys.stdout.isatty() and not arguments.json)
     with ExitStack() as stack:
-        file: BinaryIO | None = None
-        if arguments.write is not None:
-            try:
-                file = stack.enter_context(arguments.write.open("wb"))
-            except OSError as error:
-                raise StartError(
-                    f"--write {arguments.write}: {error.strerror}; give a file that can be made"
-                ) from error
+        file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
         table = FlowTable()
 
         def show(record: Record, source: Address) -> None:
-            if as_table:
-                table.add(record)
-            else:
+            if arguments.json:
                 print(record_json(record, source), flush=True)
+            else:
+                table.add(record)
 
         collector = stack.enter_context(Collector(address, show, file))
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -249,7 +241,7 @@ def main(arguments: argparse.Namespace) -> int:
             stack.callback(signal.signal, number, previous)
         print(f"listening on {collector.address[0]} port {collector.address[1]}", file=sys.stderr, flush=True)
         try:
-            if as_table:
+            if not arguments.json:
                 stack.enter_context(table)
             collector.run(arguments.count)
         except BrokenPipeError:

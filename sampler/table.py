@@ -20,6 +20,7 @@ TUNNELS = {1: "vxlan", 2: "gre", 3: "lisp", 4: "stt", 5: "ipsec-gre", 7: "geneve
 COLUMNS = ("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "tunnel", "packets", "octets", "end")
 _WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 12, 9, 12, 9)
 _RIGHT = {"duration", "packets", "octets"}
+LIVE_ROWS = 20
 
 
 def _interface(record: Record, element: str) -> str:
@@ -118,11 +119,19 @@ class FlowTable:
     """Shows flow records on a stream: the last ones with totals on a terminal, else a line each. A context manager.
 
     Raises BrokenPipeError from add() when the reader of the stream is gone.
+
+    Args:
+        stream: where to; default: standard output.
+        at_end: rows that a terminal keeps when the table is closed.
+        rates: whether the flows are those of now.
+
     """
 
-    def __init__(self, stream: TextIO | None = None, rows: int = 20) -> None:
+    def __init__(self, stream: TextIO | None = None, at_end: int = LIVE_ROWS, rates: bool = True) -> None:
         self._stream = stream or sys.stdout
-        self._rows: deque[tuple[str, ...]] = deque(maxlen=rows)
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=at_end)
+        self._shown = LIVE_ROWS
+        self._rates = rates
         self._live: Live | None = None
         self._since = datetime.now()
         self.flows = self.packets = self.octets = 0
@@ -137,6 +146,7 @@ class FlowTable:
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
+            self._shown = len(self._rows)
             self._live.stop()
 
     def add(self, record: Record) -> None:
@@ -156,9 +166,13 @@ class FlowTable:
         table = Table(expand=True, box=None, header_style="bold")
         for name in COLUMNS:
             table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=True)
-        for cells in tuple(self._rows):
+        rows = tuple(self._rows)[-self._shown :]
+        for cells in rows:
             table.add_row(*(Text(cell) for cell in cells))  # Text: a sender's string is no markup
-        seconds = max((datetime.now() - self._since).total_seconds(), 1.0)
         totals = f"{self.flows} flows, {self.packets} packets, {self.octets} octets"
-        rates = f"{self.packets / seconds:.0f} packets/s, {self.octets * 8 / seconds:.0f} bit/s"
-        return Group(table, Text(f"{totals}; {rates}", style="dim"))
+        if self._rates:
+            seconds = max((datetime.now() - self._since).total_seconds(), 1.0)
+            totals += f"; {self.packets / seconds:.0f} packets/s, {self.octets * 8 / seconds:.0f} bit/s"
+        if len(rows) < self.flows:
+            totals += f"; the last {len(rows)} flows are shown"
+        return Group(table, Text(totals, style="dim"))
