@@ -4,12 +4,11 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
 
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
 from lib.ipfix_oracle import OracleRecord
 from lib.receiver import Receiver
 from lib.samples import TCP_V4, batch, sample
-
-from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
 
 START = 1000.0  # monotonic seconds at the first tick
 WALL = 1_700_000_000.0  # wall time at monotonic 0

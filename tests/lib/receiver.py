@@ -4,9 +4,8 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from lib.ipfix_oracle import Oracle
-
 from exporter.options import Target
+from lib.ipfix_oracle import Oracle
 
 
 class Receiver:

@@ -5,10 +5,11 @@ import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from lib.netns import Namespace
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+
+from lib.netns import Namespace
 
 LEFT_MAC = "02:00:00:00:00:01"
 RIGHT_MAC = "02:00:00:00:00:02"
