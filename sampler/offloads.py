@@ -25,7 +25,12 @@ def warnings(name: str, kind: str | None, generic: bool) -> list[str]:
             f"{name}: native XDP on a veth turns off its peer's TSO and limits its MTU while attached; "
             'hook = "tc" does neither'
         )
-    if (_ethtool(name, ETHTOOL_GFLAGS) or 0) & ETH_FLAG_RXVLAN:
+    if kind == "veth":
+        sentences.append(
+            f"{name}: a veth's peer hands VLAN tags over beside the frame, where XDP does not see them; turn it off "
+            'there (`ethtool -K PEER txvlan off`) or use hook = "tc"'
+        )
+    elif (_ethtool(name, ETHTOOL_GFLAGS) or 0) & ETH_FLAG_RXVLAN:
         sentences.append(
             f"{name}: the driver strips VLAN tags before XDP, so flows show none; "
             f'turn it off (`ethtool -K {name} rxvlan off`) or use hook = "tc"'
