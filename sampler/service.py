@@ -72,6 +72,7 @@ class Service:
         self._viewer: EmbeddedCollector | None = None
         self._weights: dict[int, Fraction] = {}
         self._warned: set[str] = set()
+        self._running = False  # until then a refusal ends the start, with its sentence
 
     async def serve(self) -> int:
         """Start, stay until the stop, take down. Raises StartError."""
@@ -173,6 +174,8 @@ class Service:
         links = self._links.table.links
         before = self._points.links
         self._points.update(link for link in links if linktable.matches(link, globs))
+        if self._running:
+            self._points.tell_refusals()
         if self._points.links == before:
             return
         for sentence in linktable.overlaps(links, [link.ifindex for link in self._points.links]):
@@ -196,6 +199,8 @@ class Service:
             raise StartError(f"no such interface: {', '.join(literal)}; there are {names}")
         if not self._points.links and self._points.refusals:
             raise StartError(self._points.refusals[0])
+        self._running = True
+        self._points.tell_refusals()
         for glob in literal:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self._points.links:
