@@ -11,14 +11,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from lib.wait import wait_until
 from scapy.layers.inet import IP, UDP
 from scapy.utils import RawPcapWriter
 
 from exporter.options import Target
+from lib.wait import wait_until
 
 Row = dict[str, Any]
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
@@ -143,7 +144,7 @@ class Nfacctd(Peer):
         "src_host,dst_host,src_port,dst_port,proto,tos,tcpflags,in_iface,out_iface,src_mac,dst_mac,"
         "timestamp_start,timestamp_end,sampling_rate,export_proto_sysid"
     )
-    custom = {
+    custom: ClassVar = {
         "point": ("138", "4", "u_int"),
         "direction": ("61", "1", "u_int"),
         "ethertype": ("256", "2", "u_int"),
@@ -275,7 +276,13 @@ def ipfix_dump(file: Path) -> tuple[list[Row], str]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     field = re.compile(r"^\t\([\d/]+\)(?: \(S\))? *(\w+) : (.*?) *$", re.MULTILINE)
-    return [dict(field.findall(block)) for block in done.stdout.split("--- data record ")[1:]], done.stderr
+    rows = [dict(field.findall(block)) for block in done.stdout.split("--- data record ")[1:]]
+    for row in rows:
+        for name in row.keys() & {"sourceIPv6Address", "destinationIPv6Address"}:
+            row[name] = str(IPv6Address(row[name]))  # it writes leading zeros
+        if "tunnelKey" in row:
+            row["tunnelKey"] = row["tunnelKey"].rpartition(" 0x")[2]  # and lengths before octets
+    return rows, done.stderr
 
 
 def _elements_xml() -> str:

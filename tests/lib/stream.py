@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from lib.samples import batch, sample
-from lib.wait import wait_until
-
 from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import PROFILES
+from lib.samples import batch, sample
+from lib.wait import wait_until
 
 NS = 10**9
 IDLE, ACTIVE, DETECTED, FORCED = 1, 2, 3, 4  # flowEndReason (136)
@@ -137,7 +136,7 @@ class Flow:
 
 
 def _keys() -> Iterable[dict[str, Any]]:
-    """One flow key of every kind: VLAN × protocol × tunnel."""
+    """One flow key of every kind: with and without VLAN and tunnel, by every protocol."""
     number = 0
     for tagged in (False, True):
         for tunnelled in (False, True):
