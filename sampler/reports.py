@@ -59,7 +59,7 @@ class Reports:
         ledger = await self._on_datapath(self._ledger)
         return ledger.as_dict() | {
             "packets_observed_before": self._points.observed_before,
-            "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs}
+            "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs},
         }
 
     async def _exporters(self) -> list[dict[str, Any]]:
