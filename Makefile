@@ -30,7 +30,7 @@ BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 pyth
 # The second loader compiles on the host. PyPI's "bcc" is an unrelated package.
 BCC_PACKAGES := python3-bpfcc
 # Collectors and exporters that we are tested against, and tools that the tests call.
-PEER_PACKAGES := nfdump pmacct tshark openvswitch-switch
+PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools openvswitch-switch
 TOOL_PACKAGES := bpftool dpkg-dev ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
 
 TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging

@@ -4,12 +4,12 @@ import math
 from fractions import Fraction
 
 import pytest
-from lib.frames import ETHER, FRAMES, IP4, IP6
-from lib.testrun import IFINDEX, octets
-from sampler._native import lib
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1AD, Dot1Q
 
+from lib.frames import ETHER, FRAMES, IP4, IP6
+from lib.testrun import IFINDEX, octets
+from sampler._native import lib
 from sampler.parser import parse
 
 SIZE = 400  # a test run's packet is no longer than a page

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from lib.daemon import Daemon
 from lib.frames import FRAMES
 from lib.netns import Namespace

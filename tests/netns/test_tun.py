@@ -4,15 +4,16 @@ import socket
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
 from lib.daemon import Daemon
 from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import udp_frame
 from lib.tun import IFF_NAPI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, VNET_GSO_TCPV4, VNET_GSO_TCPV6, Tun, vnet_header
 from lib.wait import wait_until
-from scapy.layers.inet import IP, TCP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
 
 CONFIG = """
 [sampler]

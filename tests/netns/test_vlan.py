@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lib.daemon import Daemon
 from lib.netns import Namespace, veth
 from lib.programs import TC_UNSPEC, program, vlan_pusher
