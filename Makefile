@@ -30,11 +30,13 @@ BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 pyth
 # The second loader compiles on the host. PyPI's "bcc" is an unrelated package.
 BCC_PACKAGES := python3-bpfcc
 # Collectors and exporters that we are tested against, and tools that the tests call.
-PEER_PACKAGES := nfdump pmacct tshark openvswitch-switch
-TOOL_PACKAGES := bpftool ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
+PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools openvswitch-switch
+TOOL_PACKAGES := bpftool dpkg-dev ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
 
 TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging
 HEADERS := .state/kernel-headers
+# Captures that the parser is run over, from Debian's source packages (apt-get source wants dpkg-dev).
+CAPTURES := .state/captures/tcpdump .state/captures/ndpi
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
@@ -64,6 +66,10 @@ test-packages: build-packages
 $(HEADERS):
 	scripts/unpack-kernel-headers $@
 
+# Both by one call; its packages first.
+$(CAPTURES) &: | test-packages
+	python3 tests/lib/corpus.py
+
 run: build
 	@scripts/run $(ARGS)
 
@@ -78,10 +84,14 @@ lint: build
 test-unit: build
 	$(PYTEST) tests/unit
 
-# The C parts and their tests once more, with the address and undefined-behaviour sanitizers.
-test-native: test-packages build
+# The parser and the capture reader from Python, then the C tests with the address and
+# undefined-behaviour sanitizers.
+test-native: test-packages build $(CAPTURES)
+	$(PYTEST) tests/native
 	test -d .state/native || meson setup .state/native --buildtype=debug -Db_sanitize=address,undefined -Db_lundef=false
 	meson test -C .state/native --print-errorlogs
+
+test-peers: $(CAPTURES)
 
 test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 	$(TEST_ENV) $(PYTEST) tests/$*

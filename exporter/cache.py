@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import os
 import secrets
 import sys
 from collections.abc import Iterable
@@ -91,6 +92,10 @@ class Cache:
         """End up to `limit` flows, the oldest first; return how many."""
         return int(lib.cache_flush(self.handle, reason, limit))
 
+    def rewind(self) -> None:
+        """Let time begin anew, from any moment on. No flow may be left: flush and take them before."""
+        _check(lib.cache_rewind(self.handle))
+
     def pending(self) -> int:
         """Count the flows that ended and were not taken yet."""
         return int(lib.cache_pending(self.handle))
@@ -136,4 +141,4 @@ class Cache:
 
 def _check(code: int) -> None:
     if code:
-        raise OSError(-code, "the flow cache could not be set up")
+        raise OSError(-code, f"the flow cache refuses: {os.strerror(-code)}")

@@ -151,6 +151,12 @@ class Exporter:
         for collector in self.collectors:
             collector.drain(now_ns)
 
+    def rewind(self, now_ns: int) -> None:
+        """Go on from an earlier time, for samples of an older capture; flush() before."""
+        self.cache.rewind()
+        self._ticked_ns = None
+        self.tick(now_ns)
+
     def _export_time(self, now_ns: int) -> int:
         """Wall time in seconds, rounded up as OVS does: no packet of a record is later than that."""
         return -(-(now_ns + self._offset_ns) // NS_PER_S)

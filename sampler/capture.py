@@ -4,11 +4,14 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
+from sampler.gates import scale
+from sampler.maps import log2_table
 
 ERROR_SIZE = 512
 LINK_TYPES = "Ethernet, raw IP, BSD loopback and Linux cooked captures"
@@ -85,7 +88,8 @@ class Capture:
             CaptureError: there are no random numbers.
 
         """
-        if code := lib.capture_set_sampling(self.handle, interval, generation):
+        config = ffi.new("struct sampling_config *", (scale(Fraction(1, interval)), generation, 0))
+        if code := lib.capture_set_sampling(self.handle, config, log2_table()):
             raise CaptureError(f"{self.name}: sampling 1 in {interval} cannot start: {os.strerror(-code)}")
 
     def read(self, batch: Any) -> int | None:

@@ -195,8 +195,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _add_output(command: argparse.ArgumentParser) -> None:
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a record (default when not on a terminal)")
-    form.add_argument("--table", action="store_true", help="a table (default on a terminal)")
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--table", action="store_true", help="a table on a terminal, else aligned lines (default)")
 
 
 def _add_collect(commands: Commands) -> None:
@@ -228,13 +228,18 @@ def _add_read(commands: Commands) -> None:
         "read",
         "flows of captures",
         "Runs captures through the parser, cache and exporter of `run`; `-` reads standard input:\n"
-        "  tcpdump -i eth0 -w - | xdpfix read -",
+        "  tcpdump -i eth0 -U -w - | xdpfix read -",
     )
     command.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
-    command.add_argument("--config", type=Path, metavar="FILE", help="take [exporter] from this configuration")
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="take [exporter] from it: profile, timeouts, targets"
+    )
     command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
     command.add_argument(
-        "--target", action="append", metavar="HOST:PORT", help="export to this collector instead of showing the flows"
+        "--target",
+        action="append",
+        metavar="HOST:PORT",
+        help="export to this collector; the flows are shown too with --json or --table",
     )
     _add_output(command)
     command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")

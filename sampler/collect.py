@@ -4,6 +4,7 @@ exporter.decoder does the reading, sampler.table the showing.
 """
 
 import argparse
+import errno
 import json
 import os
 import select
@@ -12,15 +13,15 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import BinaryIO
 
 from exporter.decoder import Decoder, DecoderStats, Record
 from exporter.errors import DecodeError
 from exporter.options import DEFAULT_PORT
 from sampler.errors import ConfigError, StartError
+from sampler.messagefile import MessageFile
 from sampler.table import FlowTable
 
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
@@ -113,7 +114,7 @@ class Collector:
     """
 
     def __init__(
-        self, address: Address, on_record: Callable[[Record, Address], None], file: BinaryIO | None = None
+        self, address: Address, on_record: Callable[[Record, Address], None], file: MessageFile | None = None
     ) -> None:
         self._socket = bind(address)
         self._on_record = on_record
@@ -207,14 +208,19 @@ class EmbeddedCollector:
         try:
             with self._table:
                 self._collector.run()
-        except BrokenPipeError:
-            _discard_stdout()
+        except OSError as error:
+            _discard_closed_stdout(error)
             if self._on_closed is not None:
                 self._on_closed()
 
 
-def _discard_stdout() -> None:
-    """Point standard output at /dev/null: what is still buffered must not raise again at exit."""
+def _discard_closed_stdout(error: OSError) -> None:
+    """Point standard output at /dev/null: what is still buffered must not raise again at exit.
+
+    Raises the error again if it does not say that the reader of a pipe (EPIPE) or the terminal (EIO) is gone.
+    """
+    if error.errno not in (errno.EPIPE, errno.EIO):
+        raise error
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -225,23 +231,15 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         raise ConfigError(f"--count {arguments.count}: give a number of at least 1")
     address = parse_listen(arguments.listen)
-    as_table = arguments.table or (sys.stdout.isatty() and not arguments.json)
     with ExitStack() as stack:
-        file: BinaryIO | None = None
-        if arguments.write is not None:
-            try:
-                file = stack.enter_context(arguments.write.open("wb"))
-            except OSError as error:
-                raise StartError(
-                    f"--write {arguments.write}: {error.strerror}; give a file that can be made"
-                ) from error
+        file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
         table = FlowTable()
 
         def show(record: Record, source: Address) -> None:
-            if as_table:
-                table.add(record)
-            else:
+            if arguments.json:
                 print(record_json(record, source), flush=True)
+            else:
+                table.add(record)
 
         collector = stack.enter_context(Collector(address, show, file))
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -249,10 +247,9 @@ def main(arguments: argparse.Namespace) -> int:
             stack.callback(signal.signal, number, previous)
         print(f"listening on {collector.address[0]} port {collector.address[1]}", file=sys.stderr, flush=True)
         try:
-            if as_table:
-                stack.enter_context(table)
-            collector.run(arguments.count)
-        except BrokenPipeError:
-            _discard_stdout()
+            with nullcontext() if arguments.json else table:
+                collector.run(arguments.count)
+        except OSError as error:
+            _discard_closed_stdout(error)
         print(summary(collector.decoder.stats), file=sys.stderr)
     return 0

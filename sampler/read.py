@@ -1,19 +1,20 @@
 """`xdpfix read`: captures through the parser, cache and exporter of `run`, driven by the time of the capture.
 
 Flows expire as the capture's time goes on, and what is left at the end of the last capture ends as forced
-(flowEndReason 4). A capture that is piped in goes on by the wall clock while the pipe is quiet.
+(flowEndReason 4); so does what is left where a capture begins earlier than the one before it came to. A capture that
+is piped in goes on by the wall clock while the pipe is quiet.
 """
 
 import argparse
+import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 from exporter.decoder import Decoder, Record
 from exporter.exporter import Exporter
@@ -23,7 +24,8 @@ from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, CaptureStats
 from sampler.collect import record_json
 from sampler.errors import StartError
-from sampler.table import flow_line, header_line
+from sampler.messagefile import MessageFile
+from sampler.table import FlowTable
 
 BATCH = 1024
 NS_PER_S = 1_000_000_000
@@ -35,6 +37,11 @@ GENERATION = 1
 # A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
 RECORDS_PER_S = 150_000
 FLUSH_NS = 60 * NS_PER_S
+STDIN = 0  # sys.stdin is None where it was closed
+# Packets of several queues or interfaces are captured a little out of order: only a capture that begins earlier
+# than this before the last packet has a time of its own.
+REORDER_NS = NS_PER_S
+ROWS_AT_END = 1000  # of the table on a terminal
 
 
 class Reader:
@@ -58,7 +65,9 @@ class Reader:
         """Read one capture to its end, or to where it is damaged; what went wrong is in `errors`."""
         try:
             if path == "-":
-                self._wait(sys.stdin.fileno(), None)
+                if os.isatty(STDIN):
+                    raise CaptureError("standard input: a terminal holds no capture: pipe one in, or name a file")
+                self._wait(STDIN, None)
             if self.stopped:
                 return
             with Capture(path) as capture:
@@ -69,25 +78,40 @@ class Reader:
                 finally:
                     self.stats += capture.stats()
         except CaptureError as error:
-            self.errors.append(str(error))
+            # A signal also ends the wait for a capture's header.
+            if not self.stopped:
+                self.errors.append(str(error))
 
     def _read(self, capture: Capture, size: int) -> None:
+        begun = False
         while not self.stopped and (count := capture.read(self._batch)) != 0:
             if count is None:
                 if capture.fd is not None:
                     self._wait(capture.fd, TICK_MS)
-                    self._tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
+                    if self._connected:
+                        self.exporter.tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
                 continue
             self._read_at = time.monotonic()
-            if not self._connected:
-                self._connected = True
-                self.now_ns = self._batch[0].meta.time
-                self._connect()
+            if not begun:
+                begun = True
+                self._begin(self._batch[0].meta.time)
+            # Before this batch, what timed out since the last one ends.
+            self._advance(self._batch[0].meta.time)
             self.exporter.ingest(self._batch, count)
-            self.now_ns = max(self.now_ns, self._batch[count - 1].meta.time)
-            self._tick(self.now_ns)
+            self._advance(self._batch[count - 1].meta.time)
             self._pace()
             self._progress(capture, size)
+
+    def _begin(self, first_ns: int) -> None:
+        """Put the clock to the first packet of a capture, also back."""
+        if not self._connected:
+            self._connected = True
+            self.now_ns = first_ns
+            self._connect()
+        elif first_ns + REORDER_NS < self.now_ns:
+            self.finish()
+            self.now_ns = first_ns
+            self.exporter.rewind(first_ns)
 
     def _wait(self, fd: int, timeout_ms: int | None) -> None:
         """Wait until a pipe has something, in steps, so that a signal ends it."""
@@ -114,9 +138,9 @@ class Reader:
                 )
             time.sleep(0.01)
 
-    def _tick(self, now_ns: int) -> None:
-        if self._connected:
-            self.exporter.tick(now_ns)
+    def _advance(self, time_ns: int) -> None:
+        self.now_ns = max(self.now_ns, time_ns)
+        self.exporter.tick(self.now_ns)
 
     def _pace(self) -> None:
         if self.exporter.options.targets:
@@ -139,7 +163,7 @@ class Reader:
     def summary(self) -> str:
         """One line: where packets and flows went."""
         stats, counters = self.stats, self.exporter.stats()
-        parts = [f"{stats.packets} packets ({stats.octets} octets) in {self.opened} captures"]
+        parts = [f"{stats.packets} packets ({stats.octets} octets) in {self.opened} capture{'s' * (self.opened != 1)}"]
         if self.sampling > 1:
             parts.append(f"{stats.sampled} sampled (1 in {self.sampling})")
         parts += [f"{counters['flows_created']} flows", f"{counters['records']} records"]
@@ -169,50 +193,50 @@ def stop_on_signal(reader: Reader) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def flow_json(record: Record) -> str:
-    """One flow as `xdpfix collect --json` shows it, from no address."""
-    return record_json(record, ("read", 0))
-
-
-def deliver_to(form: Callable[[Record], str] | None, file: BinaryIO | None) -> Callable[[bytes], None]:
-    """What a recorder delivers messages to: a form of printing, a file of messages (RFC 5655), or both."""
+def deliver_to(show: Callable[[Record], None] | None, file: MessageFile | None) -> Callable[[bytes], None]:
+    """What a recorder delivers messages to: what shows each flow, a file, or both."""
     decoder = Decoder()
 
     def deliver(octets: bytes) -> None:
         if file is not None:
             file.write(octets)
-        if form is not None:
+        if show is not None:
             for record in decoder.decode(octets, "read"):
                 if not record.scope_count:
-                    print(form(record))
-            sys.stdout.flush()
+                    show(record)
 
     return deliver
 
 
+def show_json(record: Record) -> None:
+    """Print one flow as `xdpfix collect --json` does, from no address."""
+    print(record_json(record, ("read", 0)), flush=True)
+
+
 def main(arguments: argparse.Namespace) -> int:
-    """Run the command: `files`, `options` (ExporterOptions), `json`, `write`. Give the exit code."""
+    """Run the command: `files`, `options` (ExporterOptions), `json`, `table`, `write`. Give the exit code."""
     options: ExporterOptions = arguments.options
-    try:
-        output = arguments.write.open("wb") if arguments.write else nullcontext()
-    except OSError as error:
-        raise StartError(f"--write {arguments.write}: {error.strerror}: name a file that can be written") from error
-    # The capture's times are wall times already.
-    with output as file, Exporter(options, offset=lambda: 0) as exporter:
+    with ExitStack() as stack:
+        file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
+        # The capture's times are wall times already, and only collectors need a pace.
+        pause = time.sleep if options.targets else lambda _: None
+        exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
         exporter.set_weight(GENERATION, Fraction(1, options.sampling))
-        form = None if options.targets else flow_json if arguments.json else flow_line
-        if form or file:
-            exporter.collectors.append(Recorder(exporter, deliver_to(form, file)))  # type: ignore[arg-type]
-        if form is flow_line:
-            print(header_line())
+        show: Callable[[Record], None] | None = None
+        if arguments.json:
+            show = show_json
+        elif arguments.table or not options.targets:
+            show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+        if show or file:
+            exporter.collectors.append(Recorder(exporter, deliver_to(show, file)))  # type: ignore[arg-type]
         reader = Reader(exporter, options.sampling)
         with stop_on_signal(reader):
             for path in arguments.files:
                 if not reader.stopped:
                     reader.read(path)
             reader.finish()
-        for message in reader.errors:
-            print(f"xdpfix: {message}", file=sys.stderr)
-        if reader.opened:
-            print(f"xdpfix: {reader.summary()}", file=sys.stderr)
+        told = [*reader.errors, *([reader.summary()] if reader.opened else [])]
+    # Now that a table on the terminal has ended.
+    for sentence in told:
+        print(f"xdpfix: {sentence}", file=sys.stderr)
     return StartError.exit_code if reader.errors else 0

@@ -17,7 +17,7 @@ from typing import Any
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
-from sampler import capabilities, linktable, loader
+from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
 from sampler.collect import EmbeddedCollector
 from sampler.config import Config
@@ -72,6 +72,7 @@ class Service:
         self._viewer: EmbeddedCollector | None = None
         self._weights: dict[int, Fraction] = {}
         self._warned: set[str] = set()
+        self._running = False  # until then a refusal ends the start, with its sentence
 
     async def serve(self) -> int:
         """Start, stay until the stop, take down. Raises StartError."""
@@ -156,15 +157,25 @@ class Service:
     async def _follow_links(self, started: asyncio.Event) -> None:
         # The first change comes when the table has all links of the dump.
         async for change in self._links.changes():
+            if not started.is_set():
+                self._clean_up()
             if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
                 self._update_points()
             started.set()
+
+    def _clean_up(self) -> None:
+        """Remove what a killed xdpfix left at clsact, sampled here or not: the control socket says that none runs."""
+        removed = clsact.clean_up(link.ifindex for link in self._links.table.links)
+        if removed:
+            log.info("removed %d filters that a killed xdpfix had left", removed)
 
     def _update_points(self) -> None:
         globs = self._config.sampler.interfaces
         links = self._links.table.links
         before = self._points.links
         self._points.update(link for link in links if linktable.matches(link, globs))
+        if self._running:
+            self._points.tell_refusals()
         if self._points.links == before:
             return
         for sentence in linktable.overlaps(links, [link.ifindex for link in self._points.links]):
@@ -188,6 +199,8 @@ class Service:
             raise StartError(f"no such interface: {', '.join(literal)}; there are {names}")
         if not self._points.links and self._points.refusals:
             raise StartError(self._points.refusals[0])
+        self._running = True
+        self._points.tell_refusals()
         for glob in literal:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self._points.links:

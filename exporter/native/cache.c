@@ -247,6 +247,15 @@ unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int 
 	return ended;
 }
 
+int cache_rewind(struct cache *cache)
+{
+	if (cache->stats.flows || cache->stats.pending_flows)
+		return -EBUSY;
+	wheel_init(&cache->wheel);
+	cache->stats.newest = 0;
+	return 0;
+}
+
 unsigned int cache_take(struct cache *cache, struct flow **flows, unsigned int limit)
 {
 	unsigned int taken = 0;

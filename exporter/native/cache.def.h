@@ -77,6 +77,9 @@ unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit);
 /* End up to `limit` living flows, the oldest first, for `reason` (enum flow_end). Returns how many. */
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit);
 
+/* Let time begin anew, from any moment on. 0, or -EBUSY while there are flows, living or ended. */
+int cache_rewind(struct cache *cache);
+
 /* Take up to `limit` ended flows, in the order they ended. They are the caller's until given back. */
 unsigned int cache_take(struct cache *cache, struct flow **flows, unsigned int limit);
 void cache_release(struct cache *cache, struct flow **flows, unsigned int count);

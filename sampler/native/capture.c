@@ -15,6 +15,8 @@
 
 /* Frames read without a sample before capture_read lets its caller look at the clock. */
 #define FRAMES_MAX 65536
+/* Time that one batch may span: flows end between batches, by timeouts of whole seconds. */
+#define SPAN_MAX 1000000000ULL
 #define ERROR_SIZE (PCAP_ERRBUF_SIZE + 64)
 #define NANOSECONDS 1000000000ULL
 /* IPFIX's Export Time has 32 bits and is rounded up. Damaged captures have later times. */
@@ -29,6 +31,9 @@ struct capture {
 	struct capture_stats stats;
 	struct link_frame frame;
 	struct thinning thinning;
+	bool holds;	/* the sample below: it is later than the batch that was being filled */
+	struct sample held;
+	struct capture_stats before;	/* the held sample was read */
 	char error[ERROR_SIZE];
 };
 
@@ -108,8 +113,6 @@ int capture_open(struct capture **out, const char *path, char *error, unsigned i
 		code = open_file(capture, standard_input ? NULL : path, reason);
 	if (!code)
 		code = open_link_type(capture, reason);
-	if (!code)
-		code = capture_set_sampling(capture, 1, 0);
 	if (code) {
 		snprintf(error, error_size, "%s", reason[0] ? reason : strerror(-code));
 		capture_close(capture);
@@ -129,9 +132,9 @@ void capture_close(struct capture *capture)
 	free(capture);
 }
 
-int capture_set_sampling(struct capture *capture, __u32 interval, __u16 generation)
+int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table)
 {
-	return thinning_init(&capture->thinning, interval, generation);
+	return thinning_init(&capture->thinning, config, table);
 }
 
 static int fail(struct capture *capture)
@@ -204,6 +207,7 @@ static int next(struct capture *capture, struct pcap_pkthdr **header, const __u8
 
 int capture_read(struct capture *capture, struct sample *batch, unsigned int capacity)
 {
+	struct capture_stats before;
 	struct pcap_pkthdr *header;
 	const __u8 *record;
 	unsigned int filled = 0, frames;
@@ -211,11 +215,24 @@ int capture_read(struct capture *capture, struct sample *batch, unsigned int cap
 
 	if (capture->pending || capture->at_end)
 		return capture->pending;
+	if (capture->holds && capacity) {
+		capture->holds = false;
+		batch[filled++] = capture->held;
+	}
 	for (frames = 0; filled < capacity; frames++) {
 		code = frames < FRAMES_MAX ? next(capture, &header, &record) : -EINTR;
 		if (code <= 0)
 			break;
-		filled += read_frame(capture, header, record, &batch[filled]);
+		before = capture->stats;
+		if (!read_frame(capture, header, record, &batch[filled]))
+			continue;
+		if (filled && batch[filled].meta.time > batch[0].meta.time + SPAN_MAX) {
+			capture->holds = true;
+			capture->held = batch[filled];
+			capture->before = before;
+			return filled;
+		}
+		filled++;
 	}
 	if (code == -EAGAIN || code == -EINTR)
 		return filled ? (int)filled : code;
@@ -235,7 +252,7 @@ void capture_get_stats(const struct capture *capture, struct capture_stats *out)
 {
 	long position = capture->pipe ? 0 : ftell(pcap_file(capture->pcap));
 
-	*out = capture->stats;
+	*out = capture->holds ? capture->before : capture->stats;
 	out->position = position < 0 ? 0 : position;
 }
 

@@ -2,7 +2,7 @@
 
 struct capture;
 
-/* What was read so far. */
+/* What was read so far, up to the last sample that was given out. */
 struct capture_stats {
 	__u64 packets;	/* records of the file that hold a frame */
 	__u64 octets;	/* their octets on the wire */
@@ -23,14 +23,16 @@ int capture_open(struct capture **out, const char *path, char *error, unsigned i
 void capture_close(struct capture *capture);
 
 /*
- * From here on one packet in `interval` is sampled, by the gate of the BPF programs, under this
- * generation; before, and for 1, all are. 0, -EINVAL for an interval of 0, or -errno.
+ * From here on packets are sampled by the gate of the BPF programs, with the values that their
+ * maps `config` and `log2_table` hold (the budget is left out); before, all are, under generation 0.
+ * 0, or -errno when there are no random numbers.
  */
-int capture_set_sampling(struct capture *capture, __u32 interval, __u16 generation);
+int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table);
 
 /*
- * Reads frames until `capacity` samples are in `batch`, or a pipe is quiet. Time is the
- * capture's, in ns since 1970, kept within the 32 bits of seconds that IPFIX has; ifindex is 0 unless the link type tells it.
+ * Reads frames until `capacity` samples are in `batch`, they span a second, or a pipe is quiet. Time is the
+ * capture's, in ns since 1970, kept within the 32 bits of seconds that IPFIX has; ifindex is
+ * 0 unless the link type tells it.
  * Returns the samples written, 0 at the end of the capture, -EAGAIN when a pipe holds no
  * whole record yet, -EINTR after many frames without a sample (call again),
  * -ENODATA when the capture ends inside a record, -EBADMSG when it is damaged:

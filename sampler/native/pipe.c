@@ -83,16 +83,14 @@ static int make_room(struct pipe *pipe)
 	return 0;
 }
 
-/* One read(2) of the pipe. Returns octets, 0 at its end, or -errno. */
+/* One read(2) of the pipe. Returns octets, 0 at its end, or -errno: -EINTR too, so that a signal ends a silent pipe. */
 static ssize_t fill(struct pipe *pipe)
 {
 	ssize_t got = make_room(pipe);
 
 	if (got)
 		return got;
-	do {
-		got = read(pipe->fd, pipe->bytes + pipe->filled, pipe->size - pipe->filled);
-	} while (got < 0 && errno == EINTR);
+	got = read(pipe->fd, pipe->bytes + pipe->filled, pipe->size - pipe->filled);
 	if (got < 0)
 		return -errno;
 	if (!got)

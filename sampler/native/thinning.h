@@ -13,8 +13,8 @@ struct thinning {
 	__u64 random;
 };
 
-/* One packet in `interval` is taken; 1 takes all. 0, -EINVAL for 0, or -errno of getrandom(2). */
-int thinning_init(struct thinning *thinning, __u32 interval, __u16 generation);
+/* By the values that the BPF programs' maps hold. All zero, it takes every packet. 0, or -errno of getrandom(2). */
+int thinning_init(struct thinning *thinning, const struct sampling_config *config, const struct log2_table *table);
 
 /* Whether the next packet is taken. */
 bool thinning_takes(struct thinning *thinning);

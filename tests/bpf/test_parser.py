@@ -37,14 +37,6 @@ def test_passes_packet_on(kernel, program, passes):
     assert kernel.run(program, FRAMES["arp"], repeat=40) == passes
 
 
-@pytest.mark.parametrize("payload,packets", [(1000, 1), (1001, 2), (2500, 3)])
-def test_super_packet_of_a_guest_has_no_count(kernel, payload, packets):
-    """The kernel sets gso_segs only when it segments what a guest sent: the size tells."""
-    frame = FRAMES["ipv4 tcp"][:54] + b"x" * payload
-    sample = kernel.sample("sample_tc_ingress", frame, segments=0, segment_size=1000)
-    assert sample.meta.packets == packets
-
-
 def test_xdp_without_the_load_helper(kernel):
     """Kernels before 5.18 copy from the frame's first buffer; every length from one word to past the window."""
     with LibbpfPrograms(kernel.maps, xdp_load_bytes=False) as programs:

@@ -33,7 +33,7 @@ def build(folder: Path, source: str, *more: Path, fuzzer: bool = True) -> Path:
     command = [clang, "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
     command += [SANITIZERS + (",fuzzer" if fuzzer else ""), f"-I{NATIVE}", f"-I{ROOT / 'bpf'}"]
     command += [str(path) for path in (ROOT / "tests" / "fuzz" / source, NATIVE / "parser.c", *more)]
-    done = subprocess.run([*command, "-lpcap", "-lm", "-o", str(program)], capture_output=True, text=True)
+    done = subprocess.run([*command, "-lpcap", "-o", str(program)], capture_output=True, text=True)
     assert not done.returncode, done.stderr
     return program
 

@@ -2,7 +2,7 @@
 
 Run it (`python3 tests/lib/corpus.py`) to fetch what is missing; tests call `captures()`. Nothing under /etc or
 /var/lib/apt is written: apt gets a sources list and state of its own, made from the archive that apt already
-takes tcpdump's binary package from. Needs dpkg-dev (apt-get source wants it) and package lists (`apt-get update`).
+takes tcpdump's binary package from. Needs dpkg-dev (apt-get source wants it), and root where apt has no package lists.
 """
 
 import re
@@ -39,7 +39,11 @@ def fetch(package: str) -> None:
     """Download and unpack one source package and keep its captures in .state/captures/<package>."""
     lines = source_lines([PACKAGES[package]])
     if not lines:
-        sys.exit(f"apt knows no archive with {PACKAGES[package]}: run apt-get update first")
+        # An image of Debian comes without package lists.
+        subprocess.run(["apt-get", "-q", "update"], check=True)
+        lines = source_lines([PACKAGES[package]])
+    if not lines:
+        sys.exit(f"apt knows no archive with {PACKAGES[package]}: see what apt-get update says")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "sources.list").write_text("\n".join(lines) + "\n")

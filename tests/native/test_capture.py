@@ -10,22 +10,9 @@ import pytest
 from fuzz import seeds
 from scapy.layers.inet import TCP
 
+from lib.capturefile import PCAP_MAGIC, PCAP_MAGIC_NANO, pcap
 from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, batches
-
-PCAP_MAGIC = 0xA1B2C3D4
-PCAP_MAGIC_NANO = 0xA1B23C4D
-
-
-def pcap(
-    frames: list[bytes], link_type: int = 1, *, order: str = "<", magic: int = PCAP_MAGIC, cut: int = 0, tick: int = 1
-) -> bytes:
-    """A capture file; `cut` octets of each frame were not captured; packet i is at (100 + i) s and `tick` fractions."""
-    parts = [struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link_type)]
-    for i, frame in enumerate(frames):
-        captured = frame[: len(frame) - cut]
-        parts += [struct.pack(f"{order}IIII", 100 + i, tick, len(captured), len(frame)), captured]
-    return b"".join(parts)
 
 
 def pcapng(frames: list[bytes], link_type: int = 1) -> bytes:

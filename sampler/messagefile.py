@@ -1,0 +1,47 @@
+"""An IPFIX file (RFC 5655), messages one behind the other: `--write` of `xdpfix collect` and `xdpfix read`."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sampler.errors import StartError
+
+
+class MessageFile:
+    """A file made anew; a context manager.
+
+    Args:
+        path: of the file; one that is there is overwritten.
+
+    Raises:
+        StartError: it cannot be made, or, by write(), it takes no more.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Unbuffered: whole messages are there at any moment, and what the disk refuses is known at once.
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise StartError(f"--write {path}: {error.strerror}: give a file that can be made") from error
+
+    def write(self, message: bytes) -> None:
+        """Append one message."""
+        try:
+            while message:
+                message = message[self._file.write(message) :]
+        except OSError as error:
+            raise StartError(f"--write {self._path}: {error.strerror}: give a file on a disk with room") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
