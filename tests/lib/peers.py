@@ -151,6 +151,7 @@ class Nfacctd(Peer):
         "vlan_id": ("58", "2", "u_int"),
         "priority": ("244", "1", "u_int"),
         "ttl": ("192", "1", "u_int"),
+        "flow_label": ("31", "4", "u_int"),
         "icmp_type4": ("176", "1", "u_int"),
         "icmp_code4": ("177", "1", "u_int"),
         "icmp_type6": ("178", "1", "u_int"),

@@ -5,6 +5,7 @@ Each must show every element of every flow, and no other. What one cannot show i
 
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import ipfix.ie
@@ -87,6 +88,12 @@ def test_the_file_that_collect_writes_is_the_stream(stream: Stream):
     for octets in stream.datagrams:
         assert written[start : start + len(octets)] == octets
         start += len(octets)
+
+
+def test_ipfixdump_would_notice_a_lost_message(stream: Stream, tmp_path: Path):
+    lost = tmp_path / "lost.ipfix"
+    lost.write_bytes(b"".join((*stream.datagrams[:-2], stream.datagrams[-1])))
+    assert "out of sequence" in ipfix_dump(lost)[1]
 
 
 def test_ipfixdump_of_libfixbuf(stream: Stream):

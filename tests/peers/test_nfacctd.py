@@ -3,8 +3,7 @@
 nfacctd 1.7.7 cannot show, and these are not asked of it:
 - flows without IP: it passes over records that have neither ipVersion nor IP addresses;
 - the VLAN of egress flows in its own "vlan": it takes vlanId (58) there for ingress flows alone. As an element that it
-  is told of, 58 is right for all;
-- the flow label: its numbers of 4 octets are in use for other elements, nothing more would be shown.
+  is told of, 58 is right for all.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -54,6 +53,7 @@ def expected(flow: Flow, profile: str) -> Row:
         "vlan_id": str(flow.vlan or 0),
         "priority": str(key["vlan_tci"][0] >> 13 if flow.vlan else 0),
         "ttl": str(key["ip_ttl"]),
+        "flow_label": str(key.get("flow_label", 0)),
         "icmp_type4": str(kind if icmp == "4" else 0),
         "icmp_code4": str(code if icmp == "4" else 0),
         "icmp_type6": str(kind if icmp == "6" else 0),
