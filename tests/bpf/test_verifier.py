@@ -18,5 +18,5 @@ def test_within_budget(kernel, name):
 
 def test_refusal_shows_the_log():
     returns_nothing = bytes([0x95, 0, 0, 0, 0, 0, 0, 0])  # exit, with r0 never written
-    with pytest.raises(StartError, match=r"refuses the BPF program sample_xdp(.|\n)*R0 !read_ok"):
+    with pytest.raises(StartError, match=r"verifier refuses the BPF program sample_xdp(.|\n)*R0 !read_ok"):
         load_program("sample_xdp", 6, returns_nothing)

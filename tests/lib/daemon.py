@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ class Daemon:
             out.
         arguments: for `xdpfix run`, after the configuration.
         environment: added to the process's.
+        before: a command that starts the program given behind it (lib.refusal).
 
     """
 
@@ -35,6 +37,7 @@ class Daemon:
         config: str | None = None,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
         self.folder = folder
@@ -47,7 +50,7 @@ class Daemon:
         self._notify.bind(str(notify_path))
         self._notify.setblocking(False)
         self.notified = ""
-        command = [str(PROGRAM), "run", *arguments]
+        command = [*before, str(PROGRAM), "run", *arguments]
         if config is not None:
             self.configure(config)
             command += ["--config", str(self.config_file)]
