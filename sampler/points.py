@@ -72,9 +72,9 @@ class ObservationPoints:
                 self._points[ifindex] = Point(link, point.directions, point.attachment)
 
     def _take(self, link: Link) -> None:
-        for direction in self._directions:
-            self._gates.open(link.ifindex, direction, l3=link.l3)
         try:
+            for direction in self._directions:
+                self._gates.open(link.ifindex, direction, l3=link.l3)
             attachment = self._attach(link)
         except InterfaceGoneError:
             # It went between the event and the attaching: netlink tells us next.

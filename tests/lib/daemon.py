@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ class Daemon:
         config: the TOML text, if any.
         arguments: for `xdpfix run`, after the configuration.
         environment: added to the process's.
+        before: a command that starts the program given behind it (lib.refusal).
 
     """
 
@@ -34,6 +36,7 @@ class Daemon:
         config: str | None = None,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
         self.folder = folder
@@ -46,7 +49,7 @@ class Daemon:
         self._notify.bind(str(notify_path))
         self._notify.setblocking(False)
         self.notified = ""
-        command = [str(PROGRAM), "run", "--socket", str(self.socket), *arguments]
+        command = [*before, str(PROGRAM), "run", "--socket", str(self.socket), *arguments]
         if config is not None:
             self.configure(config)
             command += ["--config", str(self.config_file)]

@@ -2,6 +2,8 @@
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from lib.netns import Namespace, veth
@@ -10,6 +12,8 @@ ADDRESSES = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 PORT = 5001
 CHUNK = 256 * 1024
+SO_RCVBUFFORCE = 33
+ETH_P_ALL = 0x0003
 UDP_SEGMENT = 103  # <linux/udp.h>
 
 
@@ -107,3 +111,17 @@ def udp(sender: Namespace, address: str, octets: int, segment: int, count: int) 
                 client.sendto(bytes(octets), (address, PORT))
 
     sender.call(send)
+
+
+@contextmanager
+def lengths(namespace: Namespace, name: str) -> Iterator[list[int]]:
+    """The lengths of the skbs that pass a link meanwhile, as a packet socket gets them; filled at the end."""
+    found: list[int] = []
+    with namespace.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 256 * 1024 * 1024)
+        sock.bind((name, ETH_P_ALL))
+        sock.setblocking(False)
+        yield found
+        with suppress(BlockingIOError):
+            while True:
+                found.append(len(sock.recv(1024 * 1024)))

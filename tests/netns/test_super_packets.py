@@ -79,6 +79,36 @@ def test_tcp_is_exact_at_one(
         assert record.get("tcpControlBits") == CONTROL_BITS
 
 
+BIG = 180_000
+
+
+@pytest.mark.parametrize("direction", [OUT, IN], ids=["out", "in"])
+def test_big_tcp(left: Namespace, right: Namespace, tmp_path: Path, direction: int) -> None:
+    """Super-packets of IPv6 beyond 64 KiB: the jumbo option that they carry never is on the wire (RFC 2675)."""
+    transfer.join(left, right, 6)
+    for namespace, name in ((left, "a"), (right, "b")):
+        namespace.run("ip", "link", "set", "dev", name, "gso_max_size", str(BIG), "gro_max_size", str(BIG))
+    sender, receiver = (left, right) if direction == OUT else (right, left)
+    address = transfer.ADDRESSES[6][receiver is right]
+    header = IP_HEADER[6] + TCP_HEADER
+    with Sink(left) as sink:
+        with Daemon(left, tmp_path, CONFIG.format(hook="tc", target=sink.target, sampling=1)).wait_ready() as daemon:
+            before = transfer.segments(sender)
+            with transfer.lengths(left, "a") as lengths:
+                port = transfer.tcp(sender, receiver, address, OCTETS)
+            truth = transfer.segments(sender) - before
+            assert max(lengths) > 65536 + header, "no such super-packets: the test is void"
+            assert daemon.show("stats")["errors"] == []
+        data = {"sourceTransportPort": port, "flowDirection": direction}
+        packets = truth.sent + truth.again
+        wait_until(lambda: sink.total(**data) >= packets)
+        assert sink.total(**data) == packets
+        octets = OCTETS + SYN_OPTIONS + truth.sent * header
+        assert 0 <= sink.total("octetDeltaCount", **data) - octets <= truth.again * MTU
+        (record,) = (record for record in sink.records if record.get("sourceTransportPort") == port)
+        assert record.get("maximumIpTotalLength") == MTU
+
+
 @pytest.mark.parametrize("direction", [OUT, IN], ids=["out", "in"])
 @pytest.mark.parametrize("version", [4, 6])
 def test_udp_segments_are_exact_at_one(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lib import transfer
 from lib.daemon import Daemon
 from lib.netns import Namespace, veth
 from lib.programs import TC_UNSPEC, program, vlan_pusher
@@ -84,6 +85,23 @@ def test_same_flow_as_in_the_frame(
         assert lengths(sink) == [flow]
         assert sink.total("layer2OctetDeltaCount") == 20 * (len(udp_frame()) + 4 * len(tags))
         assert sink.total("octetDeltaCount") == 20 * (len(udp_frame()) - 14)
+
+
+@pytest.mark.parametrize("tags", [ONE, TWO], ids=["one", "two"])
+def test_super_packets(left: Namespace, right: Namespace, tmp_path: Path, tags: tuple[tuple[int, int], ...]) -> None:
+    """Each packet of a tagged super-packet has its tags on the wire, beside the frame or in it."""
+    transfer.join(left, right)
+    sends, datagrams, size = 50, 20, 1000
+    with Sink(left) as sink:
+        config = CONFIG.format(name="a", hook="tc", target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon, pushing(right, "b", *tags):
+            transfer.udp(right, "192.0.2.1", datagrams * size, size, sends)
+            wait_until(lambda: daemon.show("interfaces")[0]["packets_in"] >= sends * datagrams)
+            assert daemon.show("stats")["samples"]["selected"] < sends * datagrams / 2, "no super-packets: void"
+        wait_until(lambda: sink.total() >= sends * datagrams)
+        assert sink.total() == sends * datagrams
+        assert sink.total("octetDeltaCount") == sends * datagrams * (28 + size)
+        assert sink.total("layer2OctetDeltaCount") == sends * datagrams * (14 + 4 * len(tags) + 28 + size)
 
 
 @pytest.mark.parametrize("hook", ["xdp", "xdp-generic"])
