@@ -30,7 +30,7 @@ BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 pyth
 # The second loader compiles on the host. PyPI's "bcc" is an unrelated package.
 BCC_PACKAGES := python3-bpfcc
 # Collectors and exporters that we are tested against, and tools that the tests call.
-PEER_PACKAGES := nfdump pmacct tshark openvswitch-switch
+PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools openvswitch-switch
 TOOL_PACKAGES := bpftool dpkg-dev ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
 
 TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging
@@ -40,7 +40,7 @@ CAPTURES := .state/captures/tcpdump .state/captures/ndpi
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
-.PHONY: build run test lint $(TIERS) install uninstall clean build-packages test-packages
+.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages
 
 build: build-packages .state/built
 
@@ -98,6 +98,12 @@ test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 
 test-packaging: test-packages build
 	$(PYTEST) tests/packaging
+
+# What the figures in README.md are made with.
+bench: build build-packages $(HEADERS)
+	@scripts/install-packages $(BCC_PACKAGES)
+	$(TEST_ENV) $(VENV)/bin/python bench/packet.py
+	$(VENV)/bin/python bench/exporter.py
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the

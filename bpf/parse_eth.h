@@ -147,8 +147,11 @@ static __always_inline bool parse_layer2(struct cursor *cursor, const struct pac
 	} else {
 		if (!parse_ethernet(cursor, key))
 			return false;
-		if (!parse_vlan(cursor, key) || !parse_vlan(cursor, key) || !parse_vlan(cursor, key))
+		if (!parse_vlan(cursor, key) || !parse_vlan(cursor, key) || !parse_vlan(cursor, key)) {
+			/* The tag that is cut off is the last type there is, as in OVS. */
+			key->ethertype = cursor->ethertype;
 			return false;
+		}
 		if (BE16(cursor->ethertype) < ETHERTYPE_MIN)
 			parse_llc(cursor);
 	}

@@ -7,6 +7,7 @@
 #include "gate.h"
 #include "parse.h"
 #include "batch.h"
+#include "segments.h"
 
 #if !defined(SAMPLER_BCC)
 const char sampler_license[] SEC("license") = "GPL";
@@ -72,25 +73,6 @@ static __always_inline __u32 load_skb(struct __sk_buff *skb, struct window *wind
 	return loaded;
 }
 
-/* Ethernet, IPv4 and TCP: the headers that a guest's super-packet has at least. */
-#define GUEST_HEADERS (14 + 20 + 20)
-
-/*
- * Wire packets that an skb stands for. From a guest (tap, packet socket) comes a segment
- * size whose count the kernel leaves 0 until it segments; so it is reckoned here.
- */
-static __always_inline __u32 skb_segments(const struct __sk_buff *skb)
-{
-	__u32 segments = skb->gso_segs, size;
-
-	if (segments)
-		return segments;
-	size = skb->gso_size;
-	if (!size || skb->len <= GUEST_HEADERS + size)
-		return 1;
-	return (skb->len - GUEST_HEADERS + size - 1) / size;
-}
-
 static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 {
 	struct gate *gate = find_gate(skb->ifindex, direction);
@@ -104,7 +86,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 
 	if (!gate)
 		return;
-	packet.segments = skb_segments(skb);
+	packet.segments = skb_segments(skb, gate->flags & GATE_L3);
 	if (gate_skips(gate, packet.segments))
 		return;
 	settings = bpf_map_lookup_elem(MAP(config), &zero);

@@ -46,7 +46,6 @@ struct cpu_state {
 /* Bits of struct gate.flags. */
 enum gate_flag {
 	GATE_L3 = 1,	/* frames of this interface start at the IP header */
-	GATE_GRO_INEXACT = 2,	/* generic XDP: super-packets come without their count */
 };
 
 /*

@@ -256,6 +256,23 @@ class Collector:
         self.error = OSError(code, "").strerror or errno.errorcode.get(code, str(code))
 
     @property
+    def records_lost(self) -> int:
+        """Data records that did not go out, for whatever cause."""
+        return sum(count for name, count in self.counters.items() if name.startswith("records_lost_"))
+
+    def row(self) -> dict[str, object]:
+        """The target, its counters by name and its last error."""
+        state = "connected" if self.connected else "not connected"
+        names = ("messages_sent", "records_sent", "messages_lost", "refusals", "start_errors", "sessions")
+        row: dict[str, object] = {
+            "target": str(self.target),
+            "state": f"{state}: {self.error}" if self.error else state,
+        }
+        row |= {name: self.counters[name] for name in names}
+        row |= {name: count for name, count in sorted(self.counters.items()) if name not in names}
+        return row | {"records_waiting": self.waiting}
+
+    @property
     def waiting(self) -> int:
         """Data records in the queue."""
         return sum(records for _, records in self._queue)

@@ -218,8 +218,7 @@ class Exporter:
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
-        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made;
-        and for each target `TARGET records_sent`, `TARGET records_lost_…` and so on.
+        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
         samples = ("ingested", "cached", "pending")
@@ -233,11 +232,11 @@ class Exporter:
         values["records"] = self._records
         values["records_lost_memory"] = self._records_lost_memory
         values["messages"] = self._messages_made
-        for collector in self.collectors:
-            for name, number in sorted(collector.counters.items()):
-                values[f"{collector.target} {name}"] = number
-            values[f"{collector.target} records_waiting"] = collector.waiting
         return values
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return one row of counters a target: what was sent to it, what is waiting, what was lost and why."""
+        return [collector.row() for collector in self.collectors]
 
     def close(self) -> None:
         """End the sessions and free the cache; flush() before, or the flows are lost."""

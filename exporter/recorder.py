@@ -25,6 +25,7 @@ class Recorder:
 
     target = "recorder"
     waiting = 0
+    records_lost = 0
     connected = True
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:

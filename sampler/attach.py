@@ -75,9 +75,6 @@ class Attachment:
 class Attacher:
     """Puts loaded programs on interfaces of the calling thread's network namespace, one attachment an interface.
 
-    Make one only while holding the control socket: attach() removes clsact filters named
-    xdpfix as left-overs of a killed process, and would remove those of a running one.
-
     Attributes:
         ingress: attach the direction in (enable_input_sampling).
         egress: attach the direction out (enable_output_sampling).
@@ -96,10 +93,6 @@ class Attacher:
         `kind` is the link's kind as netlink names it ("veth"), for the warnings. Raises
         StartError; InterfaceGoneError when the interface went away meanwhile.
         """
-        try:
-            clsact.clean_up(ifindex)
-        except OSError as error:
-            raise _error(name, "tc", error.errno or errno.EIO) from None
         attachment = Attachment(ifindex, name)
         warnings: list[str] = []
         try:

@@ -15,11 +15,11 @@ from typing import TypeAlias
 from sampler import config
 from sampler.control import ask
 from sampler.errors import ConfigError, XdpfixError
-from sampler.show import SUBJECTS, print_result
+from sampler.show import SUBJECTS, ledger, print_result
 
 EXAMPLES = """\
 examples:
-  xdpfix run -i eth0                                  watch the flows of eth0, every packet of 400 sampled
+  xdpfix run -i eth0                                  watch the flows of eth0 here, every packet counted
   xdpfix run -i eth0 --sampling 1 --target 192.0.2.1  export all packets' flows to a collector, port 4739
   xdpfix run --config /etc/xdpfix/xdpfix.toml         what the service runs
   xdpfix check /etc/xdpfix/xdpfix.toml                is the configuration right?
@@ -88,7 +88,7 @@ def _add_run(commands: Commands) -> None:
         "run",
         "sample and export, in the foreground",
         "Samples live interfaces and exports flows until SIGTERM or ctrl-C. Options win over the file.\n"
-        "Without a collector the flows are shown here.",
+        "Without a configuration and a collector the flows are shown here, every packet is taken and flows end soon.",
     )
     command.add_argument(
         "--config", type=Path, metavar="FILE", help=f"configuration (default: {config.DEFAULT_PATH}, if it exists)"
@@ -103,7 +103,15 @@ def _add_run(commands: Commands) -> None:
     command.add_argument(
         "--target", action="append", metavar="HOST:PORT", help="collector; may be repeated (default port: 4739)"
     )
-    command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 400)")
+    command.add_argument(
+        "--sampling", metavar="N", help="take one packet in N (default: 400; 1 when the flows are shown here)"
+    )
+    command.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help=f"control socket, one for each xdpfix that runs (default: {config.DEFAULT_CONTROL_SOCKET})",
+    )
     command.set_defaults(handler=_run)
 
 
@@ -111,14 +119,17 @@ def _run(arguments: argparse.Namespace) -> int:
     path = arguments.config
     if path is None and config.DEFAULT_PATH.exists():
         path = config.DEFAULT_PATH
-    overrides = config.Overrides(arguments.interface, arguments.target, arguments.sampling)
+    overrides = config.Overrides(arguments.interface, arguments.target, arguments.sampling, arguments.socket)
 
     def load() -> config.Config:
+        if path is None and arguments.target is None:
+            return config.watching(overrides)
         return config.load(path, overrides)
 
     first = load()
-    from sampler import capabilities
+    from sampler import capabilities, logs
 
+    logs.set_up()
     capabilities.require("xdpfix run")
     from sampler import service
 
@@ -175,7 +186,10 @@ def _show(arguments: argparse.Namespace) -> int:
             path = config.load(config.DEFAULT_PATH).sampler.control_socket
         except ConfigError:
             path = config.DEFAULT_CONTROL_SOCKET
-    print_result(ask(path, arguments.what), sys.stdout, arguments.json)
+    result = ask(path, arguments.what)
+    if arguments.what == "stats" and not arguments.json:
+        result = ledger(result)
+    print_result(result, sys.stdout, arguments.json)
     return 0
 
 

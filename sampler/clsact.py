@@ -6,7 +6,7 @@ qdisc was made for it, and clean_up() removes what a killed xdpfix left behind.
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -51,12 +51,13 @@ def attach(ifindex: int, direction: str, program_fd: int) -> Callable[[], None]:
     return undo
 
 
-def clean_up(ifindex: int) -> int:
-    """Remove the filters that a killed xdpfix left on the interface, and its qdisc; returns how many there were.
+def clean_up(ifindexes: Iterable[int]) -> int:
+    """Remove the filters that a killed xdpfix left on these interfaces, and its qdiscs; returns how many there were.
 
-    Call it only while holding the control socket: it cannot tell the filters of a running xdpfix from left-over ones.
+    Call it at the start, and only while holding the control socket: it cannot tell the filters of a running xdpfix
+    from left-over ones. OSError.
     """
-    return _netlink(lambda netlink: _remove(netlink, ifindex, tuple(PARENTS)))
+    return _netlink(lambda netlink: sum(_remove(netlink, ifindex, tuple(PARENTS)) for ifindex in ifindexes))
 
 
 def _netlink(run: Callable[[IPRoute], Result]) -> Result:

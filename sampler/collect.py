@@ -4,6 +4,7 @@ exporter.decoder does the reading, sampler.table the showing.
 """
 
 import argparse
+import errno
 import json
 import os
 import select
@@ -12,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
@@ -207,14 +208,19 @@ class EmbeddedCollector:
         try:
             with self._table:
                 self._collector.run()
-        except BrokenPipeError:
-            _discard_stdout()
+        except OSError as error:
+            _discard_closed_stdout(error)
             if self._on_closed is not None:
                 self._on_closed()
 
 
-def _discard_stdout() -> None:
-    """Point standard output at /dev/null: what is still buffered must not raise again at exit."""
+def _discard_closed_stdout(error: OSError) -> None:
+    """Point standard output at /dev/null: what is still buffered must not raise again at exit.
+
+    Raises the error again if it does not say that the reader of a pipe (EPIPE) or the terminal (EIO) is gone.
+    """
+    if error.errno not in (errno.EPIPE, errno.EIO):
+        raise error
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -241,10 +247,9 @@ def main(arguments: argparse.Namespace) -> int:
             stack.callback(signal.signal, number, previous)
         print(f"listening on {collector.address[0]} port {collector.address[1]}", file=sys.stderr, flush=True)
         try:
-            if not arguments.json:
-                stack.enter_context(table)
-            collector.run(arguments.count)
-        except BrokenPipeError:
-            _discard_stdout()
+            with nullcontext() if arguments.json else table:
+                collector.run(arguments.count)
+        except OSError as error:
+            _discard_closed_stdout(error)
         print(summary(collector.decoder.stats), file=sys.stderr)
     return 0

@@ -7,7 +7,7 @@ service (SamplerOptions) and exporter.exporter (ExporterOptions).
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from sampler.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
+# Seconds after which `xdpfix run` without a configuration shows a flow: somebody is watching.
+WATCH_ACTIVE_TIMEOUT = 5
+WATCH_IDLE_TIMEOUT = 2
 # Samples a CPU and second. Far above what flow export needs, below what would occupy a core (some 100 ns a sample).
 DEFAULT_SAMPLE_BUDGET = 2_000_000
 
@@ -62,12 +65,25 @@ class Overrides:
     interfaces: Sequence[str] | None = None
     targets: Sequence[str] | None = None
     sampling: str | None = None
+    control_socket: Path | None = None
 
 
 def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
     return parse(document, overrides, str(path) if path is not None else "")
+
+
+def watching(overrides: Overrides) -> Config:
+    """For `run` without a configuration and collector: every packet unless told otherwise, and short timeouts."""
+    config = parse({}, overrides)
+    exporter = replace(
+        config.exporter,
+        sampling=config.exporter.sampling if overrides.sampling is not None else 1,
+        cache_active_timeout=WATCH_ACTIVE_TIMEOUT,
+        cache_idle_timeout=WATCH_IDLE_TIMEOUT,
+    )
+    return replace(config, exporter=exporter)
 
 
 def parse(document: Document, overrides: Overrides | None = None, source: str = "") -> Config:
@@ -109,6 +125,8 @@ def _read(path: Path) -> Document:
 def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str, Any]) -> None:
     if overrides.interfaces is not None:
         sampler["interfaces"] = configkeys.SAMPLER["interfaces"]("--interface", list(overrides.interfaces))
+    if overrides.control_socket is not None:
+        sampler["control_socket"] = overrides.control_socket
     if overrides.targets is not None:
         exporter["targets"] = configkeys.EXPORTER["targets"]("--target", list(overrides.targets))
     if overrides.sampling is not None:

@@ -78,7 +78,12 @@ class Gates:
         )
 
     def close(self, ifindex: int, direction: int) -> int:
-        """Stop sampling an interface and direction: the wire packets it has observed. Detach it first."""
+        """Stop sampling an interface and direction: the wire packets it has observed, 0 where it was not sampled.
+
+        Detach it first.
+        """
+        if (ifindex, direction) not in self._slots:
+            return 0
         observed = self._observed(self._slots[ifindex, direction])
         self._write(self._slots.pop((ifindex, direction)), 0, 0)
         return observed

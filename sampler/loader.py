@@ -1,6 +1,7 @@
 """Loads the BPF programs: through libbpf from the object in the package, or by name with sampler.loader_bcc."""
 
 import importlib.resources
+import os
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -41,7 +42,12 @@ def load(name: str, maps: Maps) -> Programs:
 def refused(program: str, error: int, log: str) -> StartError:
     """The error of a program that the kernel does not take, with the tail of the verifier's log."""
     tail = "\n".join(log.rstrip("\0\n ").splitlines()[-LOG_LINES:])
-    return StartError(f"The kernel refuses the BPF program {program}: {refusal(error)}" + (f"\n{tail}" if tail else ""))
+    if not tail:
+        return StartError(f"The kernel refuses the BPF program {program}: {refusal(error)}")
+    return StartError(
+        f"The kernel's verifier refuses the BPF program {program} ({os.strerror(error)}): use another kernel or "
+        f"loader, and report it with the end of the verifier's log:\n{tail}"
+    )
 
 
 class LibbpfPrograms:

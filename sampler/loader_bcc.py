@@ -3,6 +3,7 @@
 The module `bcc` is Debian's python3-bpfcc; PyPI's package of that name is something else.
 """
 
+import ctypes
 import importlib.resources
 import os
 import tempfile
@@ -33,7 +34,11 @@ def kernel_headers(state: Path = STATE_FOLDER) -> Path | None:
         StartError: there are no headers at all, or the tree cannot be made.
 
     """
-    if os.environ.get("BCC_KERNEL_SOURCE"):
+    if folder := os.environ.get("BCC_KERNEL_SOURCE"):
+        if not Path(folder, "include").is_dir():
+            raise StartError(
+                f'BCC_KERNEL_SOURCE = {folder}: no kernel headers are there; unset it, or use loader = "libbpf"'
+            )
         return None
     if Path(f"/lib/modules/{os.uname().release}/build").exists() or Path("/sys/kernel/kheaders.tar.xz").exists():
         return None
@@ -70,23 +75,27 @@ def link_tree(target: Path, sources: list[Path]) -> None:
             (target / name).symlink_to(found[0])
 
 
-class CapturedStderr:
-    """What C code writes to descriptor 2 in a with block: bcc's compiler prints its errors there."""
+class CapturedOutput:
+    """What C code writes to descriptors 1 and 2 in a with block: bcc's compiler prints its errors there."""
 
     def __init__(self) -> None:
         self.text = ""
 
     def __enter__(self) -> Self:
         self._file = tempfile.TemporaryFile()
-        self._saved = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
+        self._saved = {number: os.dup(number) for number in (1, 2)}
+        for number in self._saved:
+            os.dup2(self._file.fileno(), number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
+        # What is written to no terminal stays in C's buffers until someone flushes them.
+        ctypes.CDLL(None).fflush(None)
+        for number, saved in self._saved.items():
+            os.dup2(saved, number)
+            os.close(saved)
         self._file.seek(0)
         self.text = self._file.read().decode(errors="replace")
         self._file.close()
@@ -138,10 +147,13 @@ def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:
         )
     headers = kernel_headers(state)
     source = importlib.resources.files("sampler") / "bpf" / "sampler.bpf.c"
-    with importlib.resources.as_file(source) as path, CapturedStderr() as stderr:
+    with importlib.resources.as_file(source) as path, CapturedOutput() as output:
         error_text, instructions = run_bcc(bcc, path, maps, headers)
     if error_text:
-        raise StartError(f"bcc cannot compile {path}: {error_text}\n{stderr.text[-2000:]}")
+        raise StartError(
+            f"bcc cannot compile {path} ({error_text}): install the headers of this kernel, or use "
+            f'loader = "libbpf"; the compiler says:\n{output.text[-2000:].strip()}'
+        )
     return instructions
 
 

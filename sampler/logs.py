@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import TextIO
 
 # syslog(3) priorities that the journal reads in front of a line.
 PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
@@ -17,9 +18,18 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever sys.stderr is at the time: a live table puts itself in its place, to keep lines above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line to the stderr of now."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_up() -> None:
     """Send the log of all parts to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler(sys.stderr)
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(JournalFormatter("%(message)s"))
     else:

@@ -99,5 +99,8 @@ def refusal(error: int) -> str:
     if error in (errno.EPERM, errno.EACCES):
         if os.geteuid():
             return "not permitted: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
-        return "not permitted, though root: the kernel's lockdown, a container or a seccomp filter forbids it"
+        return (
+            "not permitted, though root: the kernel's lockdown (/sys/kernel/security/lockdown), a container or a "
+            "seccomp filter forbids it; run xdpfix on the host itself, and on a kernel that allows BPF"
+        )
     return os.strerror(error)

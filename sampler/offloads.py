@@ -25,22 +25,28 @@ def warnings(name: str, kind: str | None, generic: bool) -> list[str]:
             f"{name}: native XDP on a veth turns off its peer's TSO and limits its MTU while attached; "
             'hook = "tc" does neither'
         )
-    if (_ethtool(name, ETHTOOL_GFLAGS) or 0) & ETH_FLAG_RXVLAN:
+    if kind == "veth":
+        sentences.append(
+            f"{name}: a veth's peer hands VLAN tags over beside the frame, where XDP does not see them; turn it off "
+            'there (`ethtool -K PEER txvlan off`) or use hook = "tc"'
+        )
+    elif (_ethtool(name, ETHTOOL_GFLAGS) or 0) & ETH_FLAG_RXVLAN:
         sentences.append(
             f"{name}: the driver strips VLAN tags before XDP, so flows show none; "
             f'turn it off (`ethtool -K {name} rxvlan off`) or use hook = "tc"'
         )
     if generic and _ethtool(name, ETHTOOL_GGRO):
+        # GRO itself stands aside where generic XDP is attached (netif_elide_gro); the card and links below do not.
         sentences.append(
-            f"{name}: with GRO on, generic XDP sees merged packets without their number, so packet counts are "
-            f'too low; turn it off (`ethtool -K {name} gro off`) or use hook = "tc"'
+            f"{name}: with GRO on, generic XDP sees packets that the card or a link below has merged without their "
+            f'number, so packet counts are too low; turn it off (`ethtool -K {name} gro off`) or use hook = "tc"'
+        )
+    if generic and (kind is not None or name == "lo"):
+        sentences.append(
+            f"{name}: generic XDP counts a {kind or 'loopback'}'s super-packets (TSO, GSO) as one packet each; "
+            'turn TSO and GSO off where they are sent, or use hook = "tc"'
         )
     return sentences
-
-
-def gro(name: str) -> bool:
-    """Whether generic receive offload is on, so that generic XDP's counts are inexact."""
-    return bool(_ethtool(name, ETHTOOL_GGRO))
 
 
 def _ethtool(name: str, command: int) -> int | None:

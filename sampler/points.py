@@ -48,6 +48,7 @@ class ObservationPoints:
         self._directions = directions
         self._points: dict[int, Point] = {}
         self._refused: dict[int, str] = {}
+        self._told: dict[int, str] = {}
         self.observed_before = 0
         """Wire packets observed on interfaces that were let go."""
 
@@ -71,9 +72,9 @@ class ObservationPoints:
                 self._points[ifindex] = Point(link, point.directions, point.attachment)
 
     def _take(self, link: Link) -> None:
-        for direction in self._directions:
-            self._gates.open(link.ifindex, direction, l3=link.l3)
         try:
+            for direction in self._directions:
+                self._gates.open(link.ifindex, direction, l3=link.l3)
             attachment = self._attach(link)
         except InterfaceGoneError:
             # It went between the event and the attaching: netlink tells us next.
@@ -81,9 +82,6 @@ class ObservationPoints:
             return
         except XdpfixError as error:
             self._close_gates(link.ifindex)
-            # A link that is refused is tried at each of its events: say it once.
-            if self._refused.get(link.ifindex) != str(error):
-                log.error("%s is not sampled: %s", link.name, error)
             self._refused[link.ifindex] = str(error)
             return
         self._refused.pop(link.ifindex, None)
@@ -130,6 +128,13 @@ class ObservationPoints:
     def refusals(self) -> list[str]:
         """Why links that should be sampled are not."""
         return list(self._refused.values())
+
+    def tell_refusals(self) -> None:
+        """Log why links are not sampled. One that is refused is tried at each of its events: it is told once."""
+        for ifindex, why in self._refused.items():
+            if self._told.get(ifindex) != why:
+                log.error("not sampled: %s", why)
+        self._told = dict(self._refused)
 
     def close(self) -> None:
         """Let go of all."""

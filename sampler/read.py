@@ -173,7 +173,7 @@ class Reader:
         parts += [
             f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n
         ]
-        lost = sum(n for name, n in counters.items() if " records_lost_" in name)
+        lost = sum(collector.records_lost for collector in self.exporter.collectors)
         parts += [f"{lost} records lost on the way to collectors"] if lost else []
         return ", ".join(parts)
 

@@ -62,11 +62,12 @@ class Reports:
             "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs},
         }
 
-    async def _exporters(self) -> list[dict[str, Any]]:
-        def rows() -> list[dict[str, Any]]:
-            return [{"exporter": name} | sink.stats() for name, sink in self._datapath.sinks.items()]
+    async def _exporters(self) -> dict[str, Any]:
+        def figures() -> dict[str, Any]:
+            sinks = self._datapath.sinks.items()
+            return {name: sink.stats() | {"targets": sink.targets()} for name, sink in sinks}
 
-        return await self._on_datapath(rows)
+        return await self._on_datapath(figures)
 
     async def _flows(self) -> list[dict[str, Any]]:
         def rows() -> list[dict[str, Any]]:

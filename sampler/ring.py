@@ -1,5 +1,6 @@
 """The perf rings as seen from Python: a context manager around sampler/native/ring.c. Used by sampler.datapath."""
 
+import math
 import os
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +37,8 @@ class Ring:
 
     def poll(self, timeout: float) -> None:
         """Wait until a ring is a quarter full, `wake` is called, or `timeout` seconds are over."""
-        lib.ring_poll(self._ring, max(0, int(timeout * 1000)))
+        # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
+        lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
 
     def wake(self) -> None:
         """End a `poll`. May be called from any thread."""

@@ -11,13 +11,15 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
-from sampler import capabilities, linktable, loader
+from exporter.options import ExporterOptions, Target
+from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
+from sampler.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import ControlServer
 from sampler.datapath import Datapath
@@ -67,8 +69,10 @@ class Service:
         self._stop = asyncio.Event()
         self._links = Links()
         self._notifier = Notifier()
+        self._viewer: EmbeddedCollector | None = None
         self._weights: dict[int, Fraction] = {}
         self._warned: set[str] = set()
+        self._running = False  # until then a refusal ends the start, with its sentence
 
     async def serve(self) -> int:
         """Start, stay until the stop, take down. Raises StartError."""
@@ -84,6 +88,7 @@ class Service:
             self._gates = Gates(maps)
             self._set_sampling(generation=1)
             self._ring = stack.enter_context(Ring(maps, options.ring_pages))
+            stack.callback(self._close_viewer)
             exporter = self._new_exporter(self._config.exporter)
             self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
@@ -120,10 +125,24 @@ class Service:
         self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget)
 
     def _new_exporter(self, options: ExporterOptions) -> Exporter:
+        if not options.targets:
+            options = replace(options, targets=(self._watch_flows(),))
         exporter = Exporter(options)
         for generation, probability in self._weights.items():
             exporter.set_weight(generation, probability)
         return exporter
+
+    def _watch_flows(self) -> Target:
+        """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
+        if self._viewer is None:
+            loop = asyncio.get_running_loop()
+            self._viewer = EmbeddedCollector(on_closed=lambda: _tell(loop, self._stop))
+            self._viewer.start()
+        return Target(*self._viewer.address)
+
+    def _close_viewer(self) -> None:
+        if self._viewer is not None:
+            self._viewer.stop()
 
     def _directions(self) -> tuple[int, ...]:
         options = self._config.exporter
@@ -138,15 +157,25 @@ class Service:
     async def _follow_links(self, started: asyncio.Event) -> None:
         # The first change comes when the table has all links of the dump.
         async for change in self._links.changes():
+            if not started.is_set():
+                self._clean_up()
             if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
                 self._update_points()
             started.set()
+
+    def _clean_up(self) -> None:
+        """Remove what a killed xdpfix left at clsact, sampled here or not: the control socket says that none runs."""
+        removed = clsact.clean_up(link.ifindex for link in self._links.table.links)
+        if removed:
+            log.info("removed %d filters that a killed xdpfix had left", removed)
 
     def _update_points(self) -> None:
         globs = self._config.sampler.interfaces
         links = self._links.table.links
         before = self._points.links
         self._points.update(link for link in links if linktable.matches(link, globs))
+        if self._running:
+            self._points.tell_refusals()
         if self._points.links == before:
             return
         for sentence in linktable.overlaps(links, [link.ifindex for link in self._points.links]):
@@ -170,6 +199,8 @@ class Service:
             raise StartError(f"no such interface: {', '.join(literal)}; there are {names}")
         if not self._points.links and self._points.refusals:
             raise StartError(self._points.refusals[0])
+        self._running = True
+        self._points.tell_refusals()
         for glob in literal:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self._points.links:
@@ -241,6 +272,12 @@ async def _first(event: Any, task: "asyncio.Task[None]") -> None:
     if task in done and (error := task.exception()) is not None:
         waiting.cancel()
         raise StartError(f"cannot read the interfaces by netlink: {error}; run as root") from error
+
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set the event from another thread; the loop may be gone by then."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
 
 
 def _log_failure(future: Any) -> None:

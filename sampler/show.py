@@ -39,6 +39,37 @@ def print_result(result: Any, out: TextIO, as_json: bool) -> None:
         console.print(Text("none" if not result else str(result)))
 
 
+def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the figures of the ledger into one table of two columns, in the order of a sample's way."""
+
+    def row(counter: str, packets: int | None, samples: int | None) -> dict[str, Any]:
+        return {"counter": counter, "wire packets": packets, "samples": samples}
+
+    samples, packets, ring = stats["samples"], stats["packets"], stats["ring"]
+    observed = stats["packets_observed"]
+    rows = [row(f"observed, {where}", count, None) for where, count in observed.items()]
+    if stats["packets_observed_before"]:
+        rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
+    rows.append(row("selected", packets["selected"], samples["selected"]))
+    rows += [
+        row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
+        for name in ("lost_budget", "lost_nested", "lost_unreadable")
+    ]
+    rows.append(row("  lost: ring", None, ring["lost"]))
+    rows.append(row("  on the way", None, ring["pending"]))
+    rows.append(row("received", None, ring["received"]))
+    for name, exporter in stats["exporters"].items():
+        causes = {key: value for key, value in exporter.items() if key.startswith(("excluded_", "lost_"))}
+        rows += [row(f"  {name} {key.replace('_', ': ', 1)}", None, value) for key, value in causes.items()]
+        rows.append(row(f"  {name} cached", None, exporter["cached"] + exporter["pending"]))
+        rows.append(row(f"  {name} exported", None, exporter["exported"]))
+        rows.append(row(f"{name} represented", exporter["represented"], None))
+    parsed = {name: samples[name] for name in ("truncated", "malformed", "chain")}
+    return {"ledger": rows, "parsed in part": parsed, "links": stats["links"]} | (
+        {"does not sum": stats["errors"]} if stats["errors"] else {}
+    )
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
 

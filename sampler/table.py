@@ -1,10 +1,12 @@
 """Flow records as text: a live table on a terminal, aligned lines elsewhere. sampler.collect feeds it."""
 
+import errno
+import io
 import socket
 import sys
 from collections import deque
 from datetime import datetime
-from typing import TextIO
+from typing import TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,6 +23,8 @@ COLUMNS = ("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "tu
 _WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 12, 9, 12, 9)
 _RIGHT = {"duration", "packets", "octets"}
 LIVE_ROWS = 20
+# What a narrow terminal does without, first to last: the rest is what happened between whom, and how much of it.
+_SPARED = ("end", "vlan", "tunnel", "out", "in", "duration", "start", "dir")
 
 
 def _interface(record: Record, element: str) -> str:
@@ -115,10 +119,56 @@ def flow_line(record: Record) -> str:
     return _line(flow_cells(record))
 
 
+class _Terminal(io.TextIOBase):
+    """A terminal that may go (EIO): remembered instead of raised, for rich writes from a thread of its own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.gone = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        if not self.gone:
+            try:
+                self._stream.write(text)
+            except OSError:
+                self.gone = True
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.gone:
+            try:
+                self._stream.flush()
+            except OSError:
+                self.gone = True
+
+
+def _fitting(rows: tuple[tuple[str, ...], ...], width: int) -> dict[str, int]:
+    """Choose the columns that a terminal of this width takes, and how wide each is with these rows in it."""
+    widths = {
+        name: max(len(name), *(len(cells[i]) for cells in rows)) if rows else len(name)
+        for i, name in enumerate(COLUMNS)
+    }
+    for name in _SPARED:
+        if sum(widths.values()) + len(widths) <= width:  # one blank behind each
+            break
+        del widths[name]
+    return widths
+
+
 class FlowTable:
     """Shows flow records on a stream: the last ones with totals on a terminal, else a line each. A context manager.
 
-    Raises BrokenPipeError from add() when the reader of the stream is gone.
+    Raises BrokenPipeError from add(), or at the exit, when the reader of the stream is gone.
 
     Args:
         stream: where to; default: standard output.
@@ -133,24 +183,34 @@ class FlowTable:
         self._shown = LIVE_ROWS
         self._rates = rates
         self._live: Live | None = None
+        self._terminal: _Terminal | None = None
         self._since = datetime.now()
         self.flows = self.packets = self.octets = 0
 
     def __enter__(self) -> "FlowTable":
         if self._stream.isatty():
-            self._live = Live(console=Console(file=self._stream), get_renderable=self._render, refresh_per_second=4)
+            self._terminal = _Terminal(self._stream)
+            self._console = Console(file=cast(TextIO, self._terminal))
+            self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4)
             self._live.start()
         else:
             print(header_line(), file=self._stream, flush=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._live is not None:
             self._shown = len(self._rows)
             self._live.stop()
+        if kind is None:
+            self._check_terminal()
+
+    def _check_terminal(self) -> None:
+        if self._terminal is not None and self._terminal.gone:
+            raise BrokenPipeError(errno.EPIPE, "the terminal is gone")
 
     def add(self, record: Record) -> None:
         """Show one record; options records are not flows and are passed over."""
+        self._check_terminal()
         if record.scope_count:
             return
         self.flows += 1
@@ -163,12 +223,16 @@ class FlowTable:
             self._rows.append(flow_cells(record))
 
     def _render(self) -> Group:
-        table = Table(expand=True, box=None, header_style="bold")
-        for name in COLUMNS:
-            table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=True)
         rows = tuple(self._rows)[-self._shown :]
+        widths = _fitting(rows, self._console.width)
+        table = Table(expand=True, box=None, header_style="bold", padding=(0, 1, 0, 0))
+        for name, width in widths.items():
+            # The addresses are what may be cut, if anything still must.
+            least = None if name == "flow" else width
+            table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=True, min_width=least)
         for cells in rows:
-            table.add_row(*(Text(cell) for cell in cells))  # Text: a sender's string is no markup
+            shown = (cell for name, cell in zip(COLUMNS, cells, strict=True) if name in widths)
+            table.add_row(*(Text(cell) for cell in shown))  # Text: a sender's string is no markup
         totals = f"{self.flows} flows, {self.packets} packets, {self.octets} octets"
         if self._rates:
             seconds = max((datetime.now() - self._since).total_seconds(), 1.0)

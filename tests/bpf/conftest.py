@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from lib.testrun import IFINDEX, Kernel
 from sampler._native import lib
-
 from sampler.gates import Gates
 from sampler.loader import load
 from sampler.maps import Maps

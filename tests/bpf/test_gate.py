@@ -4,10 +4,11 @@ import math
 from fractions import Fraction
 
 import pytest
+
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import lib
-
+from sampler.errors import StartError
 from sampler.gates import scale
 from sampler.maps import log2_table
 
@@ -36,24 +37,71 @@ def test_observed_is_exact(kernel, n, segments):
     assert kernel.gates.observed()[IFINDEX, 0] == seen + 5000 * segments
 
 
-@pytest.mark.parametrize("n", [2, 10])
-def test_law_of_gaps(kernel, n):
-    """Chi-square of 4000 gaps against Geometric(1/n), at a false alarm of 1e-6 (Wilson-Hilferty)."""
+@pytest.mark.parametrize(("n", "segments"), [(2, 1), (10, 1), (10, 3), (100, 45)])
+def test_law_of_gaps(kernel, n, segments):
+    """Chi-square of 4000 gaps against their geometric law, at a false alarm of 1e-6 (Wilson-Hilferty).
+
+    Each packet is taken with 1/n; so of super-packets each one with 1 - (1 - 1/n)^segments, independent of others.
+    """
     kernel.gates.set_sampling(Fraction(1, n), 1)
-    kernel.run("sample_tc_ingress", FRAME, repeat=20)  # past what an earlier rate drew
+    kernel.run("sample_tc_ingress", FRAME, repeat=20 * n)  # past what an earlier rate drew
+    skb = {"segments": segments, "segment_size": 1} if segments > 1 else {}
     gaps, passed, taken = [], 0, kernel.state().batch.sequence
     while len(gaps) < 4000:
-        kernel.run("sample_tc_ingress", FRAME)
+        kernel.run("sample_tc_ingress", FRAME, **skb)
         passed += 1
         if kernel.state().batch.sequence != taken:
             gaps.append(passed)
             passed, taken = 0, taken + 1
-    bins = 6 * n // 2
-    expected = [4000 * (1 - 1 / n) ** k / n for k in range(bins)] + [4000 * (1 - 1 / n) ** bins]
+    p = 1 - (1 - 1 / n) ** segments
+    bins = round(3 / p)
+    expected = [4000 * (1 - p) ** k * p for k in range(bins)] + [4000 * (1 - p) ** bins]
     found = [gaps.count(k + 1) for k in range(bins)] + [sum(gap > bins for gap in gaps)]
     statistic = sum((f - e) ** 2 / e for f, e in zip(found, expected, strict=True))
     bound = bins * (1 - 2 / (9 * bins) + 4.7534 * math.sqrt(2 / (9 * bins))) ** 3
     assert statistic < bound
+
+
+def test_nested_sample_is_counted_lost(kernel):
+    """A program that interrupts one that is filling a sample on the same CPU leaves it alone."""
+    before = kernel.gates.counters()[0]
+    sequence = kernel.state().batch.sequence
+    state = kernel.state()
+    state.busy = 1
+    kernel.maps.update("cpus", kernel.cpu, state)
+    try:
+        assert kernel.run("sample_tc_ingress", FRAME, repeat=3) == -1
+        assert kernel.run("sample_xdp", FRAME, repeat=3) == 2
+    finally:
+        state = kernel.state()
+        assert state.busy == 1, "the mark is not ours to take away"
+        state.busy = 0
+        kernel.maps.update("cpus", kernel.cpu, state)
+    after = kernel.gates.counters()[0]
+    assert after["lost_nested"] - before["lost_nested"] == after["selected"] - before["selected"] == 6
+    assert kernel.state().batch.sequence == sequence
+    kernel.sample("sample_tc_ingress", FRAME)
+    assert kernel.state().busy == 0
+
+
+def test_gates_that_fall_together(kernel):
+    """Interface numbers equal modulo half the slots, up to GATE_PROBES of them; then a sentence."""
+    # lib.GATE_SLOTS / 2 apart: the same first slot. The loopback's gate is open already.
+    others = [IFINDEX + number * lib.GATE_SLOTS // 2 for number in range(1, lib.GATE_PROBES + 1)]
+    for ifindex in others[:-1]:
+        kernel.gates.open(ifindex, 0)
+    with pytest.raises(StartError, match=f"number {others[-1]} finds no free gate: 4 .* modulo 4096; sample fewer"):
+        kernel.gates.open(others[-1], 0)
+    kernel.gates.open(others[-1], 1)  # the other direction has slots of its own
+    seen = kernel.gates.observed()
+    kernel.run("sample_tc_ingress", FRAME, repeat=5)
+    grown = {key: count - seen[key] for key, count in kernel.gates.observed().items() if count != seen[key]}
+    assert grown == {(IFINDEX, 0): 5}
+    kernel.gates.close(others[0], 0)
+    kernel.gates.open(others[-1], 0)
+    for ifindex in others[1:]:
+        assert kernel.gates.close(ifindex, 0) == 0
+    kernel.gates.close(others[-1], 1)
 
 
 def test_sample_carries_generation_of_its_draw(kernel):

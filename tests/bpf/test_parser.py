@@ -1,10 +1,10 @@
 """The kernel's parser, at tc and XDP under both loaders, makes the sample that the native one makes."""
 
 import pytest
+
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX, octets
 from sampler._native import lib
-
 from sampler.loader import LibbpfPrograms
 from sampler.parser import parse
 
@@ -35,14 +35,6 @@ def test_super_packet(kernel):
 @pytest.mark.parametrize("program,passes", [("sample_xdp", 2), ("sample_tc_ingress", -1), ("sample_tc_egress", -1)])
 def test_passes_packet_on(kernel, program, passes):
     assert kernel.run(program, FRAMES["arp"], repeat=40) == passes
-
-
-@pytest.mark.parametrize("payload,packets", [(1000, 1), (1001, 2), (2500, 3)])
-def test_super_packet_of_a_guest_has_no_count(kernel, payload, packets):
-    """The kernel sets gso_segs only when it segments what a guest sent: the size tells."""
-    frame = FRAMES["ipv4 tcp"][:54] + b"x" * payload
-    sample = kernel.sample("sample_tc_ingress", frame, segments=0, segment_size=1000)
-    assert sample.meta.packets == packets
 
 
 def test_xdp_without_the_load_helper(kernel):

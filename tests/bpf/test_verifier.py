@@ -1,8 +1,13 @@
 """The verifier's work is a budget, and its refusal an error that shows why."""
 
-import pytest
-from sampler._native import lib
+import subprocess
+from pathlib import Path
 
+import pytest
+
+from lib.frames import FRAMES
+from lib.testrun import IFINDEX
+from sampler._native import ffi, lib
 from sampler.errors import StartError
 from sampler.loader import PROGRAMS
 from sampler.loader_bcc import load_program
@@ -18,5 +23,33 @@ def test_within_budget(kernel, name):
 
 def test_refusal_shows_the_log():
     returns_nothing = bytes([0x95, 0, 0, 0, 0, 0, 0, 0])  # exit, with r0 never written
-    with pytest.raises(StartError, match=r"refuses the BPF program sample_xdp(.|\n)*R0 !read_ok"):
+    with pytest.raises(StartError, match=r"verifier refuses the BPF program sample_xdp(.|\n)*R0 !read_ok"):
         load_program("sample_xdp", 6, returns_nothing)
+
+
+def test_the_arm64_object_here(kernel, tmp_path):
+    """What differs for arm64 is the atomic that publishes a sample: the verifier takes it, and it counts."""
+    target = tmp_path / "arm64.bpf.o"
+    source = Path(__file__).parents[2] / "bpf/sampler.bpf.c"
+    include = subprocess.run(["clang", "-print-multiarch"], capture_output=True, text=True, check=True).stdout.strip()
+    command = ["clang", "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
+    command += ["-D__TARGET_ARCH_arm64", "-idirafter", f"/usr/include/{include}", "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True)
+    octets = target.read_bytes()
+    programs = lib.bpf_programs_open(octets, len(octets), lib.bpf_has_xdp_load_bytes())
+    assert programs
+    try:
+        for name in kernel.maps.names():
+            assert lib.bpf_programs_set_map(programs, name.encode(), kernel.maps.fd(name)) == 0
+        assert lib.bpf_programs_load(programs) == 0, ffi.string(lib.bpf_programs_log(programs))[-500:]
+        for name in PROGRAMS:
+            fd = lib.bpf_programs_fd(programs, name.encode())
+            assert 0 < lib.bpf_verified_instructions(fd) <= BUDGET
+            before = kernel.state().batch.sequence
+            value, duration = ffi.new("__u32 *"), ffi.new("__u32 *")
+            skb = ffi.new("struct bpf_skb_context *", (IFINDEX, 0, 0)) if name != "sample_xdp" else ffi.NULL
+            frame = FRAMES["ipv4 tcp"]
+            assert lib.bpf_test_run(fd, frame, len(frame), skb, IFINDEX, 40, value, duration) == 0
+            assert kernel.state().batch.sequence == before + 40
+    finally:
+        lib.bpf_programs_close(programs)

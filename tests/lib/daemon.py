@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,10 +22,10 @@ class Daemon:
     Args:
         namespace: where it runs.
         folder: for its configuration, socket and log.
-        config: the TOML text; `[sampler] control_socket` is added by --control where the command has it, so leave it
-            out.
+        config: the TOML text, if any.
         arguments: for `xdpfix run`, after the configuration.
         environment: added to the process's.
+        before: a command that starts the program given behind it (lib.refusal).
 
     """
 
@@ -35,6 +36,7 @@ class Daemon:
         config: str | None = None,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
         self.folder = folder
@@ -47,7 +49,7 @@ class Daemon:
         self._notify.bind(str(notify_path))
         self._notify.setblocking(False)
         self.notified = ""
-        command = [str(PROGRAM), "run", *arguments]
+        command = [*before, str(PROGRAM), "run", "--socket", str(self.socket), *arguments]
         if config is not None:
             self.configure(config)
             command += ["--config", str(self.config_file)]
@@ -60,10 +62,8 @@ class Daemon:
             )
 
     def configure(self, config: str) -> None:
-        """Write the configuration file, with this daemon's control socket in it."""
-        head, _, tail = config.partition("[sampler]")
-        assert _, "a test's configuration has a [sampler] table"
-        self.config_file.write_text(f'{head}[sampler]\ncontrol_socket = "{self.socket}"{tail}')
+        """Write the configuration file."""
+        self.config_file.write_text(config)
 
     def _read_notifications(self) -> str:
         while True:
@@ -92,15 +92,19 @@ class Daemon:
 
     def show(self, what: str) -> Any:
         """`xdpfix show WHAT --json`, decoded."""
+        return json.loads(self.show_text(what, "--json"))
+
+    def show_text(self, what: str, *options: str) -> str:
+        """`xdpfix show WHAT`, as it is printed."""
         done = subprocess.run(
-            [str(PROGRAM), "show", what, "--json", "--socket", str(self.socket)],
+            [str(PROGRAM), "show", what, *options, "--socket", str(self.socket)],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send the signal and wait for the end; its exit code."""

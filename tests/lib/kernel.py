@@ -2,11 +2,12 @@
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from lib.netns import Namespace
 
-PROGRAMS = ("sample_xdp", "sample_tc_ingre", "sample_tc_egres")  # names are cut to 15 octets
+KINDS = ("prog", "map", "link")
 
 
 def _bpftool(*arguments: str) -> list[dict[str, Any]]:
@@ -15,19 +16,22 @@ def _bpftool(*arguments: str) -> list[dict[str, Any]]:
     return listed if isinstance(listed, list) else []
 
 
-def programs() -> set[int]:
-    """Ids of our programs that are loaded."""
-    return {entry["id"] for entry in _bpftool("prog", "show") if entry.get("name", "").startswith(PROGRAMS)}
+def held(pid: int) -> set[tuple[str, int]]:
+    """Kind and id of every program, map and link that a process holds, by its descriptors (proc(5), fdinfo)."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            kind, _, what = name.partition("_")
+            if what == "id" and kind in KINDS:
+                found.add((kind, int(value)))
+    return found
 
 
-def maps() -> set[int]:
-    """Ids of all maps."""
-    return {entry["id"] for entry in _bpftool("map", "show")}
-
-
-def links() -> set[int]:
-    """Ids of all BPF links."""
-    return {entry["id"] for entry in _bpftool("link", "show")}
+def living(objects: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of the objects that the kernel still has."""
+    there = {(kind, entry["id"]) for kind in KINDS for entry in _bpftool(kind, "show")}
+    return objects & there
 
 
 def filters(namespace: Namespace, name: str) -> str:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import socket
 import struct
 
 BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}[platform.machine()]
@@ -46,6 +47,25 @@ class Counter:
         os.close(self.fd)
 
 
+def load(kind: str, code: bytes, name: str = "test") -> int:
+    """Load these instructions. Gives the program's descriptor."""
+    text, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    attributes = struct.pack(
+        "IIQQIIQII16s",
+        TYPES[kind],
+        len(code) // 8,
+        ctypes.addressof(text),
+        ctypes.addressof(license_),
+        0,
+        0,
+        0,
+        0,
+        0,
+        name.encode()[:15],
+    )
+    return bpf(BPF_PROG_LOAD, attributes)
+
+
 def program(
     kind: str, verdict: int, counter: Counter | None = None, name: str = "test", redirect_to: int | None = None
 ) -> int:
@@ -68,21 +88,20 @@ def program(
         code += instruction(0xB7, 1, 0, 0, redirect_to) + instruction(0xB7, 2)  # r1 = ifindex, r2 = 0
         code += instruction(0x85, 0, 0, 0, 23)  # r0 = bpf_redirect(r1, r2)
     code += instruction(0x95)  # return r0
-    text, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-    attributes = struct.pack(
-        "IIQQIIQII16s",
-        TYPES[kind],
-        len(code) // 8,
-        ctypes.addressof(text),
-        ctypes.addressof(license_),
-        0,
-        0,
-        0,
-        0,
-        0,
-        name.encode()[:15],
-    )
-    return bpf(BPF_PROG_LOAD, attributes)
+    return load(kind, code, name)
+
+
+def vlan_pusher(*tags: tuple[int, int]) -> int:
+    """Load a tc program that puts VLAN tags (TPID, TCI) on each packet, the innermost first, and passes it on.
+
+    The kernel keeps the last one beside the frame, where the device can take it so.
+    """
+    code = instruction(0xBF, 6, 1)  # r6 = ctx
+    for tpid, tci in tags:
+        code += instruction(0xBF, 1, 6)  # r1 = ctx
+        code += instruction(0xB7, 2, 0, 0, socket.htons(tpid)) + instruction(0xB7, 3, 0, 0, tci)
+        code += instruction(0x85, 0, 0, 0, 18)  # bpf_skb_vlan_push(r1, r2, r3)
+    return load("tc", code + instruction(0xB7, 0, 0, 0, TC_UNSPEC) + instruction(0x95))
 
 
 class CountingPrograms:

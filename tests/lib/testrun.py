@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sampler._native import ffi, lib
-
 from sampler.gates import Gates
 from sampler.loader import Programs
 from sampler.maps import Maps

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from fuzz import seeds
-from lib.capturefile import PCAP_MAGIC, PCAP_MAGIC_NANO, pcap
-from sampler._native import ffi
 from scapy.layers.inet import TCP
 
+from lib.capturefile import PCAP_MAGIC, PCAP_MAGIC_NANO, pcap
+from sampler._native import ffi
 from sampler.capture import Capture, CaptureError, batches
 
 

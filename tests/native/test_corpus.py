@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from lib.corpus import captures
 
+from lib.corpus import captures
 from sampler.capture import Capture, CaptureError, batches
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 import ipfix.ie
 import ipfix.reader
 import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
 from lib.capturefile import pcap
 from lib.receiver import Receiver
 from lib.wait import wait_until
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.l2 import Ether
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from lib.netns import Namespace, veth
 from lib.programs import CountingPrograms
 

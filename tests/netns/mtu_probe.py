@@ -8,12 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
 from lib.harness import UDP_V4
 from lib.receiver import Receiver
 from lib.samples import batch, sample
-
-from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
 
 NOW = 10**12
 

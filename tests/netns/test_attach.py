@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from pyroute2 import IPRoute
+
 from lib.netns import Namespace, send_frames
 from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
 from lib.wait import wait_until
-from pyroute2 import IPRoute
-from sampler._native import lib
-
 from sampler import clsact
+from sampler._native import lib
 from sampler.attach import Attacher, Hook, InterfaceGoneError
 from sampler.errors import StartError
 
@@ -253,8 +253,8 @@ def test_clsact_of_a_killed_process_is_cleaned_up(pair, programs, shared):
     killed_while_attached(here, programs, tcx=False)
     assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}, "nothing to clean up: the test is void"
     with here.enter():
-        assert clsact.clean_up(here.ifindex("xf0")) == 2
-        assert clsact.clean_up(here.ifindex("xf0")) == 0
+        assert clsact.clean_up([here.ifindex("xf0")]) == 2
+        assert clsact.clean_up([here.ifindex("xf0")]) == 0
     assert counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}
     assert ("clsact" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout) is shared
 

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from lib import kernel
 from lib.daemon import Daemon
 from lib.netns import Namespace, veth
@@ -25,21 +26,23 @@ CYCLES = 50
 def test_stop_and_kill(wire: tuple[Namespace, Namespace], tmp_path: Path, environment: dict[str, str]) -> None:
     """A hundred starts, over both kinds of attachment; every other one is killed."""
     left, right = wire
-    programs, maps, links = kernel.programs(), kernel.maps(), kernel.links()
+    objects: set[tuple[str, int]] = set()
     with Sink(left) as sink:
         config = CONFIG.format(target=sink.target)
         for cycle in range(CYCLES):
             daemon = Daemon(left, tmp_path, config, environment=environment).wait_ready()
             send(right, "b", [udp_frame()])
+            held = kernel.held(daemon.process.pid)
+            assert {kind for kind, _ in held} == ({"prog", "map"} if environment else {"prog", "map", "link"})
+            objects.update(held)
             killed = cycle % 2 == 0
             code = daemon.stop(signal.SIGKILL if killed else signal.SIGTERM)
             assert code == (-signal.SIGKILL if killed else 0), daemon.text()
             if not environment or not killed:
-                wait_until(lambda: kernel.links() == links, what="links gone")
+                wait_until(lambda: not kernel.living(objects), what="programs, maps and links gone")
                 assert kernel.filters(left, "a") == ""
         # The last cycle was stopped: it has cleaned up what the killed ones left too.
-        wait_until(lambda: kernel.programs() == programs, what="programs gone")
-        wait_until(lambda: kernel.maps() == maps, what="maps gone")
+        wait_until(lambda: not kernel.living(objects), what="programs, maps and links gone")
         assert "Traceback" not in daemon.text()
 
 

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 from lib.netns import Namespace
-
 from sampler.links import Links, dump
 from sampler.linktable import Appeared, Changed, Gone, Moved, Renamed, overlaps
 

@@ -1,9 +1,13 @@
 """`xdpfix run` on live interfaces: by every hook and loader it counts every packet and octet that passed."""
 
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lib.daemon import Daemon
+
+from lib.daemon import PROGRAM, Daemon
 from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
@@ -95,3 +99,78 @@ def test_directions_can_be_switched_off(wire: tuple[Namespace, Namespace], tmp_p
             wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 5)
         wait_until(lambda: sink.total() == 5)
         assert {record.get("flowDirection") for record in sink.records} == {1}
+
+
+def test_without_a_collector_flows_are_shown(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """`xdpfix run -i IFACE` alone: a line a flow where the output is no terminal; SIGINT shows what is left."""
+    left, right = wire
+    with Daemon(left, tmp_path, arguments=("-i", "a")).wait_ready() as daemon:
+        send(right, "b", [udp_frame(sport=1000)] * 30)
+        daemon.wait_log("198.51.100.2:1000 → 192.0.2.1:53", timeout=10)
+        send(right, "b", [udp_frame(sport=2000)] * 20)
+        assert daemon.stop(signal.SIGINT) == 0
+        lines = [line.split() for line in daemon.text().splitlines() if "→" in line]
+    assert ["a", "30"] in [[line[2], line[-3]] for line in lines]
+    assert ["a", "20", "forced"] in [[line[2], line[-3], line[-1]] for line in lines]
+
+
+def test_it_ends_when_nobody_reads(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """`xdpfix run -i a | head -1`: the closed pipe is a stop, not an error."""
+    left, right = wire
+    command = (str(PROGRAM), "run", "-i", "a", "--socket", str(tmp_path / "socket"))
+    process = left.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    assert process.stdout.readline().startswith("start")
+    process.stdout.close()
+    wait_until(lambda: "sampling a" in process.stderr.readline())
+    send(right, "b", [udp_frame()])
+    assert process.wait(20) == 0
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_show(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Every subject of `xdpfix show` has the figures of what passed, as JSON and as a table."""
+    left, right = wire
+    with (
+        Sink(left) as sink,
+        Daemon(left, tmp_path, CONFIG.format(hook="tc", loader="libbpf", target=sink.target)).wait_ready() as daemon,
+    ):
+        send(right, "b", [udp_frame()] * 12)
+        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 12)
+        (flow,) = daemon.show("flows")
+        assert (flow["interface"], flow["direction"], flow["packets"], flow["octets"]) == ("a", "in", 12, 12 * 128)
+        assert (flow["source"], flow["source_port"]) == ("198.51.100.2", 1024)
+        (interface,) = daemon.show("interfaces")
+        assert (interface["name"], interface["packets_in"], interface["packets_out"]) == ("a", 12, 0)
+        main = daemon.show("exporters")["main"]
+        assert (main["flows"], main["samples_cached"]) == (1, 12)
+        assert [(row["target"], row["records_sent"]) for row in main["targets"]] == [(sink.target, 1)]
+        lines = [line.split() for line in daemon.show_text("stats").splitlines()]
+        assert ["selected", "12", "12"] in lines
+        assert ["main", "represented", "12", "-"] in lines
+        assert not any("sum" in line for line in lines)
+        for what in ("flows", "interfaces", "exporters"):
+            assert "Traceback" not in daemon.show_text(what)
+
+
+def test_full_default_cache_is_flushed_at_stop(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """SIGTERM with 65536 flows cached: every one goes out with "forced end", paced so that none is lost."""
+    left, right = wire
+    frame = bytearray(udp_frame())
+    offset = 14 + 12  # source address
+
+    def frames() -> Iterator[bytes]:
+        for number in range(65536):
+            frame[offset : offset + 4] = (0x0A000000 + number).to_bytes(4, "big")
+            yield bytes(frame)
+
+    with Sink(left) as sink:
+        config = CONFIG.format(hook="tc", loader="libbpf", target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            assert send(right, "b", frames()) == 65536
+            wait_until(lambda: daemon.show("stats")["exporters"]["main"]["cached"] == 65536, 10)
+            assert daemon.stop() == 0
+        wait_until(lambda: len(sink.records) == 65536, 20)
+        assert {record.get("flowEndReason") for record in sink.records} == {4}
+        assert sink.decoder.stats.sequence_gaps == 0

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from lib.daemon import Daemon
 from lib.netns import Namespace
 from lib.sink import Sink

@@ -12,9 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+
 from lib.corpus import captures
 from lib.dissector import Row, dissect, merge, number
-
 from sampler.capture import Capture, CaptureError, batches
 
 TCP = 6

@@ -2,18 +2,20 @@
 
 import json
 import os
+import pty
 import select
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from lib.messages import ipfix_set, message, options_template, template, variable
 
 from exporter.decoder import Decoder
+from lib.messages import ipfix_set, message, options_template, template, variable
+from lib.wait import wait_until
 from sampler.collect import parse_listen
 from sampler.errors import ConfigError
 from sampler.table import flow_cells, header_line
@@ -128,3 +130,20 @@ def test_cells_of_a_flow():
     cells = dict(zip(header_line().split(), flow_cells(flow), strict=True))
     assert cells["flow"] == "192.0.2.1:53 → 192.0.2.2:5060"
     assert (cells["proto"], cells["packets"], cells["octets"], cells["end"]) == ("udp", "3", "300", "active")
+
+
+@pytest.mark.parametrize("form", ["--json", "--table"])
+def test_a_terminal_that_goes_ends_it_quietly(form: str):
+    master, slave = pty.openpty()
+    with collecting(form, stdout=slave) as (process, send):
+        os.close(slave)
+        os.close(master)
+
+        def ended() -> bool:
+            with suppress(ConnectionRefusedError):
+                send(FLOW)  # the table finds out when it writes, and ends with the next flow
+            return process.poll() is not None
+
+        wait_until(ended, 10, "the end")
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0 and b"Error" not in err

@@ -8,11 +8,11 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lib.messages import ipfix_set, message, options_template, specifiers, template, variable
 
 from exporter.decoder import Decoder
 from exporter.elements import VARIABLE_LENGTH, by_name
 from exporter.errors import DecodeError
+from lib.messages import ipfix_set, message, options_template, specifiers, template, variable
 
 SOURCE = ("192.0.2.1", 40000)
 

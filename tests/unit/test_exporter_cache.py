@@ -5,14 +5,14 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
-from lib.samples import batch, sample
 
 from exporter._native import ffi, lib
 from exporter.cache import Cache
 from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
+from lib.samples import batch, sample
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE, ACTIVE, DETECTED, FORCED, RESOURCES = 1, 2, 3, 4, 5

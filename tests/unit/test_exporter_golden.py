@@ -1,29 +1,10 @@
 """Profile "ovs" against the octets that Open vSwitch 2.5.0 emitted (tests/data/ovs25_*.tsv), byte for byte."""
 
-from fractions import Fraction
-from pathlib import Path
-
 import pytest
-from lib.ipfix_oracle import Oracle
-from lib.receiver import Receiver
-from lib.samples import batch
 
-from exporter.exporter import Exporter
-from exporter.options import ExporterOptions
 from exporter.profiles import FULL, OVS
-
-DATA = Path(__file__).parents[1] / "data"
-NOW = 5000 * 10**9
-WALL = 1450000000_250000000  # the clock of the golden messages
-
-
-def golden_messages() -> list[tuple[str, bytes]]:
-    rows = [line.split("\t") for line in (DATA / "ovs25_messages.tsv").read_text().splitlines()[1:]]
-    return [(label, bytes.fromhex(octets)) for label, _, octets in rows]
-
-
-TEMPLATE_MESSAGES = [octets for _, octets in golden_messages() if octets[16:18] == b"\0\2"]
-RECORD_MESSAGES = [(label, octets) for label, octets in golden_messages() if octets[16:18] != b"\0\2"]
+from lib.golden import DATA, RECORD_MESSAGES, TEMPLATE_MESSAGES, assert_same, message_of, sample_of
+from lib.samples import batch
 
 
 def test_templates_are_those_of_ovs_field_by_field():
@@ -47,73 +28,6 @@ def test_profiles_share_no_template_id():
     assert min(t.id for t in FULL.templates) >= 512
 
 
-def sample_of(octets: bytes) -> dict:
-    """Rebuild the sample that makes this golden record."""
-    oracle = Oracle(strict_sequence=False)
-    for message in TEMPLATE_MESSAGES:
-        oracle.feed(message)
-    (record,) = oracle.feed(octets).records
-    values = dict(record.values)
-    seen = {
-        "ifindex": 1,
-        "time": NOW,
-        "direction": values["flowDirection"],
-        "src_mac": values["sourceMacAddress"],
-        "dst_mac": values["destinationMacAddress"],
-        "ethertype": values["ethernetType"],
-        "ethernet_header_length": values["ethernetHeaderLength"],
-        "packets": 1,
-        "frame_octets": values["layer2OctetDeltaCount"],
-        "ip_octets": values.get("octetDeltaCount", 0),
-        "ip_length": values.get("octetDeltaCount", 0),
-    }
-    if "vlanId" in values:
-        seen |= {"vlan_count": 1, "vlan_tci": [values["dot1qPriority"] << 13 | values["vlanId"], 0]}
-    if "ipVersion" in values:
-        version = values["ipVersion"]
-        seen |= {
-            "ip_version": version,
-            "ip_ttl": values["ipTTL"],
-            "ip_protocol": values["protocolIdentifier"],
-            "ip_tos": values["ipClassOfService"],
-            "src_addr": values[f"sourceIPv{version}Address"],
-            "dst_addr": values[f"destinationIPv{version}Address"],
-            "flow_label": values.get("flowLabelIPv6", 0),
-            "src_port": values.get("sourceTransportPort", values.get(f"icmpTypeIPv{version}", 0)),
-            "dst_port": values.get("destinationTransportPort", values.get(f"icmpCodeIPv{version}", 0)),
-        }
-    if "tunnelType" in values:
-        seen["tunnel"] = {
-            "src_addr": values["tunnelSourceIPv4Address"],
-            "dst_addr": values["tunnelDestinationIPv4Address"],
-            "key": int.from_bytes(values["tunnelKey"], "big"),
-            "key_length": len(values["tunnelKey"]),
-            "src_port": values["tunnelSourceTransportPort"],
-            "dst_port": values["tunnelDestinationTransportPort"],
-            "type": values["tunnelType"],
-            "protocol": values["tunnelProtocolIdentifier"],
-            "ip_version": 4,
-        }
-    return seen
-
-
 @pytest.mark.parametrize(("label", "octets"), RECORD_MESSAGES, ids=[label for label, _ in RECORD_MESSAGES])
 def test_records_are_those_of_ovs_byte_for_byte(label: str, octets: bytes):
-    with Receiver() as receiver:
-        options = ExporterOptions(
-            targets=(receiver.target,),
-            obs_domain_id=123,
-            obs_point_id=456,
-            cache_active_timeout=0,
-            cache_max_flows=0,
-            profile="ovs",
-        )
-        with Exporter(options, offset=lambda: WALL - NOW) as exporter:
-            exporter.set_weight(0, Fraction(1))
-            exporter.tick(NOW)
-            receiver.read()
-            exporter.ingest(batch([sample_of(octets)]), 1)
-            (message,) = receiver.read()
-    # The sequence number counts from 0 and the announcement of samplingInterval, and OVS's from 1.
-    assert message[:8] + message[12:] == octets[:8] + octets[12:]
-    assert int.from_bytes(message[8:12], "big") == 1
+    assert_same(message_of(batch([sample_of(octets)])), octets)

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lib.harness import START, UNTAGGED, VLAN, VXLAN, Harness
 from lib.samples import sample
 

@@ -6,13 +6,13 @@ import socket
 from fractions import Fraction
 
 import pytest
-from lib.harness import START, UDP_V4, Harness, every_kind
-from lib.receiver import Receiver
-from lib.samples import batch, sample
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import FULL, OVS
+from lib.harness import START, UDP_V4, Harness, every_kind
+from lib.receiver import Receiver
+from lib.samples import batch, sample
 
 SO_NO_CHECK = 11  # <asm-generic/socket.h>
 

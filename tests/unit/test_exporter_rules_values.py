@@ -5,11 +5,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lib.harness import ICMP_V6, START, TCP_V4, TCP_V6, VLAN, VXLAN, Harness
-from lib.samples import sample
 
 from exporter.profiles import PROFILES
 from exporter.template import field
+from lib.harness import ICMP_V6, START, TCP_V4, TCP_V6, VLAN, VXLAN, Harness
+from lib.samples import sample
 
 NO_CACHE = {"cache_active_timeout": 0, "profile": "full"}
 

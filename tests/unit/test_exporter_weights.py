@@ -7,12 +7,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lib.harness import ARP, START, UDP_V4, Harness
-from lib.samples import batch, sample
 
 from exporter._native import ffi
 from exporter.cache import Cache, weight_table
 from exporter.options import ExporterOptions
+from lib.harness import ARP, START, UDP_V4, Harness
+from lib.samples import batch, sample
 
 # Two-sided false-alarm rate of 1e-6 under the normal distribution.
 SIGMAS = 4.892

@@ -1,0 +1,86 @@
+"""What a packet costs in the kernel: ns over an empty program of the same type, in the same run. `make bench`.
+
+BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame; the ring is read by a thread on another
+CPU, so that a sampled packet pays for the ring too.
+"""
+
+import os
+import statistics
+import sys
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from lib.programs import program
+from lib.traffic import udp_frame
+from sampler._native import ffi, lib
+from sampler.gates import Gates
+from sampler.loader import load
+from sampler.maps import Maps
+from sampler.ring import Ring
+
+IFINDEX = 1
+REPEAT = 200_000
+ROUNDS = 9
+RATES = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}
+KINDS = {"xdp": "sample_xdp", "tc": "sample_tc_ingress"}
+
+
+def duration(fd: int, kind: str, frame: bytes) -> int:
+    """Mean ns of one run of the program."""
+    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
+    skb = ffi.new("struct bpf_skb_context *", (IFINDEX, 0, 0)) if kind == "tc" else ffi.NULL
+    error = lib.bpf_test_run(fd, frame, len(frame), skb, IFINDEX * (kind == "xdp"), REPEAT, value, mean)
+    if error:
+        raise OSError(-error, os.strerror(-error))
+    return int(mean[0])
+
+
+def read(ring: Ring, stop: threading.Event) -> None:
+    """Empty the rings until told to stop."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    batch = ring.new_batch()
+    while not stop.is_set():
+        ring.poll(0.01)
+        while ring.read(batch):
+            pass
+
+
+def main() -> None:
+    """Print a table: rows are rates, columns programs."""
+    frame = udp_frame(payload=18)
+    for loader in ("libbpf", "bcc"):
+        with Maps() as maps, Ring(maps, 1024) as ring:
+            programs, gates, stop = load(loader, maps), Gates(maps), threading.Event()
+            gates.open(IFINDEX, 0)
+            reader = threading.Thread(target=read, args=(ring, stop))
+            reader.start()
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+            for kind, name in KINDS.items():
+                empty_fd = program(kind, -1 if kind == "tc" else 2)
+                for label, interval in RATES.items():
+                    gates.close(IFINDEX, 0)
+                    gates.set_sampling(Fraction(1, min(interval, 2**32 - 1)), 1)
+                    gates.open(IFINDEX, 0)
+                    empty, over = [], []
+                    for _ in range(ROUNDS):
+                        empty.append(duration(empty_fd, kind, frame))
+                        over.append(duration(programs.fd(name), kind, frame) - empty[-1])
+                    spread = f"[{min(over)}..{max(over)}]"
+                    print(
+                        f"{loader:7} {kind:4} {label:27} {statistics.median(over):4.0f} ns over empty "
+                        f"({statistics.median(empty):.0f} ns) {spread}"
+                    )
+                os.close(empty_fd)
+            stop.set()
+            ring.wake()
+            reader.join()
+            lost = ring.stats()["lost"]
+            print(f"{loader:7} samples lost on the ring: {lost} of {ring.stats()['appended']}")
+            programs.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Flows of two exporters side by side: same flows, field by field, but for differences that are listed with reasons.
+
+flows = collect(sink.records)              # {key: fields}, records of one flow added up
+report = compare(oracle, ours, ALLOWED)    # → Report: .problems (lines to read), .used (differences met)
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from exporter.decoder import Record
+
+Flow = dict[str, int | str | None]
+Key = tuple[int | str | None, ...]
+
+KEY = (
+    "flowDirection",
+    "sourceMacAddress",
+    "destinationMacAddress",
+    "ethernetType",
+    "vlanId",
+    "dot1qVlanId",
+    "dot1qPriority",
+    "ipVersion",
+    "sourceIPv4Address",
+    "destinationIPv4Address",
+    "sourceIPv6Address",
+    "destinationIPv6Address",
+    "flowLabelIPv6",
+    "protocolIdentifier",
+    "ipClassOfService",
+    "ipDiffServCodePoint",
+    "ipPrecedence",
+    "ipTTL",
+    "sourceTransportPort",
+    "destinationTransportPort",
+    "icmpTypeIPv4",
+    "icmpCodeIPv4",
+    "icmpTypeIPv6",
+    "icmpCodeIPv6",
+)
+# In every key difference these stay: flows are looked for among those that have them in common.
+ANCHOR = ("flowDirection", "sourceMacAddress", "destinationMacAddress")
+SUMS = ("packetDeltaCount", "layer2OctetDeltaCount", "octetDeltaCount", "octetDeltaSumOfSquares")
+OTHER = ("ethernetHeaderLength", "minimumIpTotalLength", "maximumIpTotalLength")
+FIELDS = KEY + SUMS + OTHER
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Fields that may differ in a pair of flows.
+
+    Attributes:
+        reason: why, and who is right.
+        fields: the ones that may differ.
+        applies: whether it holds for a pair (oracle's flow, ours).
+
+    """
+
+    reason: str
+    fields: frozenset[str]
+    applies: Callable[[Flow, Flow], bool]
+
+
+@dataclass
+class Report:
+    """What a comparison found."""
+
+    problems: list[str] = field(default_factory=list)
+    used: set[Difference] = field(default_factory=set)
+
+
+def collect(records: Iterable[Record]) -> dict[Key, Flow]:
+    """Flows by key. Records of the same key are one flow that was exported in parts."""
+    flows: dict[Key, Flow] = {}
+    for record in records:
+        values = {element.name: value for element, value in record.fields}
+        flow = {name: _plain(values.get(name)) for name in FIELDS}
+        _add(flows, flow)
+    return flows
+
+
+def _plain(value: object) -> int | str | None:
+    return value if isinstance(value, int) or value is None else str(value)
+
+
+def _key(flow: Flow) -> Key:
+    return tuple(flow[name] for name in KEY)
+
+
+def _add(flows: dict[Key, Flow], flow: Flow) -> None:
+    known = flows.setdefault(_key(flow), flow)
+    if known is not flow:
+        flows[_key(flow)] = _merge(known, flow)
+
+
+def _merge(one: Flow, other: Flow) -> Flow:
+    """One flow of two: counts added, and bounds widened. What else differs keeps the first's value."""
+    merged = dict(one)
+    for name in SUMS:
+        if one[name] is not None and other[name] is not None:
+            merged[name] = int(one[name]) + int(other[name])
+    for name, bound in (("minimumIpTotalLength", min), ("maximumIpTotalLength", max)):
+        if one[name] is not None and other[name] is not None:
+            merged[name] = bound(int(one[name]), int(other[name]))
+    return merged
+
+
+def _differing(oracle: Flow, ours: Flow) -> frozenset[str]:
+    return frozenset(name for name in FIELDS if oracle[name] != ours[name])
+
+
+def _allowed(oracle: Flow, ours: Flow, allowed: Iterable[Difference]) -> set[Difference] | None:
+    """The differences that together explain the pair; None when some field is left."""
+    differing = _differing(oracle, ours)
+    applying = [d for d in allowed if d.fields & differing and d.applies(oracle, ours)]
+    explained = frozenset().union(*(d.fields for d in applying))
+    return set(applying) if differing <= explained else None
+
+
+def compare(
+    oracle: dict[Key, Flow], ours: dict[Key, Flow], allowed: Iterable[Difference], name: Callable[[str], str] = str
+) -> Report:
+    """Pair the flows by key, and those left over by a key that an allowed difference explains.
+
+    Args:
+        oracle: the flows to be met.
+        ours: the flows to be judged.
+        allowed: the differences to accept.
+        name: what a problem says for a source address.
+
+    """
+    allowed = tuple(allowed)
+    report = Report()
+    left = {key: flow for key, flow in ours.items() if key not in oracle}
+    for key, theirs in oracle.items():
+        candidates = [ours[key]] if key in ours else [flow for flow in left.values() if _near(theirs, flow)]
+        for mine in candidates:
+            used = _allowed(theirs, mine, allowed)
+            if used is not None:
+                report.used |= used
+                left.pop(_key(mine), None)
+                break
+        else:
+            if key in ours:
+                report.problems.append(f"{_title(theirs, name)}: {_fields_text(theirs, ours[key])}")
+            else:
+                near = "".join(f"\n    nearest: {_fields_text(theirs, flow)}" for flow in candidates[:3])
+                report.problems.append(f"only in the oracle: {_title(theirs, name)} {_text(theirs)}{near}")
+    report.problems += [f"only in xdpfix: {_title(flow, name)} {_text(flow)}" for flow in left.values()]
+    return report
+
+
+def _near(one: Flow, other: Flow) -> bool:
+    return all(one[name] == other[name] for name in ANCHOR)
+
+
+def _title(flow: Flow, name: Callable[[str], str]) -> str:
+    return name(str(flow["sourceMacAddress"]))
+
+
+def _text(flow: Flow) -> str:
+    return " ".join(f"{name}={value}" for name, value in flow.items() if value is not None)
+
+
+def _fields_text(oracle: Flow, ours: Flow) -> str:
+    differing = _differing(oracle, ours)
+    return ", ".join(f"{name} oracle {oracle[name]} xdpfix {ours[name]}" for name in FIELDS if name in differing)

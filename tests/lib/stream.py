@@ -1,0 +1,277 @@
+"""A stream for other people's collectors: one flow of every kind, each with values of its own, from a real exporter.
+
+What was put in is kept as Flow, so that a test can say in a peer's own words what it must show.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from exporter.exporter import Exporter, wall_offset
+from exporter.options import ExporterOptions, Target
+from exporter.profiles import PROFILES
+from lib.samples import batch, sample
+from lib.wait import wait_until
+
+NS = 10**9
+IDLE, ACTIVE, DETECTED, FORCED = 1, 2, 3, 4  # flowEndReason (136)
+FIN, SYN, PSH, ACK = 1, 2, 8, 16
+IDLE_TIMEOUT, ACTIVE_TIMEOUT = 15, 60
+INTERFACES = (11, 12)  # ifindex by flowDirection: taken in at the one, sent out by the other
+POINTS = tuple((ifindex, 7000 + ifindex) for ifindex in INTERFACES)  # observationPointId
+
+# (ip_version, ip_protocol); no IP at all is ARP, 47 has no ports. SCTP goes by UDP's templates.
+PROTOCOLS = ((0, 0), (4, 47), (4, 17), (4, 132), (4, 1), (4, 6), (6, 47), (6, 17), (6, 132), (6, 58), (6, 6))
+TUNNELS: tuple[dict[str, Any], ...] = (
+    {"type": 1, "protocol": 17, "src_port": 50001, "dst_port": 4789, "key_length": 3},  # VXLAN
+    {"type": 2, "protocol": 47, "src_port": 0, "dst_port": 0, "key_length": 4},  # GRE
+    {"type": 7, "protocol": 17, "src_port": 50002, "dst_port": 6081, "key_length": 3},  # Geneve
+)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow as it was observed: `key` in the names of lib.samples, counts as scaled, times in ns since 1970."""
+
+    key: dict[str, Any]
+    packets: int
+    octets: int
+    frame_octets: int
+    octets_sumsq: int
+    length: int
+    flags: int
+    start: int
+    end: int
+    reason: int
+    point: int
+
+    @property
+    def mac(self) -> str:
+        """The source address: every flow has its own, so it names the flow in every peer."""
+        return str(self.key["src_mac"])
+
+    @property
+    def tunnel(self) -> dict[str, Any]:
+        return self.key.get("tunnel", {})
+
+    @property
+    def tunnel_key(self) -> bytes:
+        return int(self.tunnel["key"]).to_bytes(self.tunnel["key_length"], "big")
+
+    @property
+    def vlan(self) -> int | None:
+        return self.key["vlan_tci"][0] & 0xFFF if "vlan_tci" in self.key else None
+
+    def elements(self, profile: str) -> dict[str, Any]:
+        """Return the record that must come out, by IANA's and VMware's names; times in ms since 1970.
+
+        Without flowStart/EndDeltaMicroseconds (158, 159), which depend on the message's Export Time.
+        """
+        key, tunnel = self.key, self.tunnel
+        values: dict[str, Any] = {
+            "observationPointId": self.point,
+            "flowDirection": key["direction"],
+            "sourceMacAddress": self.mac,
+            "destinationMacAddress": key["dst_mac"],
+            "ethernetType": key["ethertype"],
+            "ethernetHeaderLength": key["ethernet_header_length"],
+            "packetDeltaCount": self.packets,
+            "layer2OctetDeltaCount": self.frame_octets,
+            "flowEndReason": self.reason,
+        }
+        if profile == "full":
+            values |= {
+                "ingressInterface": 0 if key["direction"] else key["ifindex"],
+                "egressInterface": key["ifindex"] if key["direction"] else 0,
+                "flowStartMilliseconds": self.start // 10**6,
+                "flowEndMilliseconds": self.end // 10**6,
+            }
+        if self.vlan is not None:
+            values |= {"vlanId": self.vlan, "dot1qVlanId": self.vlan, "dot1qPriority": key["vlan_tci"][0] >> 13}
+        if key["ip_version"]:
+            version = f"IPv{key['ip_version']}"
+            values |= {
+                "ipVersion": key["ip_version"],
+                "ipTTL": key["ip_ttl"],
+                "protocolIdentifier": key["ip_protocol"],
+                "ipDiffServCodePoint": key["ip_tos"] >> 2,
+                "ipPrecedence": key["ip_tos"] >> 5,
+                "ipClassOfService": key["ip_tos"],
+                f"source{version}Address": key["src_addr"],
+                f"destination{version}Address": key["dst_addr"],
+                "octetDeltaCount": self.octets,
+                "octetDeltaSumOfSquares": self.octets_sumsq,
+                "minimumIpTotalLength": self.length,
+                "maximumIpTotalLength": self.length,
+            }
+            if "flow_label" in key:
+                values["flowLabelIPv6"] = key["flow_label"]
+            if self.has_ports:
+                values |= {"sourceTransportPort": key["src_port"], "destinationTransportPort": key["dst_port"]}
+            if self.is_icmp:
+                values |= {f"icmpType{version}": key["src_port"], f"icmpCode{version}": key["dst_port"]}
+        if profile == "full" and key.get("ip_protocol") == 6:
+            values["tcpControlBits"] = self.flags
+        if tunnel:
+            values |= {
+                "tunnelSourceIPv4Address": tunnel["src_addr"],
+                "tunnelDestinationIPv4Address": tunnel["dst_addr"],
+                "tunnelProtocolIdentifier": tunnel["protocol"],
+                "tunnelSourceTransportPort": tunnel["src_port"],
+                "tunnelDestinationTransportPort": tunnel["dst_port"],
+                "tunnelType": tunnel["type"],
+                "tunnelKey": self.tunnel_key.hex(),
+            }
+        return values
+
+    @property
+    def is_icmp(self) -> bool:
+        return self.key.get("ip_protocol") in (1, 58)
+
+    @property
+    def has_ports(self) -> bool:
+        return self.key.get("ip_protocol") in (6, 17, 132)
+
+
+def _keys() -> Iterable[dict[str, Any]]:
+    """One flow key of every kind: with and without VLAN and tunnel, by every protocol."""
+    number = 0
+    for tagged in (False, True):
+        for tunnelled in (False, True):
+            for version, protocol in PROTOCOLS:
+                number += 1
+                key: dict[str, Any] = {
+                    "direction": number % 2,
+                    "ifindex": INTERFACES[number % 2],
+                    "src_mac": f"02:00:5e:10:00:{number:02x}",
+                    "dst_mac": f"02:00:5e:10:01:{number:02x}",
+                    "ethernet_header_length": 18 if tagged else 14,
+                    "ethertype": {0: 0x0806, 4: 0x0800, 6: 0x86DD}[version],
+                    "ip_version": version,
+                }
+                if tagged:
+                    key |= {"vlan_count": 1, "vlan_tci": [number % 8 << 13 | 1000 + number, 0]}
+                if version:
+                    key |= {"ip_protocol": protocol, "ip_tos": number << 2, "ip_ttl": 200 - number}
+                    text = {4: "{}.{}", 6: "2001:db8:{}::{}"}[version]
+                    first, second = {4: ("192.0.2", "198.51.100"), 6: ("1", "2")}[version]
+                    key |= {"src_addr": text.format(first, number), "dst_addr": text.format(second, number)}
+                if version == 6:
+                    key |= {"flow_label": 0x12300 + number}
+                if protocol in (6, 17, 132):
+                    key |= {"src_port": 40000 + number, "dst_port": 20000 + number}
+                if protocol in (1, 58):
+                    key |= {"src_port": 100 + number, "dst_port": number}  # type and code
+                if tunnelled:
+                    tunnel = TUNNELS[number % len(TUNNELS)]
+                    size = {3: 0xA00000, 4: 0xB0000000}[tunnel["key_length"]]
+                    ends = {"src_addr": f"203.0.113.{number}", "dst_addr": f"203.0.113.{100 + number}"}
+                    key |= {"tunnel": tunnel | ends | {"key": size + number, "ip_version": 4}}
+                yield key
+
+
+def _times(number: int, key: dict[str, Any], now: int) -> tuple[int, int, int]:
+    """First and last packet, ns since 1970, and the end that follows from them at `now`. No two flows agree."""
+    apart = number * 1_003_007_000  # over a second, with a fraction in microseconds
+    if key.get("ip_protocol") == 6:
+        return now - 5 * NS - number * 10_007_000, now - 3 * NS, DETECTED
+    if number % 3 == 0:
+        return now - (ACTIVE_TIMEOUT + 1) * NS - apart, now - NS - number * 10_007_000, ACTIVE
+    if number % 3 == 1:
+        return now - (IDLE_TIMEOUT + 9) * NS - number * 10_007_000, now - (IDLE_TIMEOUT + 1) * NS, IDLE
+    return now - 4 * NS - number * 10_007_000, now - NS - number * 1_000, FORCED
+
+
+def _samples(number: int, key: dict[str, Any], flow: tuple[int, int], offset: int) -> list[dict[str, Any]]:
+    """Describe 2 + number samples; no other flow has as many. A middle one, then the ends in order."""
+    start, end = flow
+    count = 2 + number
+    length = 100 + number if key["ip_version"] else 0
+    base = sample(
+        key,
+        ip_octets=length,
+        ip_length=length,
+        frame_octets=(length or 46) + key["ethernet_header_length"],
+        tcp_flags=0,
+    )
+    moments = [start + (end - start) * i // (count - 1) for i in range(count)]
+    samples = [base | {"time": moment - offset} for moment in moments]
+    if key.get("ip_protocol") == 6:
+        samples[0]["tcp_flags"] = SYN
+        samples[1]["tcp_flags"] = ACK | PSH
+        samples[-1]["tcp_flags"] = ACK | FIN
+    return samples
+
+
+def _tick(exporter: Exporter) -> dict[str, int]:
+    exporter.tick(time.monotonic_ns())
+    return exporter.stats()
+
+
+def send_stream(
+    targets: Iterable[Target], profile: str, sampling: int = 1, domain: int = 0, wait: Any = lambda: None
+) -> list[Flow]:
+    """Run an exporter that sends one flow of every template of the profile to all targets.
+
+    Args:
+        targets: the peers.
+        profile: "full" or "ovs".
+        sampling: samples were taken with a probability of one in this many, so that each counts as many packets.
+        domain: observationDomainId.
+        wait: called when the templates are out, before the data.
+
+    """
+    options = ExporterOptions(
+        targets=tuple(targets),
+        sampling=sampling,
+        profile=profile,
+        obs_domain_id=domain,
+        interface_obs_point_ids=POINTS,
+        cache_idle_timeout=IDLE_TIMEOUT,
+        cache_active_timeout=ACTIVE_TIMEOUT,
+    )
+    offset = wall_offset()
+    flows = []
+    with Exporter(options, offset=lambda: offset) as exporter:
+        exporter.set_weight(0, Fraction(1, sampling))
+        exporter.set_obs_point_ids(POINTS)
+        exporter.tick(time.monotonic_ns())
+        wait()
+        now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
+        described = []
+        for number, key in enumerate(_keys(), 1):
+            start, end, reason = _times(number, key, now)
+            samples = _samples(number, key, (start, end), offset)
+            described += samples
+            count, length = len(samples), samples[0]["ip_length"]
+            flows.append(
+                Flow(
+                    key,
+                    packets=count * sampling,
+                    octets=count * length * sampling,
+                    frame_octets=count * samples[0]["frame_octets"] * sampling,
+                    octets_sumsq=count * length**2 * sampling,
+                    length=length,
+                    flags=SYN | ACK | PSH | FIN if reason == DETECTED else 0,
+                    start=start,
+                    end=end,
+                    reason=reason,
+                    point=7000 + key["ifindex"],
+                )
+            )
+        described.sort(key=lambda values: values["time"])
+        exporter.ingest(batch(described), len(described))
+        living = sum(flow.reason == FORCED for flow in flows)
+        wait_until(lambda: _tick(exporter)["flows"] == living, what="the end of the flows that are due")
+        exporter.flush(FORCED, time.monotonic_ns(), time.monotonic_ns())
+        stats = exporter.stats()
+        assert stats["records"] == len(flows), "each key is one flow of one record"
+        assert not [name for name, count in stats.items() if "lost" in name and count], stats
+    return flows
+
+
+def template_ids(profile: str) -> set[int]:
+    """Return the ids of all data templates of a profile."""
+    return {template.id for template in PROFILES[profile].templates}

@@ -1,0 +1,141 @@
+"""tshark reads the stream: every value by its name, sequence numbers, and whether anything is wrong with the messages.
+
+tshark 4.0 has no names for VMware's elements: it shows their octets, in the template's order.
+"""
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from lib.peers import Row, tshark, tshark_records, write_capture
+from lib.stream import Flow, template_ids
+
+from .conftest import DOMAIN, Stream
+
+# Element names to tshark's, where these are no plain translation.
+NAMES = {
+    "observationPointId": "observation_point_id",
+    "flowDirection": "direction",
+    "sourceMacAddress": "srcmac",
+    "destinationMacAddress": "dstmac",
+    "ethernetType": "ethernet_type",
+    "ethernetHeaderLength": "ethernet_header_length",
+    "ingressInterface": "inputint",
+    "egressInterface": "outputint",
+    "vlanId": "vlanid",
+    "dot1qVlanId": "dot1q_vlan_id",
+    "dot1qPriority": "dot1q_priority",
+    "ipVersion": "ip_version",
+    "ipTTL": "ip_ttl",
+    "protocolIdentifier": "protocol",
+    "ipDiffServCodePoint": "ip_dscp",
+    "ipPrecedence": "ip_precedence",
+    "ipClassOfService": "tos",
+    "sourceIPv4Address": "srcaddr",
+    "destinationIPv4Address": "dstaddr",
+    "sourceIPv6Address": "srcaddrv6",
+    "destinationIPv6Address": "dstaddrv6",
+    "flowLabelIPv6": "ipv6flowlabel",
+    "sourceTransportPort": "srcport",
+    "destinationTransportPort": "dstport",
+    "icmpTypeIPv4": "icmp_ipv4_type",
+    "icmpCodeIPv4": "icmp_ipv4_code",
+    "icmpTypeIPv6": "icmp_ipv6_type",
+    "icmpCodeIPv6": "icmp_ipv6_code",
+    "tcpControlBits": "tcpflags",
+    "packetDeltaCount": "packets",
+    "layer2OctetDeltaCount": "layer2_octet_delta_count",
+    "flowEndReason": "flow_end_reason",
+    "octetDeltaCount": "octets",
+    "octetDeltaSumOfSquares": "delta_octets_squared",
+    "minimumIpTotalLength": "length_min",
+    "maximumIpTotalLength": "length_max",
+}
+
+
+def numbered(text: object) -> object:
+    """Return a number where tshark shows one, decimal or hexadecimal."""
+    try:
+        return int(str(text), 0)
+    except ValueError:
+        return text
+
+
+def tunnel_octets(flow: Flow) -> list[str]:
+    tunnel = flow.tunnel
+    values = (
+        IPv4Address(tunnel["src_addr"]).packed,
+        IPv4Address(tunnel["dst_addr"]).packed,
+        bytes([tunnel["protocol"]]),
+        tunnel["src_port"].to_bytes(2, "big"),
+        tunnel["dst_port"].to_bytes(2, "big"),
+        bytes([tunnel["type"]]),
+        flow.tunnel_key,
+    )
+    return [value.hex(":") for value in values]
+
+
+def moment(ns: int, digits: int) -> str:
+    """As tshark writes a time, known to so many digits of the second."""
+    fraction = f"{ns % 10**9:09}"[:digits].ljust(9, "0")
+    when = datetime.fromtimestamp(ns // 10**9, UTC)
+    return f"{when:%b} {when.day:2}, {when:%Y %H:%M:%S}.{fraction} UTC"
+
+
+def times(row: Row) -> list[tuple[str, str]]:
+    """Return pairs of start and end: from 158 and 159, then from 152 and 153 where there are any."""
+    tree = row["timedelta_tree"]
+    return [
+        (pair["cflow.abstimestart"], pair["cflow.abstimeend"]) for pair in (tree if isinstance(tree, list) else [tree])
+    ]
+
+
+def records(stream: Stream) -> list[Row]:
+    return [row for row in tshark_records(stream.capture) if row["set"] in template_ids(stream.profile)]
+
+
+def test_every_flow_is_shown_as_it_was(stream: Stream):
+    for flow, row in stream.matched(records(stream), "srcmac"):
+        like = {NAMES[name]: value for name, value in flow.elements(stream.profile).items() if name in NAMES}
+        assert {name: numbered(row.get(name)) for name in like} == like
+        assert row.get("enterprise_private_entry", []) == (tunnel_octets(flow) if flow.tunnel else [])
+        digits = (6, 3) if stream.profile == "full" else (6,)
+        assert times(row) == [(moment(flow.start, n), moment(flow.end, n)) for n in digits]
+
+
+def test_it_shows_every_field_of_every_template(stream: Stream):
+    """No field is left over that it does not know: it shows as many as we sent."""
+    for flow, row in stream.matched(records(stream), "srcmac"):
+        known = {NAMES[name] for name in flow.elements(stream.profile) if name in NAMES}
+        extra = {name.removesuffix("_tree") for name in row} - known
+        assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry"}
+
+
+def test_every_template_is_used(stream: Stream):
+    assert {row["set"] for row in records(stream)} == template_ids(stream.profile)
+
+
+def test_the_sampling_interval_is_one(stream: Stream):
+    options = [row for row in tshark_records(stream.capture) if row["set"] not in template_ids(stream.profile)]
+    assert [(row["od_id"], row["sampling_interval"]) for row in options] == [(str(DOMAIN), "1")]
+
+
+def test_sequence_numbers_are_right(stream: Stream):
+    assert tshark(stream.capture, "-Y", "cflow.unexpected_sequence_number") == ""
+
+
+def test_it_would_notice_a_lost_message_and_a_broken_one(stream: Stream, tmp_path: Path):
+    """The judge is awake: the two tests around this one can fail. Of wrong lengths it minds those below a header's."""
+    *head, before_last, last = [(octets, 40000) for octets in stream.datagrams]
+    write_capture(tmp_path / "lost.pcap", [*head, last])
+    assert tshark(tmp_path / "lost.pcap", "-Y", "cflow.unexpected_sequence_number") != ""
+    short_set = last[0][:18] + (3).to_bytes(2, "big") + last[0][20:]
+    write_capture(tmp_path / "broken.pcap", [*head, before_last, (short_set, 40000)])
+    assert tshark(tmp_path / "broken.pcap", "-q", "-z", "expert").strip() != ""
+
+
+def test_nothing_is_malformed(stream: Stream):
+    """No item of its expert, of whatever severity; every datagram is taken for IPFIX of version 10."""
+    assert tshark(stream.capture, "-q", "-z", "expert").strip() == ""
+    versions = tshark(stream.capture, "-T", "fields", "-e", "cflow.version").split()
+    assert versions == ["10"] * len(stream.datagrams)
