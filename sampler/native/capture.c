@@ -29,12 +29,12 @@ struct capture {
 	int pending;	/* of an error that came behind samples */
 	bool at_end;
 	struct capture_stats stats;
-	struct link_frame frame;
 	struct thinning thinning;
 	bool holds;	/* the sample below: it is later than the batch that was being filled */
 	struct sample held;
 	struct capture_stats before;	/* the held sample was read */
 	char error[ERROR_SIZE];
+	struct link_frame frame;	/* last, so that a sanitizer sees a write behind its buffer */
 };
 
 /* A file, or standard input where that is one: it never has to be waited for. */

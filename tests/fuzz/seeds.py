@@ -21,7 +21,7 @@ from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, GRE, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet, Raw
+from scapy.packet import Packet, Padding, Raw
 from scapy.utils import PcapWriter
 
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -38,7 +38,7 @@ def frames() -> dict[str, Packet]:
         "arp": ARP(psrc="192.0.2.1", pdst="192.0.2.2"),
         "ipv4-tcp": IPV4 / TCP_SYN,
         "ipv4-udp": IPV4 / DNS,
-        "ipv4-udp-padded": IPV4 / UDP(sport=1, dport=2) / Raw(b""),
+        "ipv4-udp-padded": IPV4 / UDP(sport=1, dport=2) / Padding(b"\xff" * 18),
         "ipv4-sctp": IPV4 / SCTP(sport=5000, dport=6000, tag=1),
         "ipv4-icmp": IPV4 / ICMP(type=8, code=0) / Raw(b"ping"),
         "ipv4-gre": IPV4 / GRE(key_present=1, key=7) / IPV4 / DNS,
@@ -98,6 +98,8 @@ def main(folder: Path) -> None:
         with PcapWriter(str(capture / f"{link}.pcap"), linktype=number) as writer:
             packet = IPV4 / TCP_SYN
             writer.write(ETHERNET / packet if link == "ethernet" else link_header(link, packet) + bytes(packet))
+            # Longer than what is kept of a cooked capture's frame.
+            writer.write(link_header(link, packet) + bytes(packet / Raw(b"x" * 500)))
 
 
 if __name__ == "__main__":

@@ -70,9 +70,10 @@ def test_json_lines_name_the_elements(host):
     assert b"records 1, options records 1" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_after_what_has_arrived(number):
-    with collecting("--table") as (process, send):
+@pytest.mark.parametrize(("number", "form"), [(signal.SIGTERM, []), (signal.SIGINT, ["--table"])])
+def test_a_signal_ends_it_after_what_has_arrived(number, form):
+    """Lines where the output is no terminal, with and without --table."""
+    with collecting(*form) as (process, send):
         send(FLOW)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
