@@ -57,12 +57,14 @@ static __always_inline void parse_packet(struct window *window, struct sample *s
 
 	if (parse_layer2(&cursor, packet, &sample->key)) {
 		layer3 = cursor.position = forget(&cursor, cursor.position);
-		if (parse_layer3(&cursor, packet, sample))
+		if (parse_layer3(&cursor, packet, sample)) {
 			parse_layer4(&cursor, sample);
-		else if (sample->key.ip_version)
+		} else if (sample->key.ip_version) {
 			sample->key.ip_protocol = cursor.protocol;
-		else
+		} else {
 			cursor.position = layer3;
+			cursor.unsent = 0;
+		}
 	}
 	cursor.position = forget(&cursor, cursor.position);
 	count_octets(&cursor, packet, layer3, sample);

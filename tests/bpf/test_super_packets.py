@@ -64,6 +64,17 @@ def test_count_without_ethernet_header(kernel, name):
         assert (sample.meta.packets, sample.meta.ip_octets) == (3, 3 * (len(frame) - payload) + payload)
 
 
+def test_no_octets_go_missing_from_what_is_no_ipv6_packet(kernel):
+    """A jumbo option is taken out by segmentation only where there is one: a device may say IPv6 and be wrong."""
+    kernel.gates.close(IFINDEX, lib.DIRECTION_INGRESS)
+    kernel.gates.open(IFINDEX, lib.DIRECTION_INGRESS, l3=True)
+    # The test run takes the ethertype from where an Ethernet header has it. No version, no length, hop-by-hop next.
+    frame = bytes(12) + b"\x86\xdd" + bytes(100)
+    sample = kernel.sample("sample_tc_ingress", frame, segments=2, segment_size=len(frame))
+    assert (sample.meta.flags, sample.key.ip_version) == (lib.SAMPLE_MALFORMED, 0)
+    assert (sample.meta.packets, sample.meta.frame_octets, sample.meta.ip_octets) == (2, len(frame), 0)
+
+
 def test_mix_of_sizes_is_unbiased(kernel):
     """One in 10 of skbs that stand for 1, 2, 10 and 45 packets: observed exact, each size's estimate within bounds.
 
