@@ -8,13 +8,26 @@
 #include "parse_l4.h"
 
 /*
+ * Octets in front of what was segmented. More than the cursor walked where a tunnel's inner
+ * headers lie behind it: exact when the segments are all full, and not more than there are.
+ */
+static __always_inline __u32 segment_headers_end(const struct cursor *cursor, const struct packet *packet)
+{
+	__u64 payload = (__u64)packet->segments * packet->segment_size;
+
+	if (packet->segments > 1 && payload && cursor->position + payload < packet->length)
+		return packet->length - payload;
+	return cursor->position;
+}
+
+/*
  * Octets that the wire carries: each of a super-packet's segments has headers of its
  * own, and a tag held beside the frame goes back into it.
  */
 static __always_inline void count_octets(const struct cursor *cursor, const struct packet *packet, __u64 layer3,
 					 struct sample *sample)
 {
-	__u32 headers = cursor->position - cursor->unsent, tag = packet->vlan_present ? VLAN_SIZE : 0;
+	__u32 headers = segment_headers_end(cursor, packet) - cursor->unsent, tag = packet->vlan_present ? VLAN_SIZE : 0;
 	__u32 repeats = packet->segments - 1, ip_headers, ip_length;
 
 	sample->meta.packets = packet->segments;
@@ -44,12 +57,14 @@ static __always_inline void parse_packet(struct window *window, struct sample *s
 
 	if (parse_layer2(&cursor, packet, &sample->key)) {
 		layer3 = cursor.position = forget(&cursor, cursor.position);
-		if (parse_layer3(&cursor, packet, sample))
+		if (parse_layer3(&cursor, packet, sample)) {
 			parse_layer4(&cursor, sample);
-		else if (sample->key.ip_version)
+		} else if (sample->key.ip_version) {
 			sample->key.ip_protocol = cursor.protocol;
-		else
+		} else {
 			cursor.position = layer3;
+			cursor.unsent = 0;
+		}
 	}
 	cursor.position = forget(&cursor, cursor.position);
 	count_octets(&cursor, packet, layer3, sample);

@@ -135,7 +135,7 @@ class BccPrograms:
 def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:
     """The instructions of each program, naming these maps by descriptor."""
     try:
-        import bcc  # type: ignore[import-untyped]
+        import bcc
     except ImportError as error:
         raise StartError(
             "The Python module bcc is missing: install Debian's python3-bpfcc (the package bcc on PyPI is something "

@@ -1,5 +1,6 @@
 """The perf rings as seen from Python: a context manager around sampler/native/ring.c. Used by sampler.datapath."""
 
+import errno
 import math
 import os
 from types import TracebackType
@@ -82,8 +83,14 @@ class Ring:
 
 def _explain(err: int, pages: int) -> str:
     what = f"cannot open a perf ring of {pages} pages on every CPU: {os.strerror(err)}"
-    if err in (1, 13):  # EPERM, EACCES
+    if err == errno.EACCES:
         return f"{what}; run xdpfix as root or grant CAP_PERFMON"
-    if err == 12:  # ENOMEM
-        return f"{what}; lower sampler.ring_pages or grant CAP_IPC_LOCK"
+    if err == errno.EPERM:
+        # What perf_event_mlock_kb does not cover; or somebody else's filter, since CAP_PERFMON is there.
+        return (
+            f"{what}: more than may be locked, or a container forbids it; lower sampler.ring_pages, raise the sysctl "
+            "kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK"
+        )
+    if err == errno.ENOMEM:
+        return f"{what}; lower sampler.ring_pages"
     return what

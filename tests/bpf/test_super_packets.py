@@ -39,6 +39,21 @@ def test_count_of_a_guests_super_packet(kernel, name):
         assert sample.meta.frame_octets == packets * (len(frame) - payload) + payload
 
 
+@pytest.mark.parametrize("last", [SIZE, SIZE - 10])
+def test_octets_of_a_tunnels_super_packet(kernel, last):
+    """The inner headers are in every segment: all counted when the segments are full, else up to what is lacking."""
+    inner = bytes(ETHER / IP4 / TIMESTAMPS)
+    payload = 2 * SIZE + last
+    frame = bytes(ETHER / IP4 / UDP(sport=1000, dport=4789) / (bytes(8) + inner + bytes(payload)))
+    sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
+    assert octets(sample) == octets(parse(frame, segments=3, segment_size=SIZE))
+    headers = len(frame) - 3 * SIZE
+    assert sample.meta.packets == 3
+    assert sample.meta.frame_octets == len(frame) + 2 * headers
+    assert sample.meta.ip_octets == sample.meta.frame_octets - 3 * 14
+    assert sample.meta.ip_length == headers - 14 + SIZE
+
+
 @pytest.mark.parametrize("name", ["ipv4 tcp timestamps", "ipv6 udp"])
 def test_count_without_ethernet_header(kernel, name):
     kernel.gates.close(IFINDEX, lib.DIRECTION_EGRESS)
@@ -47,6 +62,17 @@ def test_count_without_ethernet_header(kernel, name):
         frame = bytes(GUESTS[name] / bytes(payload))[14:]
         sample = kernel.sample("sample_tc_egress", frame, segments=0, segment_size=SIZE)
         assert (sample.meta.packets, sample.meta.ip_octets) == (3, 3 * (len(frame) - payload) + payload)
+
+
+def test_no_octets_go_missing_from_what_is_no_ipv6_packet(kernel):
+    """A jumbo option is taken out by segmentation only where there is one: a device may say IPv6 and be wrong."""
+    kernel.gates.close(IFINDEX, lib.DIRECTION_INGRESS)
+    kernel.gates.open(IFINDEX, lib.DIRECTION_INGRESS, l3=True)
+    # The test run takes the ethertype from where an Ethernet header has it. No version, no length, hop-by-hop next.
+    frame = bytes(12) + b"\x86\xdd" + bytes(100)
+    sample = kernel.sample("sample_tc_ingress", frame, segments=2, segment_size=len(frame))
+    assert (sample.meta.flags, sample.key.ip_version) == (lib.SAMPLE_MALFORMED, 0)
+    assert (sample.meta.packets, sample.meta.frame_octets, sample.meta.ip_octets) == (2, len(frame), 0)
 
 
 def test_mix_of_sizes_is_unbiased(kernel):

@@ -25,8 +25,11 @@ static inline void check_address(const __u8 *address, __u8 version)
 	CHECK(!memcmp(address + used, zeros, 16 - used));
 }
 
-/* `octets` are the frame's on the wire. */
-static inline void check_sample(const struct sample *sample, __u32 octets, __u32 l3)
+/* Most that segmentation takes out of a super-packet: IPv6's jumbo option. */
+#define UNSENT_MAX 8
+
+/* `length` octets are what the frame or super-packet has, which stands for `segments` packets. */
+static inline void check_sample(const struct sample *sample, __u32 length, __u32 segments, __u32 l3)
 {
 	static const struct tunnel_key no_tunnel;
 	const struct sample_meta *meta = &sample->meta;
@@ -34,8 +37,10 @@ static inline void check_sample(const struct sample *sample, __u32 octets, __u32
 
 	CHECK(!key->reserved1 && !key->reserved2 && !key->reserved3 && !meta->reserved);
 	CHECK(!key->ifindex && !key->direction && !meta->time && !meta->generation);
-	CHECK(meta->packets == 1 && meta->frame_octets == octets);
-	CHECK(meta->ip_octets <= octets && meta->ip_length <= meta->ip_octets);
+	CHECK(meta->packets == segments);
+	CHECK(segments > 1 ? meta->frame_octets + UNSENT_MAX >= length : meta->frame_octets == length);
+	CHECK(meta->frame_octets <= (__u64)length * segments);
+	CHECK(meta->ip_octets <= meta->frame_octets && meta->ip_length <= meta->ip_octets);
 	CHECK(meta->tcp_flags <= 0x0fff);
 	CHECK(!(meta->flags & ~(SAMPLE_TRUNCATED | SAMPLE_MALFORMED | SAMPLE_CHAIN)));
 	CHECK(!(meta->fragment & FRAGMENT_LATER) || meta->fragment & FRAGMENT_ANY);
@@ -82,7 +87,8 @@ static inline __u32 ip_end(const struct sample *sample, const __u8 *frame, __u32
 }
 
 /* The frame in memory of its own, so that the address sanitizer sees a read behind its last octet. */
-static inline struct sample parse_exact(const __u8 *frame, __u32 captured, __u32 length, __u32 l3)
+static inline struct sample parse_segments(const __u8 *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments,
+					   __u32 segment_size)
 {
 	__u8 *copy = malloc(captured ? captured : 1);
 	struct sample sample, again;
@@ -93,16 +99,21 @@ static inline struct sample parse_exact(const __u8 *frame, __u32 captured, __u32
 	memset(&sample, 0xff, sizeof(sample));
 	memset(&again, 0, sizeof(again));
 	soil_stack(0x00);
-	CHECK(!parse_frame(copy, captured, length, l3, &sample));
-	check_sample(&sample, length, l3);
+	CHECK(!parse_super_packet(copy, captured, length, l3, segments, segment_size, 0, 0, &sample));
 	/* Nor may one octet of it come from what was not captured, or from behind the IP packet. */
-	for (__u32 i = ip_end(&sample, copy, captured); i < captured; i++)
+	for (__u32 i = ip_end(&sample, copy, captured); i < captured && segments == 1; i++)
 		copy[i] = ~copy[i];
 	soil_stack(0xff);
-	CHECK(!parse_frame(copy, captured, length, l3, &again));
+	CHECK(!parse_super_packet(copy, captured, length, l3, segments, segment_size, 0, 0, &again));
 	CHECK(!memcmp(&sample, &again, sizeof(sample)));
+	check_sample(&sample, length, segments, l3);
 	free(copy);
 	return sample;
+}
+
+static inline struct sample parse_exact(const __u8 *frame, __u32 captured, __u32 length, __u32 l3)
+{
+	return parse_segments(frame, captured, length, l3, 1, 0);
 }
 
 #endif

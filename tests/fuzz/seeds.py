@@ -93,7 +93,10 @@ def main(folder: Path) -> None:
     parser.mkdir(parents=True, exist_ok=True)
     capture.mkdir(parents=True, exist_ok=True)
     for name, frame in frames().items():
-        (parser / name).write_bytes(seed(name, frame))
+        octets = seed(name, frame)
+        (parser / name).write_bytes(octets)
+        # The same as a super-packet of three segments of 16 octets.
+        (parser / f"super-{name}").write_bytes(bytes([octets[0] | 2 << 1, 16, 0]) + octets[3:])
     for link, number in LINK_TYPES.items():
         with PcapWriter(str(capture / f"{link}.pcap"), linktype=number) as writer:
             packet = IPV4 / TCP_SYN

@@ -186,3 +186,26 @@ def test_generic_xdp_is_inexact_and_says_so(
             assert counted < truth.sent / 3, "the warning is not about nothing"
         else:
             assert counted == truth.sent + truth.again
+
+
+def test_tunnel_over_a_sampled_underlay(left: Namespace, right: Namespace, tmp_path: Path) -> None:
+    """Super-packets of a VXLAN tunnel: each segment has the outer and the inner headers."""
+    transfer.join(left, right)
+    ends = ((left, "192.0.2.1", "192.0.2.2", "198.51.100.1"), (right, "192.0.2.2", "192.0.2.1", "198.51.100.2"))
+    for namespace, local, remote, inner in ends:
+        options = ("id", "5", "dstport", "4789", "local", local, "remote", remote)
+        namespace.run("ip", "link", "add", "name", "vx0", "type", "vxlan", *options)
+        namespace.run("sysctl", "-qw", "net.ipv6.conf.vx0.disable_ipv6=1")
+        namespace.up("vx0", f"{inner}/24")
+        namespace.run("ip", "link", "set", "dev", "vx0", "mtu", str(MTU - 50))
+    left.run("ip", "neigh", "replace", "198.51.100.2", "lladdr", "02:00:00:00:00:12", "dev", "vx0")
+    sends, datagrams, size = 50, 20, 1000
+    with Sink(left) as sink:
+        with Daemon(left, tmp_path, CONFIG.format(hook="tc", target=sink.target, sampling=1)).wait_ready() as daemon:
+            transfer.udp(left, "198.51.100.2", datagrams * size, size, sends)
+            wait_until(lambda: daemon.show("interfaces")[0]["packets_out"] >= sends * datagrams)
+            assert daemon.show("stats")["samples"]["selected"] < sends * datagrams / 2, "no super-packets: void"
+        flow = {"destinationTransportPort": 4789, "flowDirection": OUT}
+        wait_until(lambda: sink.total(**flow) >= sends * datagrams)
+        assert sink.total(**flow) == sends * datagrams
+        assert sink.total("octetDeltaCount", **flow) == sends * datagrams * (28 + 8 + 14 + 28 + size)
