@@ -7,7 +7,6 @@ import secrets
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
-from types import TracebackType
 from typing import Self
 
 from exporter._native import ffi, lib
@@ -133,9 +132,7 @@ class Cache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, Self
 
 from exporter._native import ffi, lib
@@ -247,7 +246,5 @@ class Exporter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

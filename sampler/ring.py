@@ -2,7 +2,6 @@
 
 import math
 import os
-from types import TracebackType
 from typing import Any, Self
 
 from sampler._native import ffi, lib
@@ -74,9 +73,7 @@ class Ring:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
