@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from exporter.exporter import Exporter
 from sampler.ledger import ExporterLedger
 from sampler.ring import Ring
 
@@ -26,16 +27,6 @@ RESCAN_INTERVAL = 1.0
 T = TypeVar("T")
 
 
-class SampleSink(Protocol):
-    """What takes samples: exporter.exporter.Exporter."""
-
-    def ingest(self, batch: bytearray, count: int) -> None:
-        """Account `count` samples."""
-
-    def tick(self, now: int) -> None:
-        """Expire, encode and send what is due at `now` (ns, CLOCK_MONOTONIC)."""
-
-
 class Datapath(threading.Thread):
     """The data thread.
 
@@ -46,7 +37,7 @@ class Datapath(threading.Thread):
 
     """
 
-    def __init__(self, ring: Ring, sinks: dict[str, Any], flush: Callable[[], None]) -> None:
+    def __init__(self, ring: Ring, sinks: dict[str, Exporter], flush: Callable[[], None]) -> None:
         super().__init__(name="datapath", daemon=True)
         self._ring = ring
         self._flush = flush

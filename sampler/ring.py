@@ -1,5 +1,6 @@
 """The perf rings as seen from Python: a context manager around sampler/native/ring.c. Used by sampler.datapath."""
 
+import errno
 import math
 import os
 from typing import Any, Self
@@ -29,10 +30,11 @@ class Ring:
         if err:
             raise StartError(_explain(-err, pages))
         self._ring: Any = out[0]
+        self._cpus = maps.cpus
 
     def new_batch(self) -> bytearray:
         """A batch with room for one full ring batch a CPU, and at least 1024 samples."""
-        return bytearray(max(1024, BATCH_SIZE * (lib.ring_possible_cpus() + 1)) * SAMPLE_SIZE)
+        return bytearray(max(1024, BATCH_SIZE * (self._cpus + 1)) * SAMPLE_SIZE)
 
     def poll(self, timeout: float) -> None:
         """Wait until a ring is a quarter full, `wake` is called, or `timeout` seconds are over."""
@@ -79,8 +81,8 @@ class Ring:
 
 def _explain(err: int, pages: int) -> str:
     what = f"cannot open a perf ring of {pages} pages on every CPU: {os.strerror(err)}"
-    if err in (1, 13):  # EPERM, EACCES
+    if err in (errno.EPERM, errno.EACCES):
         return f"{what}; run xdpfix as root or grant CAP_PERFMON"
-    if err == 12:  # ENOMEM
+    if err == errno.ENOMEM:
         return f"{what}; lower sampler.ring_pages or grant CAP_IPC_LOCK"
     return what
