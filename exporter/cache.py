@@ -15,6 +15,7 @@ from exporter.options import ExporterOptions
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
+KNOWN_GENERATIONS: int = lib.WEIGHT_GENERATIONS  # whose weights a cache keeps at once
 
 
 def weight_table(probability: Fraction) -> list[int]:

@@ -28,6 +28,8 @@ ENCODE_BATCH = 1024  # flows encoded together
 BURST_RECORDS = 768
 BURST_NS = 5_000_000
 
+FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the exporter stops, or its options change
+
 log = logging.getLogger(__name__)
 
 LONGEST_RECORD = 256  # octets, more than any template and its Set header take

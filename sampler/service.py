@@ -15,7 +15,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from exporter.exporter import Exporter
+from exporter.cache import KNOWN_GENERATIONS
+from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions, Target
 from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
@@ -38,16 +39,14 @@ from sampler.ring import Ring
 log = logging.getLogger(__name__)
 
 MAIN = "main"
-FORCED_END = 4  # IANA flowEndReason
 # The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
 # What a running service cannot change: it says so, and keeps what it has.
 FIXED_OPTIONS = ("loader", "ring_pages", "control_socket")
-# Generations are 16 bit in samples; an exporter knows the last 16 (exporter/native/weight.def.h).
+# Generations are 16 bit in samples.
 GENERATION_MAX = 2**16 - 1
-GENERATIONS_KEPT = 16
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:
@@ -131,7 +130,7 @@ class Service:
         generation = next(reversed(self._weights), 0) % GENERATION_MAX + 1
         probability = Fraction(1, self._sampling)
         self._weights[generation] = probability
-        while len(self._weights) > GENERATIONS_KEPT:
+        while len(self._weights) > KNOWN_GENERATIONS:
             del self._weights[next(iter(self._weights))]
         if self._running:
             self._datapath.settle(lambda: self._datapath.sinks[MAIN].set_weight(generation, probability))

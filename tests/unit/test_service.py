@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from exporter.cache import KNOWN_GENERATIONS
 from sampler.config import Config
 from sampler.datapath import Datapath
 from sampler.ledger import ExporterLedger
 from sampler.reports import Reports
-from sampler.service import GENERATION_MAX, GENERATIONS_KEPT, Service
+from sampler.service import GENERATION_MAX, Service
 
 
 class QuietRing:
@@ -51,9 +52,9 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
 def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
     service = Service(Config(), Config)
     service._weights = {GENERATION_MAX - 1: Fraction(1)}
-    for _ in range(GENERATIONS_KEPT):
+    for _ in range(KNOWN_GENERATIONS):
         service._new_generation()
-    assert list(service._weights) == [GENERATION_MAX, *range(1, GENERATIONS_KEPT)]
+    assert list(service._weights) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
 
 
 def test_settle_runs_on_the_data_thread_and_before_its_start_at_once() -> None:
