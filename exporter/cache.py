@@ -7,7 +7,6 @@ import secrets
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
-from types import TracebackType
 from typing import Self
 
 from exporter._native import ffi, lib
@@ -16,6 +15,7 @@ from exporter.options import ExporterOptions
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
+KNOWN_GENERATIONS: int = lib.WEIGHT_GENERATIONS  # whose weights a cache keeps at once
 
 
 def weight_table(probability: Fraction) -> list[int]:
@@ -133,9 +133,7 @@ class Cache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -30,6 +30,21 @@ SMALLEST_MESSAGE = 256
 REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones are reported in its place
 
 
+def _connected_socket(family: int, address: tuple[str, int]) -> socket.socket:
+    """Make a UDP socket that never fragments, connected there. OSError, also where the kernel lacks the family."""
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """The 5-tuple of a session: addresses as text, UDP ports."""
@@ -102,16 +117,10 @@ class Collector:
             return self._failed(found or OSError(errno.ENOENT, "no address"))
         error = OSError(errno.ENOENT, "no address")
         for family, address in found:
-            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             try:
-                if family == socket.AF_INET:
-                    sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
-                else:
-                    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
-                sock.connect(address)
+                sock = _connected_socket(family, address)
             except OSError as failure:
                 error = failure
-                sock.close()
                 continue
             self._socket = sock
             self.session = self._new_session()

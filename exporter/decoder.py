@@ -12,15 +12,10 @@ from typing import NamedTuple
 
 from exporter.elements import VARIABLE_LENGTH, Element, by_id
 from exporter.errors import DecodeError
+from exporter.message import HEADER, SET_HEADER, VERSION
+from exporter.template import ENTERPRISE_BIT, FIRST_TEMPLATE_ID, OPTIONS_TEMPLATE_SET, TEMPLATE_SET
 from exporter.values import Value, reader
 
-VERSION = 10
-MESSAGE_HEADER = struct.Struct(">HHIII")  # version, length, export time, sequence, observation domain
-SET_HEADER = struct.Struct(">HH")  # id, length
-TEMPLATE_SET = 2
-OPTIONS_TEMPLATE_SET = 3
-FIRST_DATA_SET = 256
-_ENTERPRISE_BIT = 0x8000
 _SEQUENCE_MODULUS = 2**32
 # A number this far "ahead" is one behind: the message came late (RFC 1982 serial number arithmetic).
 _SEQUENCE_HALF = 2**31
@@ -181,9 +176,9 @@ class Decoder:
             raise
 
     def _decode(self, octets: bytes, source: Hashable) -> list[Record]:
-        if len(octets) < MESSAGE_HEADER.size:
-            raise DecodeError(f"a message of {len(octets)} octets is shorter than its header of {MESSAGE_HEADER.size}")
-        version, length, export_time, sequence, domain = MESSAGE_HEADER.unpack_from(octets)
+        if len(octets) < HEADER.size:
+            raise DecodeError(f"a message of {len(octets)} octets is shorter than its header of {HEADER.size}")
+        version, length, export_time, sequence, domain = HEADER.unpack_from(octets)
         if version != VERSION:
             raise DecodeError(f"the version is {version}, IPFIX has {VERSION}")
         if length != len(octets):
@@ -277,14 +272,14 @@ class Decoder:
 
 def _sets(octets: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield (set id, first octet behind the set header, end) of each set."""
-    offset = MESSAGE_HEADER.size
+    offset = HEADER.size
     while offset < len(octets):
         if len(octets) - offset < SET_HEADER.size:
             raise DecodeError(f"{len(octets) - offset} octets at {offset} are too few for a set header")
         set_id, length = SET_HEADER.unpack_from(octets, offset)
         if length < SET_HEADER.size or offset + length > len(octets):
             raise DecodeError(f"the set at octet {offset} says {length} octets, {len(octets) - offset} are left")
-        if set_id not in (TEMPLATE_SET, OPTIONS_TEMPLATE_SET) and set_id < FIRST_DATA_SET:
+        if set_id not in (TEMPLATE_SET, OPTIONS_TEMPLATE_SET) and set_id < FIRST_TEMPLATE_ID:
             raise DecodeError(f"the set at octet {offset} has the reserved id {set_id}")
         yield set_id, offset + SET_HEADER.size, offset + length
         offset += length
@@ -297,7 +292,7 @@ def _templates(octets: bytes, offset: int, end: int, set_id: int) -> Iterator[tu
         template_id, count = struct.unpack_from(">HH", octets, offset)
         if template_id == 0 and not any(octets[offset:end]):
             return  # padding
-        if template_id < FIRST_DATA_SET and not (count == 0 and template_id == set_id):
+        if template_id < FIRST_TEMPLATE_ID and not (count == 0 and template_id == set_id):
             raise DecodeError(f"the template at octet {offset} has the reserved id {template_id}")
         if count == 0:
             yield template_id, None
@@ -331,12 +326,12 @@ def _template_field(octets: bytes, offset: int, end: int, template_id: int) -> t
     number, length = struct.unpack_from(">HH", octets, offset)
     offset += 4
     pen = 0
-    if number & _ENTERPRISE_BIT:
+    if number & ENTERPRISE_BIT:
         if end - offset < 4:
             raise DecodeError(f"template {template_id} runs past the end of its set at octet {end}")
         (pen,) = struct.unpack_from(">I", octets, offset)
         offset += 4
-        number &= ~_ENTERPRISE_BIT
+        number &= ~ENTERPRISE_BIT
     element = by_id(number, pen) or _unknown_element(number, pen)
     read = reader(element.type, length)
     if read is None:

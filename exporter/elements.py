@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 VARIABLE_LENGTH = 65535  # RFC 7011 section 7
-VMWARE_PEN = 6876  # enterprise number of the tunnel elements that OVS exports
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, Self
 
 from exporter._native import ffi, lib
@@ -28,6 +27,8 @@ ENCODE_BATCH = 1024  # flows encoded together
 # 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
 BURST_RECORDS = 768
 BURST_NS = 5_000_000
+
+FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the exporter stops, or its options change
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +248,5 @@ class Exporter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

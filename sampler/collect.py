@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv6Address
 from exporter.decoder import Decoder, DecoderStats, Record
 from exporter.errors import DecodeError
 from exporter.options import DEFAULT_PORT
+from sampler.configkeys import decimal
 from sampler.errors import ConfigError, StartError
 from sampler.messagefile import MessageFile
 from sampler.table import FlowTable
@@ -41,9 +42,10 @@ def parse_listen(text: str) -> Address:
         port = rest[1:] or port
     elif text.count(":") == 1:
         host, port = text.split(":")
-    if not host or not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+    number = decimal(port)
+    if not host or number is None or number > 65535:
         raise ConfigError(f"--listen {text}: write HOST:PORT with a port of 0 to 65535, such as {DEFAULT_LISTEN}")
-    return host, int(port)
+    return host, number
 
 
 def bind(address: Address) -> socket.socket:

@@ -118,6 +118,8 @@ def _read(path: Path) -> Document:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8") from None
+    except (ValueError, RecursionError) as error:  # of a number of thousands of digits, of as many nested arrays
+        raise ConfigError(f"{path}: no configuration: {error}; start from /etc/xdpfix/xdpfix.toml") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; name another file with --config") from None
 
@@ -126,13 +128,15 @@ def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str,
     if overrides.interfaces is not None:
         sampler["interfaces"] = configkeys.SAMPLER["interfaces"]("--interface", list(overrides.interfaces))
     if overrides.control_socket is not None:
-        sampler["control_socket"] = overrides.control_socket
+        # A shell's paths may be relative, those of a file that a service reads may not.
+        absolute = str(overrides.control_socket.absolute())
+        sampler["control_socket"] = configkeys.SAMPLER["control_socket"]("--socket", absolute)
     if overrides.targets is not None:
         exporter["targets"] = configkeys.EXPORTER["targets"]("--target", list(overrides.targets))
     if overrides.sampling is not None:
         # What is no number goes on as it is, so that the key's own check words the error.
-        text = overrides.sampling
-        value = int(text) if text.isascii() and text.isdecimal() else text
+        number = configkeys.decimal(overrides.sampling)
+        value = overrides.sampling if number is None else number
         exporter["sampling"] = configkeys.EXPORTER["sampling"]("--sampling", value)
 
 

@@ -7,6 +7,7 @@ a ConfigError that names path, value and range. Ranges of keys that OVS has are 
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,11 @@ RING_PAGES_MAX = 2**14
 # RFC 1123 section 2.1 names; the underscore is outside of it but in use.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 SCOPED = re.compile(r"[^%]+%[^%\s\]]+")
+
+
+def decimal(text: str) -> int | None:
+    """Read a number of up to 10 digits, which hold every number here; None where the text is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def shown(value: object) -> str:
@@ -108,7 +114,12 @@ def globs(path: str, value: object) -> tuple[str, ...]:
 
 def socket_path(path: str, value: object) -> Path:
     """Read the absolute path of a unix socket."""
-    if not isinstance(value, str) or not value.startswith("/") or len(value.encode()) > UNIX_PATH_MAX:
+    if (
+        not isinstance(value, str)
+        or not value.startswith("/")
+        or len(os.fsencode(value)) > UNIX_PATH_MAX
+        or "\0" in value
+    ):
         raise ConfigError(f"{path} = {shown(value)}: must be an absolute path of at most {UNIX_PATH_MAX} bytes")
     return Path(value)
 
@@ -158,9 +169,10 @@ def _is_ipv6(text: str) -> bool:
 def _port(path: str, value: str, text: str | None) -> int:
     if text is None:
         return DEFAULT_PORT
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 65535:
+    number = decimal(text)
+    if number is None or not 1 <= number <= 65535:
         raise ConfigError(f"{path} = {shown(value)}: the port must be a number from 1 to 65535")
-    return int(text)
+    return number
 
 
 SAMPLER: dict[str, Reader] = {

@@ -4,14 +4,17 @@ It owns the rings and the exporters; no other thread touches them. Everything lo
 a C call with the GIL released, and nothing here runs per packet.
 """
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from exporter.exporter import Exporter
+from sampler.ledger import ExporterLedger
 from sampler.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -24,16 +27,6 @@ RESCAN_INTERVAL = 1.0
 T = TypeVar("T")
 
 
-class SampleSink(Protocol):
-    """What takes samples: exporter.exporter.Exporter."""
-
-    def ingest(self, batch: bytearray, count: int) -> None:
-        """Account `count` samples."""
-
-    def tick(self, now: int) -> None:
-        """Expire, encode and send what is due at `now` (ns, CLOCK_MONOTONIC)."""
-
-
 class Datapath(threading.Thread):
     """The data thread.
 
@@ -44,11 +37,13 @@ class Datapath(threading.Thread):
 
     """
 
-    def __init__(self, ring: Ring, sinks: dict[str, Any], flush: Callable[[], None]) -> None:
+    def __init__(self, ring: Ring, sinks: dict[str, Exporter], flush: Callable[[], None]) -> None:
         super().__init__(name="datapath", daemon=True)
         self._ring = ring
         self._flush = flush
         self.sinks = sinks
+        self.retired: dict[str, ExporterLedger] = {}
+        """What exporters that others took the place of had counted, by name."""
         self._batch = ring.new_batch()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._stopping = False
@@ -64,8 +59,17 @@ class Datapath(threading.Thread):
             future.set_exception(RuntimeError("the data thread has ended"))
             return future
         self._calls.put((function, future))
+        if self._ended:  # it ended in between, and may have looked for calls before this one came
+            self._refuse_calls()
         self._ring.wake()
         return future
+
+    def settle(self, function: Callable[[], T]) -> T:
+        """Run `function` on the data thread and wait for its result; at once while the thread has not started.
+
+        For what must hold before the next sample is counted, such as the weight of a generation.
+        """
+        return function() if self.ident is None else self.call(function).result()
 
     def finish(self) -> None:
         """Have the thread take what the rings still hold, flush and end; wait for it. Detach the programs before."""
@@ -148,6 +152,7 @@ class Datapath(threading.Thread):
 
     def _refuse_calls(self) -> None:
         self._ended = True
-        while not self._calls.empty():
-            _, future = self._calls.get_nowait()
-            future.set_exception(RuntimeError("the data thread has ended"))
+        with contextlib.suppress(Empty):
+            while True:
+                _, future = self._calls.get_nowait()
+                future.set_exception(RuntimeError("the data thread has ended"))

@@ -9,16 +9,11 @@ from sampler.maps import Maps
 
 FIXED_POINT = 2**32  # struct sampling_config.scale
 
-COUNTERS = (
-    "selected",
-    "appended",
-    "lost_budget",
-    "lost_nested",
-    "lost_unreadable",
-    "lost_ring",
-    "truncated",
-    "malformed",
-    "chain",
+# The names of enum kernel_counter in bpf/state.def.h, in its order: "selected", "lost_ring" ….
+COUNTERS = tuple(
+    name.removeprefix("KERNEL_").lower()
+    for number, name in sorted(ffi.typeof("enum kernel_counter").elements.items())
+    if number != lib.KERNEL_COUNTERS
 )
 
 

@@ -3,7 +3,7 @@
 Pure data: the service collects the figures, `xdpfix show stats` and the tests read them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
@@ -49,6 +49,19 @@ class ExporterLedger:
             represented=stats["packets_represented"],
         )
 
+    def __add__(self, other: Self) -> Self:
+        """Both together: an exporter and the one whose place it took."""
+        names = self.causes | other.causes
+        return replace(
+            self,
+            received=self.received + other.received,
+            causes={name: self.causes.get(name, 0) + other.causes.get(name, 0) for name in names},
+            cached=self.cached + other.cached,
+            pending=self.pending + other.pending,
+            exported=self.exported + other.exported,
+            represented=self.represented + other.represented,
+        )
+
     def errors(self, name: str) -> list[str]:
         """One sentence for every sum that does not come out."""
         parts = sum(self.causes.values()) + self.cached + self.pending + self.exported
@@ -64,7 +77,7 @@ class Ledger:
         packets: the same in wire packets, unweighted.
         ring: the ring's counters: appended = received + lost + pending.
         observed: wire packets seen by the gates, exact, by (ifindex, direction).
-        exporters: one column an exporter.
+        exporters: one column an exporter, with those before it that a reload replaced.
 
     """
 

@@ -2,7 +2,6 @@
 
 import importlib.resources
 import os
-from types import TracebackType
 from typing import Protocol, Self
 
 from sampler._native import ffi, lib
@@ -97,7 +96,5 @@ class LibbpfPrograms:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -8,7 +8,6 @@ import importlib.resources
 import os
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from sampler._native import ffi, lib
@@ -88,9 +87,7 @@ class CapturedOutput:
             os.dup2(self._file.fileno(), number)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # What is written to no terminal stays in C's buffers until someone flushes them.
         ctypes.CDLL(None).fflush(None)
         for number, saved in self._saved.items():
@@ -126,9 +123,7 @@ class BccPrograms:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

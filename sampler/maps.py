@@ -3,7 +3,6 @@
 import errno
 import math
 import os
-from types import TracebackType
 from typing import Self
 
 from sampler._native import ffi, lib
@@ -80,9 +79,7 @@ class Maps:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -1,7 +1,6 @@
 """An IPFIX file (RFC 5655), messages one behind the other: `--write` of `xdpfix collect` and `xdpfix read`."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sampler.errors import StartError
@@ -41,7 +40,5 @@ class MessageFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from exporter.decoder import Decoder, Record
-from exporter.exporter import Exporter
+from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions
 from exporter.recorder import Recorder
 from sampler._native import ffi
@@ -32,7 +32,6 @@ NS_PER_S = 1_000_000_000
 TICK_MS = 250  # of a quiet pipe: flows are shown within that of their timeout
 PROGRESS_S = 0.5
 CONNECT_S = 10.0  # for the names of collectors to be resolved
-FORCED_END = 4  # RFC 7012, flowEndReason: forced end
 GENERATION = 1
 # A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
 RECORDS_PER_S = 150_000

@@ -1,7 +1,7 @@
 """What `xdpfix show` gets from a running service: figures of every part, collected where they live.
 
 Rings and exporters belong to the data thread, so their figures are read there; links and
-gates are read on the main thread.
+gates come and go on the main thread and are read on it.
 """
 
 import asyncio
@@ -45,18 +45,20 @@ class Reports:
     async def _on_datapath(self, function: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self._datapath.call(function))
 
-    def _ledger(self) -> Ledger:
-        samples, packets = self._gates.counters()
-        return Ledger(
-            samples=samples,
-            packets=packets,
-            ring=self._ring.stats(),
-            observed=self._gates.observed(),
-            exporters={name: ExporterLedger.of(sink.stats()) for name, sink in self._datapath.sinks.items()},
-        )
+    def _exporter_ledgers(self) -> dict[str, ExporterLedger]:
+        ledgers = {name: ExporterLedger.of(sink.stats()) for name, sink in self._datapath.sinks.items()}
+        retired = self._datapath.retired
+        return {name: ledger + retired[name] if name in retired else ledger for name, ledger in ledgers.items()}
 
     async def _stats(self) -> dict[str, Any]:
-        ledger = await self._on_datapath(self._ledger)
+        observed = self._gates.observed()
+
+        def columns() -> Ledger:
+            # The kernel's counters too: read beside the ring's, they are apart by few samples.
+            samples, packets = self._gates.counters()
+            return Ledger(samples, packets, self._ring.stats(), observed, self._exporter_ledgers())
+
+        ledger = await self._on_datapath(columns)
         return ledger.as_dict() | {
             "packets_observed_before": self._points.observed_before,
             "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs},

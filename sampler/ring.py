@@ -3,7 +3,6 @@
 import errno
 import math
 import os
-from types import TracebackType
 from typing import Any, Self
 
 from sampler._native import ffi, lib
@@ -31,10 +30,11 @@ class Ring:
         if err:
             raise StartError(_explain(-err, pages))
         self._ring: Any = out[0]
+        self._cpus = maps.cpus
 
     def new_batch(self) -> bytearray:
         """A batch with room for one full ring batch a CPU, and at least 1024 samples."""
-        return bytearray(max(1024, BATCH_SIZE * (lib.ring_possible_cpus() + 1)) * SAMPLE_SIZE)
+        return bytearray(max(1024, BATCH_SIZE * (self._cpus + 1)) * SAMPLE_SIZE)
 
     def poll(self, timeout: float) -> None:
         """Wait until a ring is a quarter full, `wake` is called, or `timeout` seconds are over."""
@@ -75,9 +75,7 @@ class Ring:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

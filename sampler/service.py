@@ -15,7 +15,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from exporter.exporter import Exporter
+from exporter.cache import KNOWN_GENERATIONS
+from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions, Target
 from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
@@ -25,6 +26,7 @@ from sampler.control import ControlServer
 from sampler.datapath import Datapath
 from sampler.errors import ConfigError, StartError
 from sampler.gates import Gates
+from sampler.ledger import ExporterLedger
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.losslog import LossLog
@@ -37,13 +39,14 @@ from sampler.ring import Ring
 log = logging.getLogger(__name__)
 
 MAIN = "main"
-FORCED_END = 4  # IANA flowEndReason
 # The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
 # What a running service cannot change: it says so, and keeps what it has.
-FIXED_OPTIONS = ("loader", "ring_pages", "control_socket", "sample_budget")
+FIXED_OPTIONS = ("loader", "ring_pages", "control_socket")
+# Generations are 16 bit in samples.
+GENERATION_MAX = 2**16 - 1
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:
@@ -70,7 +73,8 @@ class Service:
         self._links = Links()
         self._notifier = Notifier()
         self._viewer: EmbeddedCollector | None = None
-        self._weights: dict[int, Fraction] = {}
+        self._weights: dict[int, Fraction] = {}  # by generation, the one of now last
+        self._obs_point_ids: list[tuple[int, int]] = []
         self._warned: set[str] = set()
         self._running = False  # until then a refusal ends the start, with its sentence
 
@@ -86,12 +90,16 @@ class Service:
             stack.callback(programs.close)
             self._attacher = Attacher(programs)
             self._gates = Gates(maps)
-            self._set_sampling(generation=1)
+            self._new_generation()
+            self._set_sampling()
             self._ring = stack.enter_context(Ring(maps, options.ring_pages))
             stack.callback(self._close_viewer)
             exporter = self._new_exporter(self._config.exporter)
             self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
+            # From here on flows can be lost: whatever fails, the thread ends, and before the ring is closed.
+            stack.callback(self._datapath.finish)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
+            stack.callback(self._points.close)
             reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath)
             handlers.update(reports.handlers)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,8 +116,6 @@ class Service:
             finally:
                 self._notifier.stopping()
                 following.cancel()
-                self._points.close()
-                self._datapath.finish()
         return 1 if self._datapath.error else 0
 
     @property
@@ -119,9 +125,19 @@ class Service:
     def _status(self) -> str:
         return f"sampling {len(self._points.links)} interfaces, one packet in {self._sampling}"
 
-    def _set_sampling(self, generation: int) -> None:
+    def _new_generation(self) -> None:
+        """Number the sampling of the configuration anew, and tell the exporter before a sample carries the number."""
+        generation = next(reversed(self._weights), 0) % GENERATION_MAX + 1
         probability = Fraction(1, self._sampling)
         self._weights[generation] = probability
+        while len(self._weights) > KNOWN_GENERATIONS:
+            del self._weights[next(iter(self._weights))]
+        if self._running:
+            self._datapath.settle(lambda: self._datapath.sinks[MAIN].set_weight(generation, probability))
+
+    def _set_sampling(self) -> None:
+        """Give the gates the rate, generation and budget of now."""
+        generation, probability = next(reversed(self._weights.items()))
         self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget)
 
     def _new_exporter(self, options: ExporterOptions) -> Exporter:
@@ -130,6 +146,7 @@ class Service:
         exporter = Exporter(options)
         for generation, probability in self._weights.items():
             exporter.set_weight(generation, probability)
+        exporter.set_obs_point_ids(self._obs_point_ids)
         return exporter
 
     def _watch_flows(self) -> Target:
@@ -173,6 +190,7 @@ class Service:
         globs = self._config.sampler.interfaces
         links = self._links.table.links
         before = self._points.links
+        self._set_obs_point_ids()
         self._points.update(link for link in links if linktable.matches(link, globs))
         if self._running:
             self._points.tell_refusals()
@@ -182,12 +200,14 @@ class Service:
             if sentence not in self._warned:
                 self._warned.add(sentence)
                 log.warning("%s", sentence)
-        self._set_obs_point_ids()
 
     def _set_obs_point_ids(self) -> None:
+        """Tell the exporter, before an interface is attached: its first sample must have the right id."""
         ids = dict(self._config.sampler.obs_point_ids)
-        pairs = [(link.ifindex, ids[link.name]) for link in self._points.links if link.name in ids]
-        self._datapath.call(lambda: self._datapath.sinks[MAIN].set_obs_point_ids(pairs))
+        pairs = [(link.ifindex, ids[link.name]) for link in self._links.table.links if link.name in ids]
+        if pairs != self._obs_point_ids:
+            self._obs_point_ids = pairs
+            self._datapath.settle(lambda: self._datapath.sinks[MAIN].set_obs_point_ids(pairs))
 
     def _require_interfaces(self) -> None:
         """At the start, an interface that was named must be there, and one at least must be sampled."""
@@ -236,7 +256,8 @@ class Service:
             self._apply(self._load())
         except ConfigError as error:
             log.error("configuration not reloaded, the one before stays: %s", error)
-        self._notifier.ready(self._status())
+        finally:
+            self._notifier.ready(self._status())
 
     def _apply(self, config: Config) -> None:
         before, self._config = self._config, config
@@ -246,13 +267,13 @@ class Service:
         old, new = before.exporter, config.exporter
         if before.sampler.hook != config.sampler.hook or old.sampling != new.sampling:
             self._points.close()
-            self._set_sampling(max(self._weights) + 1)
+            self._new_generation()
+        self._set_sampling()
         if old != new:
             self._points.set_directions(self._directions())
             exporter = self._new_exporter(new)
             self._datapath.call(lambda: self._swap(exporter)).add_done_callback(_log_failure)
         self._update_points()
-        self._set_obs_point_ids()
         log.info("configuration reloaded")
 
     def _swap(self, exporter: Exporter) -> None:
@@ -261,7 +282,10 @@ class Service:
         now = time.monotonic_ns()
         old = self._datapath.sinks[MAIN]
         old.flush(FORCED_END, now, now + 10**9)
+        counted = ExporterLedger.of(old.stats())
         old.close()
+        retired = self._datapath.retired
+        retired[MAIN] = counted + retired[MAIN] if MAIN in retired else counted
         self._datapath.sinks[MAIN] = exporter
 
 

@@ -5,6 +5,7 @@ import io
 import socket
 import sys
 from collections import deque
+from contextlib import suppress
 from datetime import datetime
 from typing import TextIO, cast
 
@@ -80,6 +81,13 @@ def _tunnel(record: Record) -> str:
     return f"{TUNNELS.get(kind, kind)}{number}"
 
 
+def _clock(moment: datetime) -> str:
+    """Time of day here; of UTC in the last hours of the year 9999, beyond which a datetime knows no local time."""
+    with suppress(OverflowError):
+        moment = moment.astimezone()
+    return f"{moment:%H:%M:%S.%f}"[:12]
+
+
 def flow_cells(record: Record) -> tuple[str, ...]:
     """Return one text per column of COLUMNS; "-" where the record does not say."""
     start, end = record.start, record.end
@@ -89,7 +97,7 @@ def flow_cells(record: Record) -> tuple[str, ...]:
     packets = _first(record, "packetDeltaCount", "packetTotalCount")
     octets = _first(record, "octetDeltaCount", "octetTotalCount", "layer2OctetDeltaCount")
     return (
-        f"{start.astimezone():%H:%M:%S.%f}"[:12] if start else "-",
+        _clock(start) if start else "-",
         f"{(end - start).total_seconds():.3f}s" if start and end else "-",
         _interface(record, "ingressInterface"),
         _interface(record, "egressInterface"),

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bpf.h"
 
@@ -56,19 +55,6 @@ int bpf_update_map(int map, const void *key, const void *value)
 int bpf_lookup_map(int map, const void *key, void *value)
 {
 	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
-}
-
-void *bpf_mmap_map(int map, __u64 size)
-{
-	void *values = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
-
-	return values == MAP_FAILED ? NULL : values;
-}
-
-void bpf_munmap_map(void *values, __u64 size)
-{
-	if (values)
-		munmap(values, size);
 }
 
 int bpf_has_xdp_load_bytes(void)

@@ -3,6 +3,7 @@
  * Functions that return int give a descriptor or 0, or -errno.
  */
 
+/* CPUs that this kernel may ever have, or -errno. */
 int bpf_possible_cpus(void);
 
 /* `type` and `flags` are the kernel's BPF_MAP_TYPE_* and BPF_F_* numbers. */
@@ -10,9 +11,6 @@ int bpf_create_map(__u32 type, const char *name, __u32 key_size, __u32 value_siz
 /* Per-CPU maps take and give one value a possible CPU, each rounded up to 8 octets. */
 int bpf_update_map(int map, const void *key, const void *value);
 int bpf_lookup_map(int map, const void *key, void *value);
-/* The values of a mmapable array, read and write; NULL on failure. `size` is rounded up to pages. */
-void *bpf_mmap_map(int map, __u64 size);
-void bpf_munmap_map(void *values, __u64 size);
 
 /* 1 if XDP programs of this kernel may call bpf_xdp_load_bytes and take frames of several buffers, else 0. */
 int bpf_has_xdp_load_bytes(void);

@@ -50,11 +50,6 @@ struct ring {
 	struct cpu_ring cpu[];
 };
 
-int ring_possible_cpus(void)
-{
-	return libbpf_num_possible_cpus();
-}
-
 static int cpu_ring_open(struct ring *ring, unsigned int cpu)
 {
 	struct perf_event_attr attr = {

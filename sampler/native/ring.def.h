@@ -12,9 +12,6 @@ struct ring_stats {
 	__u64 cpus;	/* rings open now */
 };
 
-/* CPUs that this kernel may ever have, or -errno. */
-int ring_possible_cpus(void);
-
 /*
  * Open a ring of `pages` pages (a power of two) on every online CPU and enter it in
  * the perf event array `ring_fd`; `cpus_fd` is the mmapable array of struct cpu_state.

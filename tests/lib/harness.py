@@ -1,7 +1,6 @@
 """An exporter under a virtual clock, sending to a real socket that the oracle reads."""
 
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, Self
 
 from exporter.exporter import Exporter
@@ -98,8 +97,6 @@ class Harness:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.exporter.close()
         self.receiver.socket.close()

@@ -1,7 +1,6 @@
 """A collector for tests: a real UDP socket on loopback, read by the oracle."""
 
 import socket
-from types import TracebackType
 from typing import Self
 
 from exporter.options import Target
@@ -38,7 +37,5 @@ class Receiver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.socket.close()

@@ -102,6 +102,41 @@ def test_changed_exporter_is_flushed_and_replaced(wire: tuple[Namespace, Namespa
             assert {record.domain for record in sink.records} == {0}
             send(right, "b", [udp_frame()] * 5)
             wait_until(lambda: daemon.show("stats")["ring"]["received"] == 13)
+            stats = daemon.show("stats")
+            assert stats["errors"] == []
+            assert stats["exporters"]["main"]["received"] == stats["exporters"]["main"]["represented"] == 13
         wait_until(lambda: sink.total() == 13)
         assert {record.domain for record in sink.records} == {0, 9}
         assert sink.decoder.stats.unknown_sets == 0
+
+
+def test_changed_hook_goes_on_counting(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """SIGHUP with another hook and nothing else: the exporter stays, and knows the new generation's weight."""
+    left, right = wire
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            send(right, "b", [udp_frame()] * 8)
+            wait_until(lambda: daemon.show("stats")["ring"]["received"] == 8)
+            daemon.configure(config.replace("[sampler]", '[sampler]\nhook = "xdp"'))
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: [row["hooks"] for row in daemon.show("interfaces")] == [["ingress xdp", "egress tcx"]])
+            send(right, "b", [udp_frame()] * 5)
+            wait_until(lambda: daemon.show("stats")["ring"]["received"] == 13)
+            stats = daemon.show("stats")
+            assert stats["exporters"]["main"]["lost_generation"] == 0
+            assert stats["errors"] == []
+        wait_until(lambda: sink.total() == 13)
+
+
+def test_changed_budget_takes_effect(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    left, right = wire
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            daemon.configure(config.replace("[sampler]", "[sampler]\nsample_budget = 5"))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_log("configuration reloaded")
+            send(right, "b", [udp_frame()] * 2000)
+            wait_until(lambda: daemon.show("stats")["samples"]["lost_budget"] > 0)
+            assert "sample_budget" not in daemon.text()

@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from exporter.decoder import Decoder
+from exporter.decoder import Decoder, Field, Record
+from exporter.elements import by_name
 from lib.messages import ipfix_set, message, options_template, template, variable
 from lib.wait import wait_until
 from sampler.collect import parse_listen
@@ -119,7 +122,7 @@ def test_listen_addresses(text, expected):
     assert parse_listen(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "[::1", "[::1]x"])
+@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "a:" + "9" * 5000, "[::1", "[::1]x"])
 def test_wrong_listen_addresses(text):
     with pytest.raises(ConfigError, match="--listen"):
         parse_listen(text)
@@ -130,6 +133,19 @@ def test_cells_of_a_flow():
     cells = dict(zip(header_line().split(), flow_cells(flow), strict=True))
     assert cells["flow"] == "192.0.2.1:53 → 192.0.2.2:5060"
     assert (cells["proto"], cells["packets"], cells["octets"], cells["end"]) == ("udp", "3", "300", "active")
+
+
+def test_a_time_beyond_the_local_calendar_is_shown(monkeypatch: pytest.MonkeyPatch):
+    """Any sender may claim the last minute of 9999, which east of Greenwich lies in the year after."""
+    last = Field(by_name("flowStartMilliseconds"), datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        cells = flow_cells(Record(0, 256, 0, 0, (last,)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert cells[0] == "23:59:00.000"
 
 
 @pytest.mark.parametrize("form", ["--json", "--table"])

@@ -105,6 +105,7 @@ def test_wrong_key(document, message):
         ({"sampler": {"sample_budget": -1}}, ["sampler.sample_budget = -1", f"0 to {U32}"]),
         ({"sampler": {"control_socket": "a"}}, ["sampler.control_socket", "absolute path"]),
         ({"sampler": {"control_socket": "/" + 107 * "a"}}, ["at most 107 bytes"]),
+        ({"sampler": {"control_socket": "/run/\0"}}, ["sampler.control_socket", "absolute path"]),
         ({"sampler": {"interfaces": "eth0"}}, ['sampler.interfaces = "eth0"', "list"]),
         ({"sampler": {"interfaces": ["eth 0"]}}, ['"eth 0"', "without space"]),
         ({"sampler": {"interfaces": [""]}}, ["1 to 64"]),
@@ -144,6 +145,7 @@ def test_target(text, target):
         ("192.0.2.1:0", "port must be a number from 1 to 65535"),
         ("192.0.2.1:65536", "port must be a number from 1 to 65535"),
         ("192.0.2.1:", "port must be a number from 1 to 65535"),
+        ("192.0.2.1:" + "9" * 5000, "port must be a number from 1 to 65535"),
         ("192.0.2.1:+1", "port must be a number from 1 to 65535"),
         ("[2001:db8::1]x", "may only be :PORT"),
         ("[2001:db8::1", "must be an IPv6 address"),
@@ -177,6 +179,9 @@ def test_overrides_win_over_the_file_and_pass_the_same_checks():
     assert refused({}, Overrides(sampling="1/4")).startswith('--sampling = "1/4": must be a whole number')
     assert refused({}, Overrides(targets=["::1"])).startswith('--target = "::1": an IPv6 address goes in brackets')
     assert refused({}, Overrides(interfaces=["a/b"])).startswith('--interface = "a/b"')
+    assert refused({}, Overrides(sampling="9" * 5000)).startswith('--sampling = "999')
+    assert refused({}, Overrides(control_socket=Path("/" + "a" * 108))).startswith('--socket = "/aaa')
+    assert config.parse({}, Overrides(control_socket=Path("a"))).sampler.control_socket == Path.cwd() / "a"
 
 
 def test_interface_tables():
@@ -199,6 +204,8 @@ def test_file(tmp_path: Path):
         (b"a = 1\na = 2\n", "line 2"),
         (b"[exporter]\nsampling = 0\n", "exporter.sampling = 0"),
         (b"\xff", "not UTF-8"),
+        (b"a = " + b"9" * 5000, "Exceeds the limit (4300 digits)"),
+        (b"a = " + b"[" * 100_000, "maximum recursion depth"),
     ],
 )
 def test_an_error_in_a_file_names_the_file(tmp_path: Path, content, reason):

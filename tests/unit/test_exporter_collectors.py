@@ -1,5 +1,8 @@
 """Collectors over real sockets on loopback: several at once, dead ones, late ones, full ones, names."""
 
+import errno
+import os
+import resource
 import socket
 from fractions import Fraction
 
@@ -95,6 +98,21 @@ def test_a_start_that_fails_is_tried_again_after_a_delay(host: str, caplog: pyte
     assert not collector.start(NOW + RETRY_DELAY_NS - 1)
     assert collector.counters["start_errors"] == 1
     wait_until(lambda: collector.start(NOW + RETRY_DELAY_NS) or collector.counters["start_errors"] == 2)
+    collector.close()
+
+
+def test_a_socket_that_cannot_be_made_is_a_failed_start():
+    """No free descriptor, or an IPv6 target where the kernel has no IPv6: told and tried again, never raised."""
+    collector = Collector(Target("127.0.0.1"), new_session)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert not collector.start(NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert collector.counters["start_errors"] == 1
+    assert collector.error == os.strerror(errno.EMFILE)
+    assert collector.start(NOW + RETRY_DELAY_NS)
     collector.close()
 
 

@@ -1,0 +1,112 @@
+"""What the daemon's parts promise each other: numbers that wrap, calls between threads, who reads what where."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from exporter.cache import KNOWN_GENERATIONS
+from sampler.config import Config
+from sampler.datapath import Datapath
+from sampler.ledger import ExporterLedger
+from sampler.reports import Reports
+from sampler.service import GENERATION_MAX, Service
+
+
+class QuietRing:
+    """A ring on which nothing arrives."""
+
+    def __init__(self) -> None:
+        self._awake = threading.Event()
+
+    def new_batch(self) -> bytearray:
+        return bytearray(1)
+
+    def poll(self, timeout: float) -> None:
+        self._awake.wait(timeout)
+        self._awake.clear()
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    def read(self, batch: bytearray) -> int:
+        return 0
+
+    peek = read
+
+    def rescan(self) -> int:
+        return 0
+
+    def stats(self) -> dict[str, int]:
+        return {"appended": 0, "received": 0, "lost": 0, "pending": 0}
+
+
+def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
+    return Datapath(QuietRing(), {}, flush)  # type: ignore[arg-type]
+
+
+def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
+    service = Service(Config(), Config)
+    service._weights = {GENERATION_MAX - 1: Fraction(1)}
+    for _ in range(KNOWN_GENERATIONS):
+        service._new_generation()
+    assert list(service._weights) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
+
+
+def test_settle_runs_on_the_data_thread_and_before_its_start_at_once() -> None:
+    thread = datapath()
+    assert thread.settle(threading.current_thread) is threading.current_thread()
+    thread.start()
+    assert thread.settle(threading.current_thread) is thread
+    thread.finish()
+    with pytest.raises(RuntimeError, match="has ended"):
+        thread.settle(threading.current_thread)
+
+
+def test_a_call_that_meets_the_end_is_answered() -> None:
+    """The call comes when the thread has looked for calls the last time."""
+    thread = datapath()
+    thread.start()
+    thread.finish()
+    thread._ended = False  # as call() saw it a moment before
+    put = thread._calls.put
+
+    def late(item: Any) -> None:
+        put(item)
+        thread._ended = True
+
+    thread._calls = SimpleNamespace(put=late, get_nowait=thread._calls.get_nowait)  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="has ended"):
+        thread.call(lambda: None).result(1)
+
+
+def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
+    """Their table is changed by the main thread: to walk through it elsewhere would meet a change."""
+    readers: list[threading.Thread] = []
+
+    def observed() -> dict[tuple[int, int], int]:
+        readers.append(threading.current_thread())
+        return {}
+
+    samples = dict.fromkeys(("selected", "appended", "lost_budget", "lost_nested", "lost_unreadable"), 0)
+    gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
+    points = SimpleNamespace(rows=list, links=[], observed_before=0)
+    thread = datapath()
+    reports = Reports(SimpleNamespace(resyncs=0), points, gates, thread._ring, thread)  # type: ignore[arg-type]
+    thread.start()
+    stats = asyncio.run(reports.handlers["stats"]())
+    thread.finish()
+    assert stats["errors"] == []
+    assert readers == [threading.current_thread()]
+
+
+def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
+    first = ExporterLedger(5, {"lost_memory": 2}, 0, 0, 3, 30)
+    second = ExporterLedger(7, {"lost_memory": 1, "excluded_bfd": 1}, 2, 1, 2, 40)
+    both = second + first
+    assert both == ExporterLedger(12, {"lost_memory": 3, "excluded_bfd": 1}, 2, 1, 5, 70)
+    assert both.errors("main") == []
