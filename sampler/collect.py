@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv6Address
 from exporter.decoder import Decoder, DecoderStats, Record
 from exporter.errors import DecodeError
 from exporter.options import DEFAULT_PORT
+from sampler.configkeys import DECIMAL
 from sampler.errors import ConfigError, StartError
 from sampler.messagefile import MessageFile
 from sampler.table import FlowTable
@@ -41,7 +42,9 @@ def parse_listen(text: str) -> Address:
         port = rest[1:] or port
     elif text.count(":") == 1:
         host, port = text.split(":")
-    if not host or not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+    elif ":" in text:
+        raise ConfigError(f"--listen {text}: write an IPv6 address as [ADDRESS]:PORT")
+    if not host or not (DECIMAL.fullmatch(port) and int(port) <= 65535):
         raise ConfigError(f"--listen {text}: write HOST:PORT with a port of 0 to 65535, such as {DEFAULT_LISTEN}")
     return host, int(port)
 
@@ -52,6 +55,8 @@ def bind(address: Address) -> socket.socket:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         udp = socket.socket(family, kind, protocol)
+    except UnicodeError:  # a label too long for DNS
+        raise ConfigError(f"--listen {host}: no valid host name; write HOST:PORT, such as {DEFAULT_LISTEN}") from None
     except OSError as error:
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     try:

@@ -118,6 +118,9 @@ def _read(path: Path) -> Document:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8") from None
+    except (ValueError, RecursionError):
+        # What tomllib lets through as Python raises it: numbers of more digits than int() reads, deep nesting.
+        raise ConfigError(f"{path}: no valid TOML: a number is too long, or values are nested too deep") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; name another file with --config") from None
 
@@ -132,7 +135,7 @@ def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str,
     if overrides.sampling is not None:
         # What is no number goes on as it is, so that the key's own check words the error.
         text = overrides.sampling
-        value = int(text) if text.isascii() and text.isdecimal() else text
+        value = int(text) if configkeys.DECIMAL.fullmatch(text) else text
         exporter["sampling"] = configkeys.EXPORTER["sampling"]("--sampling", value)
 
 

@@ -25,6 +25,8 @@ GLOB_MAX = 64
 RING_PAGES_MAX = 2**14
 # RFC 1123 section 2.1 names; the underscore is outside of it but in use.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+# More digits than any value has, and fewer than int() refuses (sys.int_info.default_max_str_digits).
+DECIMAL = re.compile(r"[0-9]{1,20}")
 SCOPED = re.compile(r"[^%]+%[^%\s\]]+")
 
 
@@ -98,7 +100,7 @@ def globs(path: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f'{path} = {shown(value)}: must be a list of interface names or globs, such as ["eth*"]')
     for item in value:
-        if not isinstance(item, str) or not 0 < len(item) <= GLOB_MAX or re.search(r"[\s/]", item):
+        if not isinstance(item, str) or not 0 < len(item) <= GLOB_MAX or re.search(r"[\s/\0]", item):
             raise ConfigError(
                 f"{path} = {shown(item)}: must be an interface name or a glob of 1 to {GLOB_MAX} characters "
                 "without space or slash"
@@ -108,7 +110,7 @@ def globs(path: str, value: object) -> tuple[str, ...]:
 
 def socket_path(path: str, value: object) -> Path:
     """Read the absolute path of a unix socket."""
-    if not isinstance(value, str) or not value.startswith("/") or len(value.encode()) > UNIX_PATH_MAX:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or len(value.encode()) > UNIX_PATH_MAX:
         raise ConfigError(f"{path} = {shown(value)}: must be an absolute path of at most {UNIX_PATH_MAX} bytes")
     return Path(value)
 
@@ -158,7 +160,7 @@ def _is_ipv6(text: str) -> bool:
 def _port(path: str, value: str, text: str | None) -> int:
     if text is None:
         return DEFAULT_PORT
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 65535:
+    if not DECIMAL.fullmatch(text) or not 1 <= int(text) <= 65535:
         raise ConfigError(f"{path} = {shown(value)}: the port must be a number from 1 to 65535")
     return int(text)
 

@@ -16,7 +16,7 @@ import pytest
 from exporter.decoder import Decoder
 from lib.messages import ipfix_set, message, options_template, template, variable
 from lib.wait import wait_until
-from sampler.collect import parse_listen
+from sampler.collect import bind, parse_listen
 from sampler.errors import ConfigError
 from sampler.table import flow_cells, header_line
 
@@ -118,10 +118,15 @@ def test_listen_addresses(text, expected):
     assert parse_listen(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "[::1", "[::1]x"])
+@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "[::1", "[::1]x", "::1:4739", "a:" + 5000 * "9"])
 def test_wrong_listen_addresses(text):
     with pytest.raises(ConfigError, match="--listen"):
         parse_listen(text)
+
+
+def test_a_host_name_that_is_none():
+    with pytest.raises(ConfigError, match="no valid host name"):
+        bind((64 * "a", 0))
 
 
 def test_cells_of_a_flow():
