@@ -49,6 +49,17 @@ class ExporterLedger:
             represented=stats["packets_represented"],
         )
 
+    def plus(self, other: Self) -> Self:
+        """Both together: an exporter, and the one that it took over from at a reload."""
+        return type(self)(
+            received=self.received + other.received,
+            causes={name: self.causes.get(name, 0) + other.causes.get(name, 0) for name in self.causes | other.causes},
+            cached=self.cached + other.cached,
+            pending=self.pending + other.pending,
+            exported=self.exported + other.exported,
+            represented=self.represented + other.represented,
+        )
+
     def errors(self, name: str) -> list[str]:
         """One sentence for every sum that does not come out."""
         parts = sum(self.causes.values()) + self.cached + self.pending + self.exported

@@ -31,6 +31,13 @@ class Reports:
         self._gates = gates
         self._ring = ring
         self._datapath = datapath
+        self._retired: dict[str, ExporterLedger] = {}
+
+    def retire(self, name: str, stats: dict[str, int]) -> None:
+        """Keep what an exporter has counted (Exporter.stats()) before another takes its place. On the data thread."""
+        ledger = ExporterLedger.of(stats)
+        before = self._retired.get(name)
+        self._retired[name] = ledger.plus(before) if before else ledger
 
     @property
     def handlers(self) -> Mapping[str, Callable[[], Any]]:
@@ -47,12 +54,16 @@ class Reports:
 
     def _ledger(self) -> Ledger:
         samples, packets = self._gates.counters()
+        exporters = {name: ExporterLedger.of(sink.stats()) for name, sink in self._datapath.sinks.items()}
         return Ledger(
             samples=samples,
             packets=packets,
             ring=self._ring.stats(),
             observed=self._gates.observed(),
-            exporters={name: ExporterLedger.of(sink.stats()) for name, sink in self._datapath.sinks.items()},
+            exporters={
+                name: ledger.plus(self._retired[name]) if name in self._retired else ledger
+                for name, ledger in exporters.items()
+            },
         )
 
     async def _stats(self) -> dict[str, Any]:

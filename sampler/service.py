@@ -92,8 +92,8 @@ class Service:
             exporter = self._new_exporter(self._config.exporter)
             self._datapath = Datapath(self._ring, {MAIN: exporter}, self._flush)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
-            reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath)
-            handlers.update(reports.handlers)
+            self._reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath)
+            handlers.update(self._reports.handlers)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
@@ -261,6 +261,9 @@ class Service:
         now = time.monotonic_ns()
         old = self._datapath.sinks[MAIN]
         old.flush(FORCED_END, now, now + 10**9)
+        self._reports.retire(MAIN, old.stats())
+        # Its last messages are on their way through the sampled interfaces.
+        exporter.take_over(old.endpoints())
         old.close()
         self._datapath.sinks[MAIN] = exporter
 
