@@ -164,7 +164,7 @@ class Service:
             started.set()
 
     def _clean_up(self) -> None:
-        """Remove what a killed xdpfix left at clsact, sampled here or not: the control socket says that none runs."""
+        """Remove what a killed xdpfix left at clsact, on interfaces that are sampled now or not."""
         removed = clsact.clean_up(link.ifindex for link in self._links.table.links)
         if removed:
             log.info("removed %d filters that a killed xdpfix had left", removed)
