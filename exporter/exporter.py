@@ -69,6 +69,7 @@ class Exporter:
         self.cache = Cache(options, seed)
         self.collectors = [Collector(target, self._new_session) for target in options.targets]
         self._encoder = make_encoder(self.profile)
+        self._predecessors: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
@@ -97,6 +98,11 @@ class Exporter:
     def set_weight(self, generation: int, probability: Fraction) -> None:
         """Say with which probability the samples of this generation of the configuration were taken."""
         self.cache.set_weight(generation, probability)
+
+    def take_over(self, endpoints: Iterable[Endpoint]) -> None:
+        """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
+        self._predecessors = list(endpoints)
+        self.cache.set_endpoints(self.endpoints() + self._predecessors)
 
     def ingest(self, batch: "bytearray | memoryview | ffi.CData", count: int) -> None:
         """Count the first `count` samples of the batch: a buffer of struct sample, or a struct sample * of cffi."""
@@ -130,7 +136,7 @@ class Exporter:
         """Start what is not connected, and send the templates that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
-            self.cache.set_endpoints(self.endpoints())
+            self.cache.set_endpoints(self.endpoints() + self._predecessors)
         export_time = self._export_time(now_ns)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())

@@ -1,11 +1,15 @@
 """Programs on interfaces of kernels without tcx (before 6.6): a filter of the clsact qdisc, by netlink.
 
 Such a filter outlives the process. So each carries our name, a name of its own when the
-qdisc was made for it, and clean_up() removes what a killed xdpfix left behind.
+qdisc was made for it, and clean_up() removes what a killed xdpfix left behind. Whether its
+owner lives is told by an abstract unix socket that the filter's name ends with: it goes
+with the process, and it is of the same network namespace.
 """
 
 import errno
 import logging
+import secrets
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,13 +25,15 @@ FILTER_NAME = "xdpfix"
 # The name when the qdisc is ours as well: goes with the last filter. Kept in the kernel, it survives our death.
 FILTER_NAME_WITH_QDISC = "xdpfix:clsact"
 OUR_NAMES = (FILTER_NAME, FILTER_NAME_WITH_QDISC)
+# Between the name and its owner.
+OWNER_MARK = "@"
 
 # include/uapi/linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS / TC_H_MIN_EGRESS)
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 CLSACT_HANDLE = 0xFFFF0000
 # The lowest runs first, and of BPF filters at one preference the youngest. More than one for where others sit already.
 PREFERENCES = range(1, 9)
-HANDLE = 0x78646670  # "xdfp": beside filters of others at the same preference
+HANDLES = 0x78000000  # and a random part: beside filters of others, and of another xdpfix, at the same preference
 ETH_P_ALL = 3
 # What a vanished interface, qdisc or filter is reported as.
 GONE = (errno.ENODEV, errno.ENOENT, errno.EINVAL)
@@ -36,17 +42,26 @@ GONE = (errno.ENODEV, errno.ENOENT, errno.EINVAL)
 def attach(ifindex: int, direction: str, program_fd: int) -> Callable[[], None]:
     """Put the program at the head of the interface's clsact filters; return what takes it away. OSError."""
 
+    token = secrets.token_hex(8)
+    owner = _own(token)
+
     def run(netlink: IPRoute) -> None:
         made = _make_qdisc(netlink, ifindex) or _have_qdisc(netlink, ifindex)
         if direction == "egress" and not made and _qdisc_kind(netlink, ifindex) != "clsact":
             # The older qdisc "ingress" takes a filter for egress and runs it at ingress.
             raise OSError(errno.EEXIST, "the qdisc `ingress` is in the way of clsact")
-        _add_filter(netlink, ifindex, direction, program_fd, FILTER_NAME_WITH_QDISC if made else FILTER_NAME)
+        name = FILTER_NAME_WITH_QDISC if made else FILTER_NAME
+        _add_filter(netlink, ifindex, direction, program_fd, name + OWNER_MARK + token)
 
-    _netlink(run)
+    try:
+        _netlink(run)
+    except BaseException:
+        owner.close()
+        raise
 
     def undo() -> None:
-        _netlink(lambda netlink: _remove(netlink, ifindex, (direction,)))
+        with owner:
+            _netlink(lambda netlink: _remove(netlink, ifindex, lambda other: other == token))
 
     return undo
 
@@ -54,10 +69,30 @@ def attach(ifindex: int, direction: str, program_fd: int) -> Callable[[], None]:
 def clean_up(ifindexes: Iterable[int]) -> int:
     """Remove the filters that a killed xdpfix left on these interfaces, and its qdiscs; returns how many there were.
 
-    Call it at the start, and only while holding the control socket: it cannot tell the filters of a running xdpfix
-    from left-over ones. OSError.
+    Those of another xdpfix that runs stay. OSError.
     """
-    return _netlink(lambda netlink: sum(_remove(netlink, ifindex, tuple(PARENTS)) for ifindex in ifindexes))
+    return _netlink(lambda netlink: sum(_remove(netlink, ifindex, _is_dead) for ifindex in ifindexes))
+
+
+def _own(token: str) -> socket.socket:
+    """Take the socket that says that the owner of this token lives, in the caller's network namespace. OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.bind(f"\0{FILTER_NAME}{OWNER_MARK}{token}")
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_dead(token: str) -> bool:
+    try:
+        _own(token).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
 
 
 def _netlink(run: Callable[[IPRoute], Result]) -> Result:
@@ -85,7 +120,7 @@ def _add_filter(netlink: IPRoute, ifindex: int, direction: str, program_fd: int,
                 "add-filter",
                 "bpf",
                 ifindex,
-                HANDLE,
+                HANDLES | secrets.randbits(24),
                 fd=program_fd,
                 name=name,
                 parent=PARENTS[direction],
@@ -127,7 +162,13 @@ def _make_qdisc(netlink: IPRoute, ifindex: int) -> bool:
 
 def _have_qdisc(netlink: IPRoute, ifindex: int) -> bool:
     """Whether the qdisc that is there is one that we made, for the other direction."""
-    return any(name == FILTER_NAME_WITH_QDISC for _, _, name in _filters(netlink, ifindex))
+    return any(_split(name)[0] == FILTER_NAME_WITH_QDISC for _, _, name in _filters(netlink, ifindex))
+
+
+def _split(name: str | None) -> tuple[str, str]:
+    """Give our name for a filter and the owner's token."""
+    own, _, token = (name or "").partition(OWNER_MARK)
+    return own, token
 
 
 def _filters(netlink: IPRoute, ifindex: int) -> list[tuple[str, Any, str | None]]:
@@ -149,10 +190,11 @@ def _filters(netlink: IPRoute, ifindex: int) -> list[tuple[str, Any, str | None]
     return found
 
 
-def _remove(netlink: IPRoute, ifindex: int, directions: tuple[str, ...]) -> int:
+def _remove(netlink: IPRoute, ifindex: int, wanted: Callable[[str], bool]) -> int:
+    """Remove those of our filters whose owner's token is wanted; returns how many there were."""
     filters = _filters(netlink, ifindex)
-    ours = [entry for entry in filters if entry[0] in directions and entry[2] in OUR_NAMES]
-    made = any(name == FILTER_NAME_WITH_QDISC for _, _, name in ours)
+    ours = [entry for entry in filters if _split(entry[2])[0] in OUR_NAMES and wanted(_split(entry[2])[1])]
+    made = any(_split(name)[0] == FILTER_NAME_WITH_QDISC for _, _, name in ours)
     try:
         for direction, message, _ in ours:
             netlink.tc(

@@ -42,6 +42,8 @@ def parse_listen(text: str) -> Address:
         port = rest[1:] or port
     elif text.count(":") == 1:
         host, port = text.split(":")
+    elif ":" in text:
+        raise ConfigError(f"--listen {text}: write an IPv6 address as [ADDRESS]:PORT")
     number = decimal(port)
     if not host or number is None or number > 65535:
         raise ConfigError(f"--listen {text}: write HOST:PORT with a port of 0 to 65535, such as {DEFAULT_LISTEN}")
@@ -54,6 +56,8 @@ def bind(address: Address) -> socket.socket:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         udp = socket.socket(family, kind, protocol)
+    except UnicodeError:  # a label too long for DNS
+        raise ConfigError(f"--listen {host}: no valid host name; write HOST:PORT, such as {DEFAULT_LISTEN}") from None
     except OSError as error:
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     try:

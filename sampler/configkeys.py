@@ -104,7 +104,7 @@ def globs(path: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f'{path} = {shown(value)}: must be a list of interface names or globs, such as ["eth*"]')
     for item in value:
-        if not isinstance(item, str) or not 0 < len(item) <= GLOB_MAX or re.search(r"[\s/]", item):
+        if not isinstance(item, str) or not 0 < len(item) <= GLOB_MAX or re.search(r"[\s/\0]", item):
             raise ConfigError(
                 f"{path} = {shown(item)}: must be an interface name or a glob of 1 to {GLOB_MAX} characters "
                 "without space or slash"

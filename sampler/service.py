@@ -181,7 +181,7 @@ class Service:
             started.set()
 
     def _clean_up(self) -> None:
-        """Remove what a killed xdpfix left at clsact, sampled here or not: the control socket says that none runs."""
+        """Remove what a killed xdpfix left at clsact, on interfaces that are sampled now or not."""
         removed = clsact.clean_up(link.ifindex for link in self._links.table.links)
         if removed:
             log.info("removed %d filters that a killed xdpfix had left", removed)
@@ -283,6 +283,8 @@ class Service:
         old = self._datapath.sinks[MAIN]
         old.flush(FORCED_END, now, now + 10**9)
         counted = ExporterLedger.of(old.stats())
+        # Its last messages are on their way through the sampled interfaces.
+        exporter.take_over(old.endpoints())
         old.close()
         retired = self._datapath.retired
         retired[MAIN] = counted + retired[MAIN] if MAIN in retired else counted

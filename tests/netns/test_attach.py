@@ -259,6 +259,18 @@ def test_clsact_of_a_killed_process_is_cleaned_up(pair, programs, shared):
     assert ("clsact" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout) is shared
 
 
+def test_clsact_of_another_that_lives_stays(pair, programs):
+    """Beside a running xdpfix another one starts and ends, on the same interface."""
+    here, there = pair
+    with attached(here, programs, tcx=False):
+        with here.enter():
+            assert clsact.clean_up([here.ifindex("xf0")]) == 0
+        with attached(here, programs, tcx=False):
+            assert counted(programs, here, there) == {IN: 6, OUT: 10, XDP: 0}
+        assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
+    assert "clsact" not in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
+
+
 def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -87,6 +87,26 @@ def test_own_export_is_not_sampled(wire: tuple[Namespace, Namespace], tmp_path: 
         assert sink.total(destinationTransportPort=sink.port) == 3
 
 
+def test_a_reload_keeps_the_ledger_whole(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Another exporter takes over: what the one before counted stays in the ledger, and its last messages stay out."""
+    left, right = wire
+    left.run("ip", "address", "add", "192.0.2.1/24", "dev", "a")
+    right.run("ip", "address", "add", "192.0.2.2/24", "dev", "b")
+    with Sink(right, "192.0.2.2") as sink:
+        config = CONFIG.format(hook="tc", loader="libbpf", target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            for cycle in range(1, 4):
+                send(right, "b", [udp_frame(sport=port) for port in range(1000, 1100)])
+                wait_until(lambda: daemon.show("stats")["exporters"]["main"]["cached"] >= 100)
+                daemon.configure(config + f"cache_active_timeout = {60 + cycle}\n")
+                daemon.process.send_signal(signal.SIGHUP)
+                wait_until(lambda: sink.total(destinationTransportPort=53) == 100 * cycle)  # noqa: B023 - called at once
+            wait_until(lambda: daemon.show("stats")["errors"] == [])
+            assert daemon.show("stats")["exporters"]["main"]["excluded_own"] >= len(sink.messages) // 2
+            assert daemon.stop() == 0
+        assert sink.total(destinationTransportPort=sink.port) == 0
+
+
 def test_directions_can_be_switched_off(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     """enable_input_sampling = false samples what goes out only."""
     left, right = wire

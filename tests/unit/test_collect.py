@@ -19,7 +19,7 @@ from exporter.decoder import Decoder, Field, Record
 from exporter.elements import by_name
 from lib.messages import ipfix_set, message, options_template, template, variable
 from lib.wait import wait_until
-from sampler.collect import parse_listen
+from sampler.collect import bind, parse_listen
 from sampler.errors import ConfigError
 from sampler.table import flow_cells, header_line
 
@@ -126,6 +126,11 @@ def test_listen_addresses(text, expected):
 def test_wrong_listen_addresses(text):
     with pytest.raises(ConfigError, match="--listen"):
         parse_listen(text)
+
+
+def test_a_host_name_that_is_none():
+    with pytest.raises(ConfigError, match="no valid host name"):
+        bind((64 * "a", 0))
 
 
 def test_cells_of_a_flow():

@@ -108,6 +108,9 @@ def test_wrong_key(document, message):
         ({"sampler": {"control_socket": "/run/\0"}}, ["sampler.control_socket", "absolute path"]),
         ({"sampler": {"interfaces": "eth0"}}, ['sampler.interfaces = "eth0"', "list"]),
         ({"sampler": {"interfaces": ["eth 0"]}}, ['"eth 0"', "without space"]),
+        ({"sampler": {"interfaces": ["eth\0"]}}, ["sampler.interfaces", "without space"]),
+        ({"sampler": {"control_socket": "/a\0b"}}, ["sampler.control_socket", "absolute path"]),
+        ({"exporter": {"targets": ["192.0.2.1:" + 5000 * "9"]}}, ["the port must be a number from 1 to 65535"]),
         ({"sampler": {"interfaces": [""]}}, ["1 to 64"]),
         ({"exporter": {"profile": "netflow"}}, ['exporter.profile = "netflow"', '"full", "ovs"']),
         ({"exporter": {"counts": "raw"}}, ['exporter.counts = "raw"', "later version", '"scaled"']),
@@ -220,3 +223,7 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path, content, reason):
 def test_no_such_file(tmp_path: Path):
     with pytest.raises(ConfigError, match="No such file or directory; name another file with --config"):
         config.load(tmp_path / "none.toml")
+
+
+def test_a_sampling_of_more_digits_than_python_reads():
+    assert "must be a whole number" in refused({}, Overrides(sampling=5000 * "9"))
