@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
-from sampler.loader import refused
 from sampler.maps import Maps
+from sampler.refusal import refused
 
 # Kernel UAPI, <linux/bpf.h>.
 PROGRAM_TYPES = {"sample_xdp": 6, "sample_tc_ingress": 3, "sample_tc_egress": 3}  # BPF_PROG_TYPE_XDP, _SCHED_CLS

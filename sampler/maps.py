@@ -1,12 +1,12 @@
 """The kernel maps: made here, the same for both loaders, filled by sampler.gates, read by sampler.ring."""
 
-import errno
 import math
 import os
 from typing import Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
+from sampler.refusal import refusal
 
 # Kernel UAPI, <linux/bpf.h>.
 MAP_TYPE_ARRAY = 2
@@ -89,15 +89,3 @@ def log2_table() -> "ffi.CData":
     for i in range(lib.LOG2_STEPS + 1):
         table.value[i] = int(math.log2(1 + i / lib.LOG2_STEPS) * 2**63)
     return table
-
-
-def refusal(error: int) -> str:
-    """Why the kernel refuses BPF, and the way out, for an errno."""
-    if error in (errno.EPERM, errno.EACCES):
-        if os.geteuid():
-            return "not permitted: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
-        return (
-            "not permitted, though root: the kernel's lockdown (/sys/kernel/security/lockdown), a container or a "
-            "seccomp filter forbids it; run xdpfix on the host itself, and on a kernel that allows BPF"
-        )
-    return os.strerror(error)

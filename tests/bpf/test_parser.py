@@ -5,7 +5,7 @@ import pytest
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX, octets
 from sampler._native import lib
-from sampler.loader import LibbpfPrograms
+from sampler.loader_libbpf import LibbpfPrograms
 from sampler.parser import parse
 
 

@@ -1,0 +1,60 @@
+"""The loader through libbpf: the object compiled with the package, in milliseconds and without a compiler."""
+
+import importlib.resources
+from typing import Self
+
+from sampler._native import ffi, lib
+from sampler.errors import StartError
+from sampler.maps import Maps
+from sampler.refusal import refusal, refused
+
+
+class LibbpfPrograms:
+    """The object compiled with the package, loaded in milliseconds and without a compiler.
+
+    Args:
+        maps: what the programs use.
+        xdp_load_bytes: load XDP frames with the helper of Linux 5.18; default: where the kernel has it.
+
+    """
+
+    def __init__(self, maps: Maps, xdp_load_bytes: bool | None = None) -> None:
+        self._programs = ffi.NULL
+        try:
+            octets = importlib.resources.files("sampler").joinpath("sampler.bpf.o").read_bytes()
+        except FileNotFoundError as error:
+            raise StartError("sampler.bpf.o is missing from the package: install xdpfix anew") from error
+        helper = lib.bpf_has_xdp_load_bytes() if xdp_load_bytes is None else xdp_load_bytes
+        self._programs = lib.bpf_programs_open(octets, len(octets), helper)
+        if not self._programs:
+            raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
+        try:
+            for name in maps.names():
+                failure = lib.bpf_programs_set_map(self._programs, name.encode(), maps.fd(name))
+                if failure:
+                    raise StartError(f"sampler.bpf.o does not take the map {name}: {refusal(-failure)}")
+            failure = lib.bpf_programs_load(self._programs)
+            if failure:
+                log = ffi.string(lib.bpf_programs_log(self._programs)).decode(errors="replace")
+                raise refused("sampler.bpf.o", -failure, log)
+        except BaseException:
+            self.close()
+            raise
+
+    def fd(self, name: str) -> int:
+        """The descriptor of a program of PROGRAMS, owned by this object."""
+        fd = int(lib.bpf_programs_fd(self._programs, name.encode()))
+        if fd < 0:
+            raise KeyError(name)
+        return fd
+
+    def close(self) -> None:
+        """Close the descriptors; an attached program lives on with its link."""
+        lib.bpf_programs_close(self._programs)
+        self._programs = ffi.NULL
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
