@@ -103,3 +103,13 @@ def test_changed_exporter_is_flushed_and_replaced(wire: tuple[Namespace, Namespa
         wait_until(lambda: sink.total() == 13)
         assert {record.domain for record in sink.records} == {0, 9}
         assert sink.decoder.stats.unknown_sets == 0
+
+
+def test_a_reload_that_leaves_no_interface_is_told(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    left, _ = wire
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            daemon.configure(config.replace('"a", "vnet*"', '"b[1]", "vnet*"'))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_log("no interface is sampled yet: none of lo, a matches b[1], vnet*")
