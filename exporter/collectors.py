@@ -266,7 +266,7 @@ class Collector:
         """Log how many records were lost since that was last told, not more often than once a minute."""
         lost = self.records_lost - self._lost_told
         if lost and (self._tell_ns is None or now_ns >= self._tell_ns):
-            reason = self.error or f"more than {QUEUE_LIMIT} messages waited, or a message was too long for the path"
+            reason = self.error or (f"{QUEUE_LIMIT} messages wait" if self.connected else "not connected yet")
             log.warning("collector %s: %d records lost: %s", self.target, lost, reason)
             self._lost_told += lost
             self._tell_ns = now_ns + LOSS_INTERVAL_NS
