@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import socket
 import threading
 from collections import Counter, deque
@@ -16,6 +17,8 @@ from exporter.session import Session
 log = logging.getLogger(__name__)
 
 RETRY_DELAY_NS = 10 * 10**9  # a failed start is tried again after this: often enough for a DNS server that is booting
+
+LOSS_INTERVAL_NS = 60 * 10**9  # losses that go on are told once a minute
 
 # Messages kept while a socket takes none: 1.4 MB at the default size, a quarter of a second at 64 Mbit/s.
 QUEUE_LIMIT = 1024
@@ -67,6 +70,8 @@ class Collector:
         self.error = ""  # the last one, for people
         self.session: Session | None = None
         self._new_session = new_session
+        self._lost_told = 0
+        self._tell_ns: int | None = None
         self._socket: socket.socket | None = None
         self._queue: deque[tuple[bytes, int]] = deque()
         self._retry_ns: int | None = None
@@ -189,7 +194,8 @@ class Collector:
             code = lib.send_messages(self._socket.fileno(), buffer, messages + start, end - start, sent)
             self.counters["messages_sent"] += sent[0]
             self.counters["records_sent"] += sum(messages[i].records for i in range(start, start + sent[0]))
-            refusals = 0 if sent[0] else refusals
+            if sent[0]:
+                refusals, self.error = 0, ""
             start += sent[0]
             if not code or -code == errno.EAGAIN:
                 break
@@ -235,6 +241,7 @@ class Collector:
             else:
                 self.counters["messages_sent"] += 1
                 self.counters["records_sent"] += records
+                self.error = ""
             refusals = 0
             self._queue.popleft()
 
@@ -262,7 +269,16 @@ class Collector:
         self.counters["messages_lost"] += 1
         self.counters["send_errors"] += 1
         self.counters["records_lost_too_long" if code == errno.EMSGSIZE else "records_lost_send"] += records
-        self.error = OSError(code, "").strerror or errno.errorcode.get(code, str(code))
+        self.error = os.strerror(code)
+
+    def tell_losses(self, now_ns: int) -> None:
+        """Log how many records were lost since that was last told, not more often than once a minute."""
+        lost = self.records_lost - self._lost_told
+        if lost and (self._tell_ns is None or now_ns >= self._tell_ns):
+            reason = self.error or (f"{QUEUE_LIMIT} messages wait" if self.connected else "not connected yet")
+            log.warning("collector %s: %d records lost: %s", self.target, lost, reason)
+            self._lost_told += lost
+            self._tell_ns = now_ns + LOSS_INTERVAL_NS
 
     @property
     def records_lost(self) -> int:

@@ -140,6 +140,7 @@ class Exporter:
         export_time = self._export_time(now_ns)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
+            collector.tell_losses(now_ns)
 
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
         """End every flow for this reason (flowEndReason, 136) and send, in bursts spread over at most `deadline_ns`."""

@@ -69,5 +69,8 @@ class Recorder:
     def drain(self, now_ns: int) -> None:
         """Nothing waits."""
 
+    def tell_losses(self, now_ns: int) -> None:
+        """Nothing is lost."""
+
     def close(self) -> None:
         """Nothing to end."""

@@ -160,13 +160,18 @@ def matches(link: Link, globs: Sequence[str]) -> bool:
     """Whether the link is to be sampled: by its name, or without globs if it is physical."""
     if not globs:
         return link.physical
-    return any(fnmatch.fnmatchcase(link.name, glob) for glob in globs)
+    return any(_matches(link.name, glob) for glob in globs)
+
+
+def _matches(name: str, glob: str) -> bool:
+    """A name with brackets or a star in it, given as it is, means that interface too."""
+    return name == glob or fnmatch.fnmatchcase(name, glob)
 
 
 def unmatched(links: Iterable[Link], globs: Sequence[str]) -> list[str]:
     """Give those of the globs that no link matches."""
     names = [link.name for link in links]
-    return [glob for glob in globs if not any(fnmatch.fnmatchcase(name, glob) for name in names)]
+    return [glob for glob in globs if not any(_matches(name, glob) for name in names)]
 
 
 def overlaps(links: Iterable[Link], sampled: Iterable[int]) -> list[str]:

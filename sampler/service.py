@@ -224,7 +224,12 @@ class Service:
         for glob in literal:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self._points.links:
-            log.warning("no interface is sampled yet: none of %s matches %s", names, globs or "a physical interface")
+            self._tell_none()
+
+    def _tell_none(self) -> None:
+        globs = ", ".join(self._config.sampler.interfaces) or "a physical interface"
+        names = ", ".join(link.name for link in self._links.table.links)
+        log.warning("no interface is sampled yet: none of %s matches %s", names, globs)
 
     async def _watch(self, following: "asyncio.Task[None]") -> None:
         """Feed the watchdog while the data thread ticks, tell of losses; end with the stop, or a part's error."""
@@ -275,6 +280,8 @@ class Service:
             self._datapath.call(lambda: self._swap(exporter)).add_done_callback(_log_failure)
         self._update_points()
         log.info("configuration reloaded")
+        if not self._points.links and not self._points.refusals:
+            self._tell_none()
 
     def _swap(self, exporter: Exporter) -> None:
         """On the data thread: samples taken so far go to the old exporter, which is flushed."""

@@ -140,3 +140,13 @@ def test_changed_budget_takes_effect(wire: tuple[Namespace, Namespace], tmp_path
             send(right, "b", [udp_frame()] * 2000)
             wait_until(lambda: daemon.show("stats")["samples"]["lost_budget"] > 0)
             assert "sample_budget" not in daemon.text()
+
+
+def test_a_reload_that_leaves_no_interface_is_told(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    left, _ = wire
+    with Sink(left) as sink:
+        config = CONFIG.format(target=sink.target)
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            daemon.configure(config.replace('"a", "vnet*"', '"b[1]", "vnet*"'))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_log("no interface is sampled yet: none of lo, a matches b[1], vnet*")

@@ -152,6 +152,29 @@ def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
         assert exporter.targets()[0]["records_waiting"] == 0
 
 
+def test_a_loss_is_told_once_a_minute_with_its_reason(caplog: pytest.LogCaptureFixture):
+    """And the reason goes when messages go out again."""
+    with Receiver() as well, exporter_to(well.target) as exporter:
+        exporter.tick(NOW)
+        collector = exporter.collectors[0]
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        near.setblocking(False)
+        far.close()  # ECONNREFUSED once, ENOTCONN from then on
+        sendable, collector._socket = collector._socket, near
+        collector.message_limit = lambda: None  # type: ignore[method-assign]
+        for second in range(70):
+            exporter.ingest(ports(10), 10)
+            exporter.tick(NOW + second * 10**9)
+        told = [record.message for record in caplog.records if "lost" in record.message]
+        assert len(told) == 2
+        assert all("Transport endpoint is not connected" in sentence for sentence in told)
+        assert "Transport endpoint is not connected" in exporter.targets()[0]["state"]
+        near.close()
+        collector._socket = sendable
+        exporter.ingest(ports(10), 10)
+        assert exporter.targets()[0]["state"] == "connected"
+
+
 def test_stopping_counts_what_waits():
     collector = Collector(Target("192.0.2.1"), new_session)
     collector._enqueue(b"message", 3)

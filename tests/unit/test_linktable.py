@@ -67,6 +67,9 @@ def test_globs():
     assert matches(ETH0, [])
     assert not matches(Link(9, "vnet0", "tun"), [])
     assert unmatched([ETH0], ["eth*", "vnet*"]) == ["vnet*"]
+    # Names that look like globs are names too.
+    assert matches(Link(9, "a[b]", "veth"), ["a[b]"])
+    assert unmatched([Link(9, "a[b]", "veth")], ["a[b]"]) == []
 
 
 def names(*links, sampled=None):
