@@ -12,6 +12,7 @@ import pytest
 from exporter.cache import KNOWN_GENERATIONS
 from sampler.config import Config
 from sampler.datapath import Datapath
+from sampler.errors import EndedError
 from sampler.ledger import ExporterLedger
 from sampler.reports import Reports
 from sampler.service import GENERATION_MAX, Service
@@ -63,7 +64,7 @@ def test_settle_runs_on_the_data_thread_and_before_its_start_at_once() -> None:
     thread.start()
     assert thread.settle(threading.current_thread) is thread
     thread.finish()
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(EndedError, match="has ended"):
         thread.settle(threading.current_thread)
 
 
@@ -80,7 +81,7 @@ def test_a_call_that_meets_the_end_is_answered() -> None:
         thread._ended = True
 
     thread._calls = SimpleNamespace(put=late, get_nowait=thread._calls.get_nowait)  # type: ignore[assignment]
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(EndedError, match="has ended"):
         thread.call(lambda: None).result(1)
 
 
