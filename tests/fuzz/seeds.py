@@ -1,84 +1,43 @@
-"""Seeds of the fuzzers, one small frame of each kind that the parser knows, built by scapy.
+"""Seeds of the fuzzers: the frames of the parser's tests, and some whose inner headers it may come to read.
 
 `python3 tests/fuzz/seeds.py FOLDER` writes them: FOLDER/parser/NAME in the input format of parser_fuzz.c, and
-FOLDER/capture/NAME.pcap (link types that are read) for capture_fuzz.c. `frames()` gives the frames to other tests.
+FOLDER/capture/NAME.pcap (link types that are read) for capture_fuzz.c. Run it with PYTHONPATH=tests.
 """
 
 import sys
 from pathlib import Path
 
-from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import (
-    ICMPv6EchoRequest,
-    IPv6,
-    IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop,
-    IPv6ExtHdrRouting,
-)
+from scapy.layers.inet import TCP, UDP
 from scapy.layers.ipsec import AH
-from scapy.layers.l2 import ARP, GRE, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
-from scapy.layers.sctp import SCTP
+from scapy.layers.l2 import GRE
 from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet, Raw
+from scapy.packet import Packet
 from scapy.utils import PcapWriter
 
-ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-IPV4 = IP(src="192.0.2.1", dst="198.51.100.2", tos=0x28, ttl=61)
-IPV6 = IPv6(src="2001:db8::1", dst="2001:db8::2", tc=0x28, fl=0x12345, hlim=61)
-TCP_SYN = TCP(sport=49152, dport=443, flags="SEC", options=[("MSS", 1460), ("WScale", 7)])
-DNS = UDP(sport=49153, dport=53) / Raw(b"query")
+from lib.frames import ETHER, FRAMES, IP4, IP6
+
+PACKET = IP4 / TCP(sport=49152, dport=443, flags="SEC")
 LINK_TYPES = {"ethernet": 1, "ip": 101, "null": 0, "loop": 108, "sll": 113, "sll2": 276}
+ETHERNET_SIZE = 14
+# By name: how many octets of the frame are left out in front, and the frame.
+SEEDS = {
+    **{name: (0, frame) for name, frame in FRAMES.items()},
+    **{f"l3 {name}": (ETHERNET_SIZE, FRAMES[name]) for name in ("ipv4 tcp", "ipv6 tcp")},
+    "gre": (0, bytes(ETHER / IP4 / GRE(key_present=1, key=7) / PACKET)),
+    "ah": (0, bytes(ETHER / IP6 / AH(spi=1, seq=1, icv=b"\0" * 12) / TCP())),
+    "vxlan": (0, bytes(ETHER / IP4 / UDP(sport=50000, dport=4789) / VXLAN(vni=42) / ETHER / PACKET)),
+}
 
 
-def frames() -> dict[str, Packet]:
-    """Frames by name; those whose name begins with "l3-" have no Ethernet header."""
-    layer2 = {
-        "arp": ARP(psrc="192.0.2.1", pdst="192.0.2.2"),
-        "ipv4-tcp": IPV4 / TCP_SYN,
-        "ipv4-udp": IPV4 / DNS,
-        "ipv4-udp-padded": IPV4 / UDP(sport=1, dport=2) / Raw(b""),
-        "ipv4-sctp": IPV4 / SCTP(sport=5000, dport=6000, tag=1),
-        "ipv4-icmp": IPV4 / ICMP(type=8, code=0) / Raw(b"ping"),
-        "ipv4-gre": IPV4 / GRE(key_present=1, key=7) / IPV4 / DNS,
-        "ipv4-unknown": IP(src="192.0.2.1", dst="192.0.2.2", proto=253) / Raw(b"octets"),
-        "ipv4-options": IP(src="192.0.2.1", dst="192.0.2.2", options=[b"\x94\x04\x00\x00"]) / TCP_SYN,
-        "ipv4-fragment-first": IP(src="192.0.2.1", dst="192.0.2.2", flags="MF") / DNS,
-        "ipv4-fragment-later": IP(src="192.0.2.1", dst="192.0.2.2", proto=17, frag=100) / Raw(b"payload"),
-        "ipv6-tcp": IPV6 / TCP_SYN,
-        "ipv6-udp": IPV6 / DNS,
-        "ipv6-icmp": IPV6 / ICMPv6EchoRequest(data=b"ping"),
-        "ipv6-no-next": IPv6(src="2001:db8::1", dst="2001:db8::2", nh=59),
-        "ipv6-chain": IPV6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting() / TCP_SYN,
-        "ipv6-ah": IPV6 / AH(spi=1, seq=1, icv=b"\0" * 12) / TCP_SYN,
-        "ipv6-fragment-first": IPV6 / IPv6ExtHdrFragment(m=1, id=1) / DNS,
-        "ipv6-fragment-later": IPV6 / IPv6ExtHdrFragment(offset=10, id=1, nh=17) / Raw(b"payload"),
-        "ipv6-fragment-atomic": IPV6 / IPv6ExtHdrFragment(id=1) / DNS,
-        "vlan": Dot1Q(vlan=100, prio=3) / IPV4 / TCP_SYN,
-        "vlan-qinq": Dot1AD(vlan=200) / Dot1Q(vlan=100) / IPV6 / DNS,
-        "vlan-three": Dot1AD(vlan=300) / Dot1Q(vlan=200) / Dot1Q(vlan=100) / IPV4 / DNS,
-        "mpls": MPLS(label=16, s=0, ttl=64) / MPLS(label=17, s=1, ttl=64) / IPV4 / TCP_SYN,
-        "mpls-ipv6": MPLS(label=16, s=1, ttl=64) / IPV6 / DNS,
-        "vxlan": IPV4 / UDP(sport=50000, dport=4789) / VXLAN(vni=42) / ETHERNET / IPV4 / TCP_SYN,
-    }
-    whole: dict[str, Packet] = {name: ETHERNET / packet for name, packet in layer2.items()}
-    whole["snap"] = Dot3(src=ETHERNET.src, dst=ETHERNET.dst) / LLC() / SNAP(code=0x0800) / IPV4 / DNS
-    whole["llc"] = Dot3(src=ETHERNET.src, dst=ETHERNET.dst) / LLC(dsap=0x42, ssap=0x42, ctrl=3) / Raw(b"bpdu")
-    whole["l3-ipv4"] = IPV4 / TCP_SYN
-    whole["l3-ipv6"] = IPV6 / DNS
-    return whole
-
-
-def seed(name: str, frame: Packet) -> bytes:
+def seed(skipped: int, frame: bytes) -> bytes:
     """The input of parser_fuzz.c that stands for a whole frame."""
-    return bytes([name.startswith("l3-"), 0, 0]) + bytes(frame)
+    return bytes([skipped > 0, 0, 0]) + frame[skipped:]
 
 
 def link_header(link: str, frame: Packet) -> bytes:
     """What a link type puts in front of an IPv4 packet."""
     return {
-        "ethernet": bytes(ETHERNET),
+        "ethernet": bytes(ETHER),
         "ip": b"",
         "null": bytes([2, 0, 0, 0]),
         "loop": bytes([0, 0, 0, 2]),
@@ -92,12 +51,11 @@ def main(folder: Path) -> None:
     parser, capture = folder / "parser", folder / "capture"
     parser.mkdir(parents=True, exist_ok=True)
     capture.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames().items():
-        (parser / name).write_bytes(seed(name, frame))
+    for name, (skipped, frame) in SEEDS.items():
+        (parser / name).write_bytes(seed(skipped, frame))
     for link, number in LINK_TYPES.items():
         with PcapWriter(str(capture / f"{link}.pcap"), linktype=number) as writer:
-            packet = IPV4 / TCP_SYN
-            writer.write(ETHERNET / packet if link == "ethernet" else link_header(link, packet) + bytes(packet))
+            writer.write(ETHER / PACKET if link == "ethernet" else link_header(link, PACKET) + bytes(PACKET))
 
 
 if __name__ == "__main__":
