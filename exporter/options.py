@@ -35,7 +35,7 @@ class ExporterOptions:
         cache_idle_timeout: 0..4200; 0 means flows end by the active timeout only.
         cache_max_flows: 0..2**32-1; 0 means no cache.
         template_interval: 1..3600.
-        stats_interval: 1..3600.
+        stats_interval: 1..3600; nobody reads it yet, for no statistics records are sent.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
         profile: "full" or "ovs".
         counts: "scaled" (counters multiplied by the weight, samplingInterval = 1).

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from exporter.exporter import Exporter
+from sampler.errors import EndedError
 from sampler.ledger import ExporterLedger
 from sampler.ring import Ring
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 # CPUs are hot-plugged by hand: looking each second is soon enough.
 RESCAN_INTERVAL = 1.0
+
+ENDED = "the data thread has ended, and xdpfix with it: see the log for the cause"
 
 T = TypeVar("T")
 
@@ -56,7 +59,7 @@ class Datapath(threading.Thread):
         """Run `function` on the data thread between two batches, or at its start; its result comes in the future."""
         future: Future[T] = Future()
         if self._ended:
-            future.set_exception(RuntimeError("the data thread has ended"))
+            future.set_exception(EndedError(ENDED))
             return future
         self._calls.put((function, future))
         if self._ended:  # it ended in between, and may have looked for calls before this one came
@@ -67,7 +70,7 @@ class Datapath(threading.Thread):
     def settle(self, function: Callable[[], T]) -> T:
         """Run `function` on the data thread and wait for its result; at once while the thread has not started.
 
-        For what must hold before the next sample is counted, such as the weight of a generation.
+        For what must hold before the next sample is counted, such as the weight of a generation. EndedError.
         """
         return function() if self.ident is None else self.call(function).result()
 
@@ -155,4 +158,4 @@ class Datapath(threading.Thread):
         with contextlib.suppress(Empty):
             while True:
                 _, future = self._calls.get_nowait()
-                future.set_exception(RuntimeError("the data thread has ended"))
+                future.set_exception(EndedError(ENDED))

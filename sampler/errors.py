@@ -17,5 +17,9 @@ class ConfigError(XdpfixError):
     exit_code = 2
 
 
+class EndedError(XdpfixError):
+    """The data thread has ended, so it can be asked nothing any more."""
+
+
 class StartError(XdpfixError):
     """A right configuration that cannot be started here: privileges, kernel, interfaces."""

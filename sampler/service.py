@@ -24,7 +24,7 @@ from sampler.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import ControlServer
 from sampler.datapath import Datapath
-from sampler.errors import ConfigError, StartError
+from sampler.errors import StartError, XdpfixError
 from sampler.gates import Gates
 from sampler.ledger import ExporterLedger
 from sampler.links import Links
@@ -144,10 +144,13 @@ class Service:
         if not options.targets:
             options = replace(options, targets=(self._watch_flows(),))
         exporter = Exporter(options)
-        for generation, probability in self._weights.items():
-            exporter.set_weight(generation, probability)
+        self._tell_weights(exporter)
         exporter.set_obs_point_ids(self._obs_point_ids)
         return exporter
+
+    def _tell_weights(self, exporter: Exporter) -> None:
+        for generation, probability in self._weights.items():
+            exporter.set_weight(generation, probability)
 
     def _watch_flows(self) -> Target:
         """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
@@ -176,6 +179,9 @@ class Service:
         async for change in self._links.changes():
             if not started.is_set():
                 self._clean_up()
+            if isinstance(change, linktable.Gone):
+                # Its number may be another link's by now, which then is to be attached anew.
+                self._points.let_go(change.link.ifindex)
             if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
                 self._update_points()
             started.set()
@@ -259,24 +265,27 @@ class Service:
         self._notifier.reloading()
         try:
             self._apply(self._load())
-        except ConfigError as error:
+        except XdpfixError as error:
             log.error("configuration not reloaded, the one before stays: %s", error)
         finally:
             self._notifier.ready(self._status())
 
     def _apply(self, config: Config) -> None:
-        before, self._config = self._config, config
+        before = self._config
+        old, new = before.exporter, config.exporter
+        # First, since it alone may refuse: then nothing has changed.
+        exporter = self._new_exporter(new) if old != new else None
+        self._config = config
         for name in FIXED_OPTIONS:
             if getattr(before.sampler, name) != getattr(config.sampler, name):
                 log.warning("sampler.%s changes with a restart only: the one before stays", name)
-        old, new = before.exporter, config.exporter
         if before.sampler.hook != config.sampler.hook or old.sampling != new.sampling:
             self._points.close()
             self._new_generation()
         self._set_sampling()
-        if old != new:
+        if exporter is not None:
             self._points.set_directions(self._directions())
-            exporter = self._new_exporter(new)
+            self._tell_weights(exporter)
             self._datapath.call(lambda: self._swap(exporter)).add_done_callback(_log_failure)
         self._update_points()
         log.info("configuration reloaded")

@@ -79,6 +79,8 @@ static int cpu_ring_open(struct ring *ring, unsigned int cpu)
 	    epoll_ctl(ring->epoll_fd, EPOLL_CTL_ADD, fd, &event) ||
 	    ioctl(fd, PERF_EVENT_IOC_ENABLE, 0)) {
 		err = -errno;
+		/* The map holds the event too: without this, samples would go where nobody reads. */
+		bpf_map_delete_elem(ring->map_fd, &cpu);
 		munmap(page, size);
 		close(fd);
 		return err;

@@ -1,5 +1,6 @@
 """The man page and the example configuration: well formed, and naming what the program offers."""
 
+import argparse
 import re
 import tomllib
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sampler import config, configkeys
+from sampler import cli, config, configkeys
 
 from .conftest import TREE, run
 
@@ -27,6 +28,17 @@ def test_page_is_well_formed() -> None:
 @pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
 def test_page_describes_every_command(command: str) -> None:
     assert re.search(rf"^\.It Cm {command}\b", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
+    """Also those of --help that the page would miss, in whatever order."""
+    synopsis = PAGE.read_text().partition(".Sh SYNOPSIS")[2].partition(".Sh DESCRIPTION")[0]
+    (usage,) = re.findall(rf"^\.Cm {command}\n(.*?)^\.Nm", synopsis, re.MULTILINE | re.DOTALL)
+    (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    options = {name for action in commands.choices[command]._actions for name in action.option_strings[-1:]}
+    in_page = {f"--{name}" for name in re.findall(r"Fl Fl (\w+)", usage)}
+    assert in_page | ({"--interface"} if "Fl i" in usage else set()) == options - {"--help"}
 
 
 def test_page_and_example_describe_the_same_keys() -> None:

@@ -41,11 +41,14 @@ def test_check_right(tmp_path: Path):
 
 def test_check_warns(tmp_path: Path):
     path = tmp_path / "costly.toml"
-    path.write_text('[sampler]\ninterfaces = ["none9"]\n[exporter]\nsampling = 1\ncache_max_flows = 0\n')
+    path.write_text(
+        '[sampler]\ninterfaces = ["none9"]\n[exporter]\nsampling = 1\ncache_max_flows = 0\nstats_interval = 60\n'
+    )
     output = xdpfix("check", str(path)).stdout
     assert 'warning: no interface matches "none9" now' in output
     assert "warning: exporter.sampling = 1: every packet" in output
     assert "warning: exporter.cache_max_flows = 0: no flow cache" in output
+    assert "warning: exporter.stats_interval = 60: without effect" in output
 
 
 def test_check_wrong(tmp_path: Path):

@@ -54,6 +54,15 @@ def test_c_files_say_what_they_are() -> None:
     assert offenders(followed("*.c", "*.h"), lambda text: opening.match(text) is None) == []
 
 
+def test_the_house_names_every_room() -> None:
+    """docs/architecture.md lists each Python module and each header of the BPF programs."""
+    house = (TREE / "docs/architecture.md").read_text()
+    modules = [path.stem for path in followed("sampler/*.py", "exporter/*.py") if path.parent.name != "native"]
+    headers = [path.name for path in followed("bpf/*.h")]
+    words = set(re.findall(r"[\w.]+", house))
+    assert sorted({*modules, *headers} - words - {"__init__"}) == []
+
+
 def test_no_forbidden_word() -> None:
     assert offenders(text_files(), lambda text: FORBIDDEN_WORDS.search(text) is not None) == []
 
