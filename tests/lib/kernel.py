@@ -1,19 +1,14 @@
-"""What of ours the kernel holds: programs, maps, links, filters and qdiscs, as bpftool and tc list them."""
+"""What of ours the kernel holds: programs, maps, links, filters and qdiscs, as bpf(2) and tc tell."""
 
-import json
-import subprocess
+import os
+import struct
 from pathlib import Path
-from typing import Any
 
 from lib.netns import Namespace
+from lib.programs import bpf
 
-KINDS = ("prog", "map", "link")
-
-
-def _bpftool(*arguments: str) -> list[dict[str, Any]]:
-    done = subprocess.run(["bpftool", "--json", *arguments], capture_output=True, text=True, check=True, timeout=60)
-    listed = json.loads(done.stdout)
-    return listed if isinstance(listed, list) else []
+# What fdinfo calls an object, and the bpf(2) command that opens one by its id: BPF_PROG_GET_FD_BY_ID and so on.
+KINDS = {"prog": 13, "map": 14, "link": 30}
 
 
 def held(pid: int) -> set[tuple[str, int]]:
@@ -30,8 +25,15 @@ def held(pid: int) -> set[tuple[str, int]]:
 
 def living(objects: set[tuple[str, int]]) -> set[tuple[str, int]]:
     """Those of the objects that the kernel still has."""
-    there = {(kind, entry["id"]) for kind in KINDS for entry in _bpftool(kind, "show")}
-    return objects & there
+    return {(kind, number) for kind, number in objects if _is_there(KINDS[kind], number)}
+
+
+def _is_there(command: int, number: int) -> bool:
+    try:
+        os.close(bpf(command, struct.pack("I", number)))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def filters(namespace: Namespace, name: str) -> str:
