@@ -28,10 +28,6 @@ class Notifier:
         """Say that the caches are being flushed."""
         self._send("STOPPING=1", "STATUS=flushing the flow caches")
 
-    def status(self, status: str) -> None:
-        """Give the one line that `systemctl status` shows."""
-        self._send(f"STATUS={status}")
-
     def watchdog(self) -> None:
         """Say that the data thread is alive."""
         self._send("WATCHDOG=1")
