@@ -62,7 +62,7 @@ class ObservationPoints:
         """Sample exactly these links: attach to new ones, let go of those that are not among them."""
         links = {link.ifindex: link for link in wanted}
         for ifindex in self._points.keys() - links.keys():
-            self._let_go(ifindex)
+            self.let_go(ifindex)
         self._refused = {ifindex: why for ifindex, why in self._refused.items() if ifindex in links}
         for ifindex, link in links.items():
             point = self._points.get(ifindex)
@@ -90,8 +90,11 @@ class ObservationPoints:
         for warning in attachment.warnings:
             log.warning("%s", warning)
 
-    def _let_go(self, ifindex: int) -> None:
-        point = self._points.pop(ifindex)
+    def let_go(self, ifindex: int) -> None:
+        """Detach from a link; nothing happens when it is not sampled."""
+        point = self._points.pop(ifindex, None)
+        if point is None:
+            return
         point.attachment.close()
         self._close_gates(ifindex)
         log.info("let go of %s", point.link.name)
@@ -139,4 +142,4 @@ class ObservationPoints:
     def close(self) -> None:
         """Let go of all."""
         for ifindex in list(self._points):
-            self._let_go(ifindex)
+            self.let_go(ifindex)

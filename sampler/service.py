@@ -179,6 +179,9 @@ class Service:
         async for change in self._links.changes():
             if not started.is_set():
                 self._clean_up()
+            if isinstance(change, linktable.Gone):
+                # Its number may be another link's by now, which then is to be attached anew.
+                self._points.let_go(change.link.ifindex)
             if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
                 self._update_points()
             started.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from exporter.cache import KNOWN_GENERATIONS
-from sampler.config import Config
+from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError
 from sampler.ledger import ExporterLedger
+from sampler.linktable import Change, Dumped, Link, LinkTable
+from sampler.points import ObservationPoints
 from sampler.reports import Reports
 from sampler.service import GENERATION_MAX, Service
 
@@ -56,6 +58,31 @@ def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
     for _ in range(KNOWN_GENERATIONS):
         service._new_generation()
     assert list(service._weights) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
+
+
+def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The removal was lost among netlink's messages: the table tells of both at once, and the old programs are gone."""
+    old, new = Link(7, "vnet0", kind="tun"), Link(7, "vnet0", kind="veth")
+    table = LinkTable()
+
+    async def changes() -> AsyncIterator[Change]:
+        for link in (old, new):
+            for change in table.apply(Dumped((link,))):
+                yield change
+
+    done: list[str] = []
+
+    def attach(link: Link) -> Any:
+        done.append(f"attach {link.kind}")
+        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind}"))
+
+    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0)
+    service = Service(Config(SamplerOptions(interfaces=("vnet*",))), Config)
+    service._links = SimpleNamespace(changes=changes, table=table)  # type: ignore[assignment]
+    service._points = ObservationPoints(attach, gates, (0,))  # type: ignore[arg-type]
+    monkeypatch.setattr(service, "_clean_up", lambda: None)
+    asyncio.run(service._follow_links(asyncio.Event()))
+    assert done == ["attach tun", "detach tun", "attach veth"]
 
 
 def test_settle_runs_on_the_data_thread_and_before_its_start_at_once() -> None:
