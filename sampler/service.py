@@ -182,8 +182,7 @@ class Service:
             if isinstance(change, linktable.Gone):
                 # Its number may be another link's by now, which then is to be attached anew.
                 self._points.let_go(change.link.ifindex)
-            if not started.is_set() or not isinstance(change, linktable.Changed) or change.link != change.before:
-                self._update_points()
+            self._update_points()
             started.set()
 
     def _clean_up(self) -> None:
