@@ -32,6 +32,14 @@ class Point:
     attachment: Attachment
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """One interface that should be sampled and cannot be, and the sentence that says why."""
+
+    link: Link
+    why: str
+
+
 class ObservationPoints:
     """Attaches to links and lets them go. Belongs to the main thread.
 
@@ -47,7 +55,7 @@ class ObservationPoints:
         self._gates = gates
         self._directions = directions
         self._points: dict[int, Point] = {}
-        self._refused: dict[int, str] = {}
+        self._refused: dict[int, Refusal] = {}
         self._told: dict[int, str] = {}
         self.observed_before = 0
         """Wire packets observed on interfaces that were let go."""
@@ -63,7 +71,7 @@ class ObservationPoints:
         links = {link.ifindex: link for link in wanted}
         for ifindex in self._points.keys() - links.keys():
             self.let_go(ifindex)
-        self._refused = {ifindex: why for ifindex, why in self._refused.items() if ifindex in links}
+        self._refused = {ifindex: refusal for ifindex, refusal in self._refused.items() if ifindex in links}
         for ifindex, link in links.items():
             point = self._points.get(ifindex)
             if point is None:
@@ -82,7 +90,7 @@ class ObservationPoints:
             return
         except XdpfixError as error:
             self._close_gates(link.ifindex)
-            self._refused[link.ifindex] = str(error)
+            self._refused[link.ifindex] = Refusal(link, str(error))
             return
         self._refused.pop(link.ifindex, None)
         self._points[link.ifindex] = Point(link, self._directions, attachment)
@@ -118,8 +126,8 @@ class ObservationPoints:
                     "state": "sampled",
                 }
             )
-        for ifindex, why in sorted(self._refused.items()):
-            rows.append({"ifindex": ifindex, "name": "", "hooks": [], "state": why})
+        for ifindex, refusal in sorted(self._refused.items()):
+            rows.append({"ifindex": ifindex, "name": refusal.link.name, "hooks": [], "state": refusal.why})
         return rows
 
     @property
@@ -130,14 +138,14 @@ class ObservationPoints:
     @property
     def refusals(self) -> list[str]:
         """Why links that should be sampled are not."""
-        return list(self._refused.values())
+        return [refusal.why for refusal in self._refused.values()]
 
     def tell_refusals(self) -> None:
         """Log why links are not sampled. One that is refused is tried at each of its events: it is told once."""
-        for ifindex, why in self._refused.items():
-            if self._told.get(ifindex) != why:
-                log.error("not sampled: %s", why)
-        self._told = dict(self._refused)
+        for ifindex, refusal in self._refused.items():
+            if self._told.get(ifindex) != refusal.why:
+                log.error("not sampled: %s", refusal.why)
+        self._told = {ifindex: refusal.why for ifindex, refusal in self._refused.items()}
 
     def close(self) -> None:
         """Let go of all."""
