@@ -86,7 +86,7 @@ class Daemon:
         wait_until(ready, timeout, "READY=1")
         return self
 
-    def wait_log(self, text: str, timeout: float = 5.0) -> None:
+    def wait_log(self, text: str, timeout: float = 15.0) -> None:
         """Wait until it has written this."""
         wait_until(lambda: text in self.text(), timeout, f"{text!r} in the log, which is: {self.text()}")
 

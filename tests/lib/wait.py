@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 15.0, what: str = "") -> T:
     """Give the condition's first true value; AssertionError when there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
