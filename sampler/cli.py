@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"xdpfix: {error}", file=sys.stderr)
+        # What no command expected: a full disk behind standard output, say.
+        print(f"xdpfix: {error.filename or 'reading or writing'}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 

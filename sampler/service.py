@@ -109,6 +109,8 @@ class Service:
                 await _first(started.wait(), following)
                 self._require_interfaces()
                 capabilities.keep_needed()
+                if self._viewer is not None:
+                    self._viewer.start()
                 self._datapath.start()
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
                 self._notifier.ready(self._status())
@@ -157,7 +159,8 @@ class Service:
         if self._viewer is None:
             loop = asyncio.get_running_loop()
             self._viewer = EmbeddedCollector(on_closed=lambda: _tell(loop, self._stop))
-            self._viewer.start()
+            if self._running:
+                self._viewer.start()
         return Target(*self._viewer.address)
 
     def _close_viewer(self) -> None:

@@ -1,13 +1,14 @@
 """The command line as its user meets it: real processes, their output and exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-XDPFIX = [sys.executable, "-c", "import sys; from sampler.cli import main; sys.exit(main())"]
+XDPFIX = [sys.executable, "-c", "import sys; from sampler.entry import main; sys.exit(main())"]
 
 
 def xdpfix(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -93,3 +94,20 @@ def test_a_library_that_is_not_installed():
     assert done.returncode == 1
     assert "install libbpf1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "sampler.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from sampler.entry import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_it_is_still_importing_is_quiet():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
