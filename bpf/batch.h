@@ -78,6 +78,7 @@ static __always_inline void count_lost_batch(struct cpu_state *cpu)
 {
 	__u32 slot;
 
+	UNROLL
 	for (slot = 0; slot < BATCH_SIZE; slot++)
 		count(cpu, KERNEL_LOST_RING, cpu->batch.samples[slot].meta.packets);
 }

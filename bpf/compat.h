@@ -45,6 +45,16 @@
 #endif
 
 /*
+ * In front of every loop: the programs have none. Older kernels (seen: 6.1) refuse a loop whose
+ * last block clang happens to put ahead of its first ("back-edge from insn").
+ */
+#if SAMPLER_KERNEL
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
+/*
  * Headers lie at any even address. The BPF back end would load them byte by byte, the
  * verifier allows whole words where the machine does (x86-64, arm64).
  */

@@ -117,6 +117,7 @@ static __always_inline bool parse_mpls(struct cursor *cursor, struct flow_key *k
 
 	if (!is_mpls(cursor->ethertype))
 		return true;
+	UNROLL
 	for (depth = 0; depth < MPLS_MAX; depth++) {
 		if (!pull(cursor, MPLS_SIZE, &entry))
 			return false;

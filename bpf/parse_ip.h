@@ -136,6 +136,7 @@ static __always_inline bool parse_extensions(struct cursor *cursor, struct sampl
 {
 	__u32 count;
 
+	UNROLL
 	for (count = 0; count < EXTENSIONS_MAX; count++) {
 		if (!is_extension(cursor->protocol) || sample->meta.fragment & FRAGMENT_LATER)
 			return true;

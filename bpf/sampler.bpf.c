@@ -19,7 +19,7 @@ static __always_inline struct gate *find_gate(__u32 ifindex, __u32 direction)
 	struct gate *gate;
 	__u32 probe, slot;
 
-#pragma unroll
+	UNROLL
 	for (probe = 0; probe < GATE_PROBES; probe++) {
 		slot = (2 * ifindex + direction + 2 * probe) % GATE_SLOTS;
 		gate = bpf_map_lookup_elem(MAP(gates), &slot);
@@ -138,11 +138,13 @@ static __always_inline void copy_frame(const struct xdp_md *xdp, struct window *
 	const __u8 *data = (const void *)(long)xdp->data, *end = (const void *)(long)xdp->data_end;
 	__u32 word, octet;
 
+	UNROLL
 	for (word = 0; word < WINDOW_SIZE; word += 8) {
 		if (data + word + 8 > end)
 			break;
 		copy64(window->bytes + word, data + word);
 	}
+	UNROLL
 	for (octet = word; octet < word + 7; octet++) {
 		if (data + octet + 1 > end || octet >= WINDOW_SIZE)
 			break;

@@ -20,7 +20,7 @@ static __always_inline __u32 segment_headers(const struct __sk_buff *skb, bool l
 	__be16 ethertype = skb->protocol;
 	__u8 header[IP_PROTOCOL_SIZE] = {}, protocol;
 
-#pragma unroll
+	UNROLL
 	for (tag = 0; tag < VLAN_MAX; tag++) {
 		__be16 words[2] = {};
 

@@ -1,16 +1,19 @@
 """The verifier's work is a budget, and its refusal an error that shows why."""
 
+import importlib.resources
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from lib.bpfgraph import has_cycle, sections
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import ffi, lib
 from sampler.errors import StartError
 from sampler.loader import PROGRAMS
-from sampler.loader_bcc import load_program
+from sampler.loader_bcc import compile_programs, load_program
+from sampler.maps import Maps
 
 BUDGET = 50_000  # instructions processed: loads in tens of milliseconds, with room to the kernel's million
 
@@ -53,3 +56,18 @@ def test_the_arm64_object_here(kernel, tmp_path):
             assert kernel.state().batch.sequence == before + 40
     finally:
         lib.bpf_programs_close(programs)
+
+
+def test_programs_have_no_loop(tmp_path):
+    """Older kernels (seen: 6.1) refuse some loops by the layout of their blocks ("back-edge from insn")."""
+    path = Path(str(importlib.resources.files("sampler").joinpath("sampler.bpf.o")))
+    assert {name: has_cycle(code) for name, code in sections(path)} == {"tc": False, "xdp": False}
+    with Maps() as maps:
+        compiled = compile_programs(maps, tmp_path)
+    assert {name: has_cycle(code) for name, code in compiled.items()} == dict.fromkeys(PROGRAMS, False)
+
+
+def test_a_loop_is_seen():
+    jump_back = bytes.fromhex("b7000000000000000700000001000000a500feff0a0000009500000000000000")
+    assert has_cycle(jump_back)
+    assert not has_cycle(jump_back[:16] + jump_back[24:])
