@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -57,7 +58,7 @@ def receive_queue(port: int) -> int | None:
     return None
 
 
-class Peer:
+class Peer(ABC):
     """A collector's process. A context manager: enters when it listens; leaving it ends the process.
 
     `folder` is for what it writes; made if missing.
@@ -72,9 +73,9 @@ class Peer:
         self.target = Target("127.0.0.1", self.port)
         self.log = folder / "log"
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return program and arguments; writes its configuration."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         with self.log.open("wb") as log, (self.folder / "out").open("wb") as out:
