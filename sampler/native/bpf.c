@@ -57,6 +57,11 @@ int bpf_lookup_map(int map, const void *key, void *value)
 	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
 }
 
+int bpf_delete_map(int map, const void *key)
+{
+	return bpf_map_delete_elem(map, key) ? -errno : 0;
+}
+
 int bpf_has_xdp_load_bytes(void)
 {
 	libbpf_set_print(print_nothing);

@@ -11,6 +11,8 @@ int bpf_create_map(__u32 type, const char *name, __u32 key_size, __u32 value_siz
 /* Per-CPU maps take and give one value a possible CPU, each rounded up to 8 octets. */
 int bpf_update_map(int map, const void *key, const void *value);
 int bpf_lookup_map(int map, const void *key, void *value);
+/* Of hash maps only. -ENOENT where the key is not there. */
+int bpf_delete_map(int map, const void *key);
 
 /* 1 if XDP programs of this kernel may call bpf_xdp_load_bytes and take frames of several buffers, else 0. */
 int bpf_has_xdp_load_bytes(void);
