@@ -41,10 +41,21 @@ def test_count_of_a_guests_super_packet(kernel, name):
 
 @pytest.mark.parametrize("last", [SIZE, SIZE - 10])
 def test_octets_of_a_tunnels_super_packet(kernel, last):
-    """The inner headers are in every segment: all counted when the segments are full, else up to what is lacking."""
+    """The inner headers are in every segment. Described by its outer ones, they are found when the segments are full,
+    else up to what is lacking; described by the inner ones they are known."""
     inner = bytes(ETHER / IP4 / TIMESTAMPS)
     payload = 2 * SIZE + last
-    frame = bytes(ETHER / IP4 / UDP(sport=1000, dport=4789) / (bytes(8) + inner + bytes(payload)))
+    frame = bytes(
+        ETHER
+        / IP4
+        / UDP(sport=1000, dport=4789)
+        / (b"\x08" + bytes(7) + bytes(ETHER / IP4 / TIMESTAMPS / bytes(payload)))
+    )
+    sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
+    assert sample.key.tunnel.type == lib.TUNNEL_VXLAN
+    assert sample.meta.frame_octets == payload + 3 * len(inner)
+    assert sample.meta.ip_octets == sample.meta.frame_octets - 3 * 14
+    kernel.gates.set_sampling(Fraction(1), 0, tunnels=False)
     sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
     assert octets(sample) == octets(parse(frame, segments=3, segment_size=SIZE))
     headers = len(frame) - 3 * SIZE
