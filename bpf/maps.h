@@ -75,8 +75,7 @@ struct {
 	__type(value, __u32);
 } ring SEC(".maps");
 
-/* The kernel has bpf_xdp_load_bytes and bpf_xdp_get_buff_len (Linux 5.18, commit 3f364222d032). */
-const volatile __u32 xdp_load_bytes = 0;
+const volatile struct kernel_features features = {};
 
 #endif
 #endif

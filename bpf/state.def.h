@@ -138,3 +138,11 @@ struct tunnel_neighbour {
 struct log2_table {
 	__u64 value[1025];
 };
+
+/* What the running kernel has that not every one has: told to the programs before they are loaded. */
+struct kernel_features {
+	/* bpf_xdp_load_bytes and bpf_xdp_get_buff_len: Linux 5.18, commit 3f364222d032 */
+	__u32 xdp_load_bytes;
+	/* bpf_skb_get_xfrm_state at tc: CONFIG_XFRM */
+	__u32 skb_xfrm_state;
+};

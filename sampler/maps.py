@@ -25,7 +25,7 @@ TUNNEL_PORTS_MAX = 1 << 16
 TUNNEL_NEIGHBOURS_MAX = 1 << 20
 
 KEY_SIZE = 4  # of arrays, and of interface numbers
-WINDOW_SIZE = 352  # struct window, asserted in bpf/cursor.h
+WINDOW_SIZE = 560  # struct window, asserted in bpf/cursor.h
 
 
 class Maps:

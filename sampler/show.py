@@ -17,8 +17,21 @@ SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
 
 # The columns of `xdpfix show tunnels`.
 TUNNEL_COLUMNS = (
-    *("ifindex", "name", "kind", "type", "key_length", "key", "local", "remote", "port", "neighbours", "sampled"),
+    "ifindex",
+    "name",
+    "kind",
+    "type",
+    "key_length",
+    "key",
+    "local",
+    "remote",
+    "port",
+    "neighbours",
+    "sampled",
 )
+
+# How the counters of enum tunnel_miss begin.
+TUNNEL = "tunnel_"
 
 # Columns of a table that goes to a file or pipe: wide enough that nothing is cut.
 WIDTH_WITHOUT_TERMINAL = 400
@@ -70,9 +83,14 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(row(f"  {name} exported", None, exporter["exported"]))
         rows.append(row(f"{name} represented", exporter["represented"], None))
     parsed = {name: samples[name] for name in ("truncated", "malformed", "chain")}
-    return {"ledger": rows, "parsed in part": parsed, "links": stats["links"], "tunnels": stats["tunnels"]} | (
-        {"does not sum": stats["errors"]} if stats["errors"] else {}
-    )
+    missed = {name.removeprefix(TUNNEL): samples[name] for name in samples if name.startswith(TUNNEL)}
+    return {
+        "ledger": rows,
+        "parsed in part": parsed,
+        "without their tunnel": missed,
+        "links": stats["links"],
+        "tunnels": stats["tunnels"],
+    } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
 
 
 def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:
