@@ -124,3 +124,20 @@ def test_tunnels_of_all_kinds_share_a_message():
         assert len(harness.records) == 16
         assert len(harness.receiver.oracle.messages[-1].records) == 16
         assert {len(record["tunnelKey"]) for record in harness.records} == {3, 4, 8}
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "columns"),
+    [
+        (VXLAN | {"key": 5000}, ("vxlan", 5000, "203.0.113.1", "203.0.113.2")),
+        (IPSEC_GRE | OUTER_V6, ("ipsec_gre", 0x12345678, "2001:db8:ff::1", "2001:db8:ff::2")),
+    ],
+)
+def test_a_living_flow_shows_its_tunnel(tunnel: dict, columns: tuple):
+    names = ("tunnel", "tunnel_key", "tunnel_source", "tunnel_destination")
+    with Harness() as harness:
+        harness.ingest(sample(), sample(tunnel=tunnel))
+        plain, tunnelled = harness.exporter.flows(10, round(harness.now * 10**9))
+    assert not set(names) & plain.keys()
+    assert tuple(tunnelled[name] for name in names) == columns
+    assert (tunnelled["source"], tunnelled["destination"]) == ("192.0.2.1", "198.51.100.2")
