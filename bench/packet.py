@@ -1,7 +1,7 @@
 """What a packet costs in the kernel: ns over an empty program of the same type, in the same run. `make bench`.
 
-BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame; the ring is read by a thread on another
-CPU, so that a sampled packet pays for the ring too.
+BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame, and with one inside VXLAN; the ring is read by a
+thread on another CPU, so that a sampled packet pays for the ring too.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from lib import tunnel_frames
 from lib.programs import program
 from lib.traffic import udp_frame
 from sampler._native import ffi, lib
@@ -24,7 +25,14 @@ from sampler.ring import Ring
 IFINDEX = 1
 REPEAT = 200_000
 ROUNDS = 9
-RATES = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}
+PLAIN, VXLAN = udp_frame(payload=18), tunnel_frames.FRAMES["vxlan"].frame
+CASES = {
+    "not sampled (1:1000000000)": (10**9, PLAIN),
+    "1:1000": (1000, PLAIN),
+    "1:100": (100, PLAIN),
+    "1:1": (1, PLAIN),
+    "1:1, VXLAN inside": (1, VXLAN),
+}
 KINDS = {"xdp": "sample_xdp", "tc": "sample_tc_ingress"}
 
 
@@ -49,10 +57,11 @@ def read(ring: Ring, stop: threading.Event) -> None:
 
 
 def main() -> None:
-    """Print a table: rows are rates, columns programs."""
-    frame = udp_frame(payload=18)
+    """Print a line for each loader, program and case."""
     for loader in ("libbpf", "bcc"):
         with Maps() as maps, Ring(maps, 1024) as ring:
+            for entry, value in enumerate(tunnel_frames.ports()):
+                maps.update("port_tunnels", entry, ffi.addressof(value))
             programs, gates, stop = load(loader, maps), Gates(maps), threading.Event()
             gates.open(IFINDEX, 0)
             reader = threading.Thread(target=read, args=(ring, stop))
@@ -60,7 +69,7 @@ def main() -> None:
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
             for kind, name in KINDS.items():
                 empty_fd = program(kind, -1 if kind == "tc" else 2)
-                for label, interval in RATES.items():
+                for label, (interval, frame) in CASES.items():
                     gates.close(IFINDEX, 0)
                     gates.set_sampling(Fraction(1, min(interval, 2**32 - 1)), 1)
                     gates.open(IFINDEX, 0)

@@ -64,6 +64,12 @@ static __always_inline void batch_abandon(struct cpu_state *cpu, enum kernel_cou
 
 static __always_inline void count_flags(struct cpu_state *cpu, const struct sample *sample, __u32 packets)
 {
+	__u32 miss = sample->meta.tunnel_miss;
+
+	if (miss) {
+		OPAQUE(miss);
+		count(cpu, KERNEL_CHAIN + (miss & (TUNNEL_MISSES - 1)), packets);
+	}
 	if (!sample->meta.flags)
 		return;
 	if (sample->meta.flags & SAMPLE_TRUNCATED)

@@ -17,8 +17,8 @@
 #define SAMPLER_KERNEL 1
 /* Maps are made by the sampler; bcc gets their descriptors with -Dname_FD=number. */
 #define MAP(name) ((void *)bpf_pseudo_fd(BPF_PSEUDO_MAP_FD, name##_FD))
-/* Settings come with -Dname_CFG=value. */
-#define CFG(name) name##_CFG
+/* What the kernel has comes with -Dname_FEATURE=0 or 1. */
+#define HAS(name) name##_FEATURE
 
 #elif defined(__bpf__)
 
@@ -29,8 +29,8 @@
 #include "state.h"
 #define SAMPLER_KERNEL 1
 #define MAP(name) (&(name))
-/* Settings are read-only data that the loader writes before the verifier looks. */
-#define CFG(name) name
+/* What the kernel has is read-only data that the loader writes before the verifier looks. */
+#define HAS(name) features.name
 
 #else
 
@@ -105,9 +105,11 @@ WORD_FUNCTIONS(64)
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BE16(number) ((__u16)__builtin_bswap16(number))
 #define BE32(number) ((__u32)__builtin_bswap32(number))
+#define BE64(number) ((__u64)__builtin_bswap64(number))
 #else
 #define BE16(number) ((__u16)(number))
 #define BE32(number) ((__u32)(number))
+#define BE64(number) ((__u64)(number))
 #endif
 
 #endif

@@ -25,6 +25,21 @@ struct packet {
 	__be16 vlan_tci;	/* the tag held beside the frame: the outermost one */
 	__u8 vlan_present;
 	__u8 l3;	/* starts at the IP header: no Ethernet */
+	__u8 tunnels;	/* look into tunnels */
+	__u8 netdev;	/* of a tunnel netdev: a tunnel carried it here */
+};
+
+/* What a tunnel's packet carries: where it lies, what the tunnel header says, and what was found in it. */
+struct inner {
+	struct packet packet;
+	__u32 offset;	/* octets in front of it */
+	__u32 carried;	/* octets of it that are here: less than its length in the first segment of STT */
+	__be64 key;
+	__u8 type;	/* enum tunnel_type */
+	__u8 key_length;
+	__u16 reserved1;
+	__u32 reserved2;
+	struct sample sample;
 };
 
 /*
@@ -35,10 +50,16 @@ struct window {
 	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
 	struct packet packet;
 	__u64 aside;	/* see forget() */
+	struct inner inner;
+#if !SAMPLER_KERNEL
+	const struct port_tunnels *ports;	/* PORT_ENTRIES; NULL: no port is a tunnel's */
+#endif
 };
 
+#if SAMPLER_KERNEL
 /* sampler/maps.py makes the map by this size. */
-_Static_assert(sizeof(struct window) == 352, "window is a map's value");
+_Static_assert(sizeof(struct window) == 560, "window is a map's value");
+#endif
 
 struct cursor {
 	struct window *window;
@@ -46,6 +67,7 @@ struct cursor {
 	__u64 position;	/* octets behind the cursor */
 	__u64 loaded;	/* octets in the window */
 	__u64 limit;	/* where the packet ends, by the innermost length field read */
+	__u64 layer4;	/* position of the TCP, UDP, GRE … header, once it is found */
 	__u32 unsent;	/* octets of the super-packet that no segment carries */
 	__be16 ethertype;	/* of the next header while in layer 2 */
 	__u8 protocol;	/* of the next header while in layer 3 */

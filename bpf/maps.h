@@ -46,14 +46,36 @@ struct {
 } windows SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_ENTRIES);
+	__type(key, __u32);
+	__type(value, struct port_tunnels);
+} port_tunnels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel_port);
+} tunnel_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct tunnel_neighbour_key);
+	__type(value, struct tunnel_neighbour);
+} tunnel_neighbours SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
 } ring SEC(".maps");
 
-/* The kernel has bpf_xdp_load_bytes and bpf_xdp_get_buff_len (Linux 5.18, commit 3f364222d032). */
-const volatile __u32 xdp_load_bytes = 0;
+const volatile struct kernel_features features = {};
 
 #endif
 #endif

@@ -74,6 +74,7 @@ static __always_inline bool parse_layer4(struct cursor *cursor, struct sample *s
 	sample->key.ip_protocol = cursor->protocol;
 	cursor->position = forget(cursor, cursor->position);
 	cursor->limit = forget(cursor, cursor->limit);
+	cursor->layer4 = cursor->position;
 	if (sample->meta.fragment & FRAGMENT_LATER)
 		return false;
 	if (cursor->protocol == PROTOCOL_TCP)

@@ -36,6 +36,22 @@ enum sample_flag {
 	SAMPLE_CHAIN = 4,	/* more extension headers or labels than the parser follows */
 };
 
+/*
+ * Why a packet that a tunnel carries, or may carry, is described without its tunnel: on an
+ * underlay interface by its outer headers, on a tunnel netdev by the inner ones alone.
+ */
+enum tunnel_miss {
+	TUNNEL_MISS_NONE = 0,	/* it is described with its tunnel, or no tunnel has part in it */
+	TUNNEL_MISS_FRAGMENT = 1,	/* the outer packet is a fragment */
+	TUNNEL_MISS_HEADER = 2,	/* flags, version or a length are not those of the tunnel protocol */
+	TUNNEL_MISS_SHORT = 3,	/* tunnel header or inner headers run past the end of the packet */
+	TUNNEL_MISS_PAYLOAD = 4,	/* it carries neither Ethernet nor IP, or an inner IP header that contradicts itself */
+	TUNNEL_MISS_SEGMENT = 5,	/* a later segment of an STT frame, whose header was in the first */
+	TUNNEL_MISS_SEVERAL = 6,	/* a super-packet that holds several packets of the tunnel */
+	TUNNEL_MISS_REMOTE = 7,	/* a tunnel netdev, and nobody tells the other end of this packet's tunnel */
+	TUNNEL_MISSES = 8,
+};
+
 /* Outer header of an encapsulated packet. All zero: not tunnelled. 48 bytes. */
 struct tunnel_key {
 	__u8 src_addr[16];	/* IPv4 in the first 4 bytes, rest 0 */
@@ -90,7 +106,8 @@ struct sample_meta {
 	__u16 tcp_flags;	/* 12 bits, host order; 0 without TCP */
 	__u8 fragment;		/* enum fragment */
 	__u8 flags;		/* enum sample_flag */
-	__u16 reserved;
+	__u8 tunnel_miss;	/* enum tunnel_miss */
+	__u8 reserved;
 };
 
 struct sample {

@@ -5,9 +5,11 @@
 #include "compat.h"
 #include "maps.h"
 #include "gate.h"
+#include "load.h"
 #include "parse.h"
 #include "batch.h"
 #include "segments.h"
+#include "tunnel_netdev.h"
 
 #if !defined(SAMPLER_BCC)
 const char sampler_license[] SEC("license") = "GPL";
@@ -55,24 +57,6 @@ static __always_inline bool gate_takes(struct gate *gate, const struct sampling_
 	return true;
 }
 
-/* Octets to load: 1 to WINDOW_SIZE, in a form that the verifier follows. */
-static __always_inline __u32 window_length(__u32 length)
-{
-	length = (length < WINDOW_SIZE ? length : WINDOW_SIZE) - 1;
-	OPAQUE(length);
-	return (length & (WINDOW_SIZE - 1)) + 1;
-}
-
-/* The packet's first octets into this CPU's window: how many, 0 when they could not be loaded. */
-static __always_inline __u32 load_skb(struct __sk_buff *skb, struct window *window, __u32 length)
-{
-	__u32 loaded = window_length(length);
-
-	if (!length || bpf_skb_load_bytes(skb, 0, window->bytes, loaded))
-		return 0;
-	return loaded;
-}
-
 static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 {
 	struct gate *gate = find_gate(skb->ifindex, direction);
@@ -99,7 +83,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	if (!sample)
 		return;
 	packet.length = skb->len;
-	packet.loaded = load_skb(skb, window, packet.length);
+	packet.loaded = load_skb(skb, window, 0, packet.length);
 	if (!packet.loaded) {
 		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, packet.segments);
 		return;
@@ -109,12 +93,19 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	packet.vlan_present = skb->vlan_present;
 	packet.vlan_tci = packet.vlan_present ? BE16(skb->vlan_tci) : 0;
 	packet.l3 = gate->flags & GATE_L3;
+	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
+	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
 	sample->meta.generation = generation;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	parse_packet(window, sample);
+	if (parse_packet(window, sample)) {
+		parse_inner(window, load_skb(skb, window, window->inner.offset, window->inner.carried), sample);
+		mark_ipsec(skb, &sample->key.tunnel);
+	} else if (window->packet.netdev) {
+		take_netdev(skb, sample);
+	}
 	batch_append(skb, cpu, sample, packet.segments);
 }
 
@@ -130,42 +121,6 @@ int sample_tc_egress(struct __sk_buff *skb)
 {
 	sample_skb(skb, DIRECTION_EGRESS);
 	return TC_ACT_UNSPEC;
-}
-
-/* Copies what lies in the frame's first buffer, for kernels without bpf_xdp_load_bytes. */
-static __always_inline void copy_frame(const struct xdp_md *xdp, struct window *window)
-{
-	const __u8 *data = (const void *)(long)xdp->data, *end = (const void *)(long)xdp->data_end;
-	__u32 word, octet;
-
-	UNROLL
-	for (word = 0; word < WINDOW_SIZE; word += 8) {
-		if (data + word + 8 > end)
-			break;
-		copy64(window->bytes + word, data + word);
-	}
-	UNROLL
-	for (octet = word; octet < word + 7; octet++) {
-		if (data + octet + 1 > end || octet >= WINDOW_SIZE)
-			break;
-		window->bytes[octet] = data[octet];
-	}
-}
-
-static __always_inline __u32 load_xdp(struct xdp_md *xdp, struct window *window, __u32 *length)
-{
-	__u32 loaded;
-
-	if (CFG(xdp_load_bytes)) {
-		*length = bpf_xdp_get_buff_len(xdp);
-		loaded = window_length(*length);
-		return !*length || bpf_xdp_load_bytes(xdp, 0, window->bytes, loaded) ? 0 : loaded;
-	}
-	*length = xdp->data_end - xdp->data;
-	if (!*length)
-		return 0;
-	copy_frame(xdp, window);
-	return window_length(*length);
 }
 
 SEC("xdp")
@@ -192,18 +147,24 @@ int sample_xdp(struct xdp_md *xdp)
 	if (!sample)
 		return XDP_PASS;
 	packet.segments = 1;
-	packet.loaded = load_xdp(xdp, window, &packet.length);
+	packet.length = frame_length(xdp);
+	packet.loaded = load_xdp(xdp, window, 0, packet.length);
 	if (!packet.loaded) {
 		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, 1);
 		return XDP_PASS;
 	}
 	packet.l3 = gate->flags & GATE_L3;
+	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
+	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
 	sample->meta.generation = generation;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	parse_packet(window, sample);
+	if (parse_packet(window, sample))
+		parse_inner(window, load_xdp(xdp, window, window->inner.offset, window->inner.carried), sample);
+	else if (window->packet.netdev)
+		take_netdev(0, sample);
 	batch_append(xdp, cpu, sample, 1);
 	return XDP_PASS;
 }

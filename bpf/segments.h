@@ -6,45 +6,126 @@
 #define XDPFIX_SEGMENTS_H
 
 #include "maps.h"
-#include "parse_l4.h"
+#include "parse_tunnel.h"
 
 /* First octets of an IPv4 or IPv6 header: up to the protocol field of either. */
 #define IP_PROTOCOL_SIZE 10
 /* Where TCP's data offset is. */
 #define TCP_OFFSET 12
 
-/* Octets in front of the layer 4 payload: what each segment has of its own. Extension headers of IPv6 are not followed. */
-static __always_inline __u32 segment_headers(const struct __sk_buff *skb, bool l3)
+/* A header in an skb whose headers nobody has parsed yet. */
+struct walk {
+	__u32 position;
+	__be16 ethertype;	/* of the header there, in layer 2 and 3 */
+	__u8 protocol;	/* of the header there, in layer 4 */
+};
+
+/* From behind Ethernet to layer 4. False where nothing could be loaded. IPv6's extension headers are not followed. */
+static __always_inline bool walk_network(const struct __sk_buff *skb, struct walk *walk)
 {
-	__u32 position = l3 ? 0 : ETHERNET_SIZE, tag;
-	__be16 ethertype = skb->protocol;
-	__u8 header[IP_PROTOCOL_SIZE] = {}, protocol;
+	__u8 header[IP_PROTOCOL_SIZE] = {};
+	__u32 tag;
 
 	UNROLL
 	for (tag = 0; tag < VLAN_MAX; tag++) {
 		__be16 words[2] = {};
 
-		if (!is_vlan(ethertype))
+		if (!is_vlan(walk->ethertype))
 			break;
-		if (bpf_skb_load_bytes(skb, position, words, sizeof(words)))
-			return position;
-		ethertype = words[1];
-		position += VLAN_SIZE;
+		if (bpf_skb_load_bytes(skb, walk->position, words, sizeof(words)))
+			return false;
+		walk->ethertype = words[1];
+		walk->position += VLAN_SIZE;
 	}
-	if (bpf_skb_load_bytes(skb, position, header, sizeof(header)))
-		return position;
+	if (bpf_skb_load_bytes(skb, walk->position, header, sizeof(header)))
+		return false;
 	if (header[0] >> 4 == 4) {
-		protocol = header[9];
-		position += (header[0] & 15) * 4;
+		walk->protocol = header[9];
+		walk->position += (header[0] & 15) * 4;
 	} else {
-		protocol = header[6];
-		position += IPV6_SIZE;
+		walk->protocol = header[6];
+		walk->position += IPV6_SIZE;
 	}
-	if (protocol != PROTOCOL_TCP)
-		return position + UDP_SIZE;
-	if (bpf_skb_load_bytes(skb, position + TCP_OFFSET, header, 1))
-		return position + TCP_SIZE;
-	return position + (header[0] >> 4) * 4;
+	return true;
+}
+
+/* Behind GRE's header; its payload is in walk->ethertype. */
+static __always_inline bool walk_gre(const struct __sk_buff *skb, struct walk *walk)
+{
+	__be16 words[2];
+	__u16 flags;
+
+	if (bpf_skb_load_bytes(skb, walk->position, words, sizeof(words)))
+		return false;
+	flags = BE16(words[0]);
+	if (flags & (GRE_ROUTING | GRE_VERSION))
+		return false;
+	walk->position += GRE_SIZE + 4 * (!!(flags & GRE_CHECKSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQUENCE));
+	walk->ethertype = words[1];
+	return true;
+}
+
+/* Behind the header of a tunnel over UDP; its payload is in walk->ethertype. */
+static __always_inline bool walk_udp_tunnel(const struct __sk_buff *skb, struct walk *walk)
+{
+	__u8 header[UDP_SIZE + GENEVE_SIZE], type;
+	const __u8 *tunnel;
+	bool ethernet;
+
+	if (bpf_skb_load_bytes(skb, walk->position, header, sizeof(header)))
+		return false;
+	type = port_tunnel(0, header[2] << 8 | header[3]) & ~PORT_STT;
+	if (!type)
+		return false;
+	tunnel = header + UDP_SIZE;
+	walk->position += sizeof(header);
+	if (type == TUNNEL_GENEVE) {
+		walk->position += (tunnel[0] & GENEVE_OPTIONS) * 4;
+		walk->ethertype = load16(tunnel + 2);
+	} else {
+		/* Without Ethernet the version tells IPv4 from IPv6. */
+		ethernet = type == TUNNEL_VXLAN && (!(tunnel[0] & VXLAN_GPE_P) || tunnel[3] == VXLAN_GPE_ETHERNET);
+		walk->ethertype = ethernet ? BE16(ETHERTYPE_TEB) : 0;
+	}
+	return true;
+}
+
+/* From layer 4 into a tunnel, to the layer 4 of what it carries. False, and nothing changed, where there is none. */
+static __always_inline bool walk_tunnel(const struct __sk_buff *skb, struct walk *walk)
+{
+	struct walk ahead = *walk;
+
+	if (ahead.protocol == PROTOCOL_GRE) {
+		if (!walk_gre(skb, &ahead))
+			return false;
+	} else if (ahead.protocol != PROTOCOL_UDP || !walk_udp_tunnel(skb, &ahead)) {
+		return false;
+	}
+	if (ahead.ethertype == BE16(ETHERTYPE_TEB)) {
+		if (bpf_skb_load_bytes(skb, ahead.position + ETHERNET_SIZE - 2, &ahead.ethertype, sizeof(ahead.ethertype)))
+			return false;
+		ahead.position += ETHERNET_SIZE;
+	}
+	if (!walk_network(skb, &ahead))
+		return false;
+	*walk = ahead;
+	return true;
+}
+
+/* Octets in front of the innermost layer 4 payload: what each segment has of its own. */
+static __always_inline __u32 segment_headers(const struct __sk_buff *skb, bool l3)
+{
+	struct walk walk = { .position = l3 ? 0 : ETHERNET_SIZE, .ethertype = skb->protocol };
+	__u8 offset;
+
+	if (!walk_network(skb, &walk))
+		return walk.position;
+	walk_tunnel(skb, &walk);
+	if (walk.protocol != PROTOCOL_TCP)
+		return walk.position + UDP_SIZE;
+	if (bpf_skb_load_bytes(skb, walk.position + TCP_OFFSET, &offset, 1))
+		return walk.position + TCP_SIZE;
+	return walk.position + (offset >> 4) * 4;
 }
 
 /*

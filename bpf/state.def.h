@@ -30,7 +30,14 @@ enum kernel_counter {
 	KERNEL_TRUNCATED = 6,	/* appended, with SAMPLE_TRUNCATED */
 	KERNEL_MALFORMED = 7,	/* appended, with SAMPLE_MALFORMED */
 	KERNEL_CHAIN = 8,	/* appended, with SAMPLE_CHAIN */
-	KERNEL_COUNTERS = 9,
+	KERNEL_TUNNEL_FRAGMENT = 9,	/* appended, with the tunnel_miss of that name; in its order */
+	KERNEL_TUNNEL_HEADER = 10,
+	KERNEL_TUNNEL_SHORT = 11,
+	KERNEL_TUNNEL_PAYLOAD = 12,
+	KERNEL_TUNNEL_SEGMENT = 13,
+	KERNEL_TUNNEL_SEVERAL = 14,
+	KERNEL_TUNNEL_REMOTE = 15,
+	KERNEL_COUNTERS = 16,
 };
 
 /* One a possible CPU, in the mmapable array `cpus`, written by that CPU alone. */
@@ -46,6 +53,7 @@ struct cpu_state {
 /* Bits of struct gate.flags. */
 enum gate_flag {
 	GATE_L3 = 1,	/* frames of this interface start at the IP header */
+	GATE_TUNNEL = 2,	/* a tunnel netdev: its packets are inner ones, see struct tunnel_port */
 };
 
 /*
@@ -69,10 +77,72 @@ struct sampling_config {
 	__u64 scale;	/* 1 / log2(1 / (1 - p)), 32.32 fixed point; 0: p = 1 */
 	__u32 generation;
 	__u32 budget;	/* samples a CPU and second; 0: no limit */
+	__u32 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
+	__u32 reserved;
+};
+
+/*
+ * What destination ports mean, eight of them an entry of the array `port_tunnels`: the
+ * entry port / 8 has at port % 8 the tunnel type (enum tunnel_type) of that UDP port, 0 for
+ * none, and PORT_STT besides where the TCP port is STT's.
+ */
+#define PORT_STT 0x80
+#define PORT_ENTRIES 8192
+struct port_tunnels {
+	__u8 type[8];
+};
+
+/* Bits of struct tunnel_port.flags. */
+enum tunnel_port_flag {
+	TUNNEL_PORT_EXTERNAL = 1,	/* collect-metadata mode: the skb tells the tunnel */
+	TUNNEL_PORT_NEIGHBOURS = 2,	/* the remote depends on the inner MAC address: see struct tunnel_neighbour */
+};
+
+/*
+ * A tunnel netdev, by ifindex in the hash `tunnel_ports`: what its link says. Addresses
+ * like those of struct tunnel_key; keys right-aligned, in network byte order.
+ */
+struct tunnel_port {
+	__u8 local[16];	/* 0: any */
+	__u8 remote[16];	/* 0: not fixed */
+	__be64 key_in;
+	__be64 key_out;
+	__be16 port;	/* UDP destination port, 0 for GRE */
+	__u8 type;	/* enum tunnel_type */
+	__u8 key_length;	/* octets of key: 3 or 4 */
+	__u8 protocol;	/* 17 UDP, 47 GRE */
+	__u8 local_version;	/* 4 or 6; 0: no local address */
+	__u8 remote_version;	/* 4 or 6; 0: no fixed remote address */
+	__u8 flags;	/* enum tunnel_port_flag */
+};
+
+/* The place of an inner MAC address in the forwarding database of a vxlan netdev; all zero: where unknown ones go. */
+struct tunnel_neighbour_key {
+	__u32 ifindex;
+	__be32 vni;	/* right-aligned: NDA_SRC_VNI, else the link's */
+	__u8 mac[6];
+	__u16 reserved;
+};
+
+/* Behind which tunnel end that address is: the hash `tunnel_neighbours`. */
+struct tunnel_neighbour {
+	__u8 remote[16];
+	__be32 vni;	/* on the wire where it is not the link's (NDA_VNI), else 0 */
+	__be16 port;	/* likewise NDA_PORT, else 0 */
+	__u8 version;	/* 4 or 6 */
+	__u8 reserved;
 };
 
 /* log2(1 + i / LOG2_STEPS) as 0.63 fixed point, for i = 0 .. LOG2_STEPS. */
 #define LOG2_STEPS 1024
 struct log2_table {
 	__u64 value[1025];
+};
+
+/* What the running kernel has that not every one has: told to the programs before they are loaded. */
+struct kernel_features {
+	/* bpf_xdp_load_bytes and bpf_xdp_get_buff_len: Linux 5.18, commit 3f364222d032 */
+	__u32 xdp_load_bytes;
+	/* bpf_skb_get_xfrm_state at tc: CONFIG_XFRM */
+	__u32 skb_xfrm_state;
 };

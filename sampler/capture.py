@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Self
 
@@ -22,7 +22,10 @@ class CaptureError(StartError):
 
 @dataclass(frozen=True)
 class CaptureStats:
-    """What was read of a capture. Octets on the wire; position in octets of the file, 0 for a pipe."""
+    """What was read of a capture.
+
+    Octets on the wire; position in octets of the file, 0 for a pipe; tunnel_missed by cause (enum tunnel_miss).
+    """
 
     packets: int = 0
     octets: int = 0
@@ -32,14 +35,23 @@ class CaptureStats:
     malformed: int = 0
     chain: int = 0
     position: int = 0
+    tunnel_missed: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "CaptureStats") -> "CaptureStats":
         """Both together; positions do not add up to anything, so the last one stays."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMMED}
-        return CaptureStats(**sums, position=other.position)
+        names = self.tunnel_missed | other.tunnel_missed
+        missed = {name: self.tunnel_missed.get(name, 0) + other.tunnel_missed.get(name, 0) for name in names}
+        return CaptureStats(**sums, position=other.position, tunnel_missed=missed)
 
 
 SUMMED = ("packets", "octets", "sampled", "snapped", "truncated", "malformed", "chain")
+# The causes of enum tunnel_miss in bpf/sample.def.h: "fragment", "header" ….
+TUNNEL_MISSES = tuple(
+    name.removeprefix("TUNNEL_MISS_").lower()
+    for number, name in sorted(ffi.typeof("enum tunnel_miss").elements.items())
+    if number not in (lib.TUNNEL_MISS_NONE, lib.TUNNEL_MISSES)
+)
 
 
 class Capture:
@@ -91,6 +103,11 @@ class Capture:
         if code := lib.capture_set_sampling(self.handle, config, log2_table()):
             raise CaptureError(f"{self.name}: sampling 1 in {interval} cannot start: {os.strerror(-code)}")
 
+    def set_tunnels(self, ports: Any) -> None:
+        """Look into tunnels from here on, by destination ports: a struct port_tunnels[PORT_ENTRIES]. OSError."""
+        if code := lib.capture_set_tunnels(self.handle, ports):
+            raise OSError(-code, f"{self.name}: no memory for the tunnels' ports")
+
     def read(self, batch: Any) -> int | None:
         """Fill a batch (cffi array of struct sample) from its begin.
 
@@ -117,7 +134,9 @@ class Capture:
         """Count what was read so far."""
         stats = ffi.new("struct capture_stats *")
         lib.capture_get_stats(self.handle, stats)
-        return CaptureStats(**{name: getattr(stats, name) for name in (*SUMMED, "position")})
+        figures = {name: getattr(stats, name) for name in (*SUMMED, "position")}
+        missed = {name: int(stats.tunnel_missed[i]) for i, name in enumerate(TUNNEL_MISSES, start=1)}
+        return CaptureStats(**figures, tunnel_missed=missed)
 
 
 def batches(capture: Capture, size: int = 256) -> Iterator[tuple[Any, int]]:

@@ -38,7 +38,7 @@ class Gates:
         self._maps = maps
         self._slots: dict[tuple[int, int], int] = {}
 
-    def set_sampling(self, probability: Fraction, generation: int, budget: int = 0) -> None:
+    def set_sampling(self, probability: Fraction, generation: int, budget: int = 0, tunnels: bool = True) -> None:
         """Take packets with this probability from each gate's next draw on.
 
         Args:
@@ -46,13 +46,20 @@ class Gates:
             generation: 0..65535, what the samples taken so carry; a packet that ends a gap drawn
                 before carries the generation of that draw.
             budget: samples a CPU and second; 0: no limit.
+            tunnels: describe packets by what tunnels carry, else by what is on the wire.
 
         """
-        config = ffi.new("struct sampling_config *", (scale(probability), generation, budget))
+        config = ffi.new("struct sampling_config *", (scale(probability), generation, budget, tunnels))
         self._maps.update("config", 0, config)
 
-    def open(self, ifindex: int, direction: int, l3: bool = False) -> None:
+    def open(self, ifindex: int, direction: int, l3: bool = False, tunnel: bool = False) -> None:
         """Let packets of an interface and direction be sampled; nothing happens when they are already.
+
+        Args:
+            ifindex: the interface.
+            direction: enum direction.
+            l3: its frames start at the IP header.
+            tunnel: it is a tunnel netdev, described in the map tunnel_ports.
 
         Raises:
             StartError: too many interfaces whose numbers fall together.
@@ -64,7 +71,7 @@ class Gates:
         for probe in range(lib.GATE_PROBES):
             slot = (2 * ifindex + direction + 2 * probe) % lib.GATE_SLOTS
             if slot not in taken:
-                self._write(slot, ifindex, lib.GATE_L3 if l3 else 0)
+                self._write(slot, ifindex, lib.GATE_L3 * l3 | lib.GATE_TUNNEL * tunnel)
                 self._slots[ifindex, direction] = slot
                 return
         raise StartError(

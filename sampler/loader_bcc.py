@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
+from sampler.features import kernel_features
 from sampler.maps import Maps
 from sampler.refusal import refused
 
@@ -154,7 +155,8 @@ def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:
 
 def run_bcc(bcc: Any, path: Path, maps: Maps, headers: Path | None) -> tuple[str, dict[str, bytes]]:
     """Compile; the reason of a failure, or the instructions."""
-    flags = ["-DSAMPLER_BCC", f"-I{path.parent}", f"-Dxdp_load_bytes_CFG={lib.bpf_has_xdp_load_bytes()}"]
+    flags = ["-DSAMPLER_BCC", f"-I{path.parent}"]
+    flags += [f"-D{name}_FEATURE={value}" for name, value in kernel_features().items()]
     flags += [f"-D{name}_FD={maps.fd(name)}" for name in maps.names()]
     if headers is not None:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
@@ -174,7 +176,7 @@ def run_bcc(bcc: Any, path: Path, maps: Maps, headers: Path | None) -> tuple[str
 def load_program(name: str, kind: int, instructions: bytes) -> int:
     """The descriptor of a newly loaded program."""
     log = ffi.new("char[]", LOG_SIZE)
-    flags = XDP_HAS_FRAGS if name == "sample_xdp" and lib.bpf_has_xdp_load_bytes() else 0
+    flags = XDP_HAS_FRAGS if name == "sample_xdp" and kernel_features()["xdp_load_bytes"] else 0
     count = len(instructions) // INSTRUCTION_SIZE
     fd = int(lib.bpf_load_instructions(kind, name.encode(), instructions, count, flags, log, LOG_SIZE))
     if fd < 0:

@@ -5,6 +5,7 @@ from typing import Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
+from sampler.features import kernel_features
 from sampler.maps import Maps
 from sampler.refusal import refusal, refused
 
@@ -14,18 +15,18 @@ class LibbpfPrograms:
 
     Args:
         maps: what the programs use.
-        xdp_load_bytes: load XDP frames with the helper of Linux 5.18; default: where the kernel has it.
+        features: what the programs may use; default: what the kernel has.
 
     """
 
-    def __init__(self, maps: Maps, xdp_load_bytes: bool | None = None) -> None:
+    def __init__(self, maps: Maps, features: dict[str, int] | None = None) -> None:
         self._programs = ffi.NULL
         try:
             octets = importlib.resources.files("sampler").joinpath("sampler.bpf.o").read_bytes()
         except FileNotFoundError as error:
             raise StartError("sampler.bpf.o is missing from the package: install xdpfix anew") from error
-        helper = lib.bpf_has_xdp_load_bytes() if xdp_load_bytes is None else xdp_load_bytes
-        self._programs = lib.bpf_programs_open(octets, len(octets), helper)
+        has = ffi.new("struct kernel_features *", kernel_features() if features is None else features)
+        self._programs = lib.bpf_programs_open(octets, len(octets), has)
         if not self._programs:
             raise StartError("sampler.bpf.o cannot be read by libbpf: install xdpfix anew")
         try:

@@ -9,12 +9,19 @@ from sampler.errors import StartError
 from sampler.refusal import refusal
 
 # Kernel UAPI, <linux/bpf.h>.
+MAP_TYPE_HASH = 1
 MAP_TYPE_ARRAY = 2
 MAP_TYPE_PERF_EVENT_ARRAY = 4
 MAP_TYPE_PERCPU_ARRAY = 6
+F_NO_PREALLOC = 1 << 0
 F_MMAPABLE = 1 << 10
 
-WINDOW_SIZE = 352  # struct window, asserted in bpf/cursor.h
+# Tunnel netdevs, and inner MAC addresses behind them: memory is taken entry by entry, so these only bound it.
+TUNNEL_PORTS_MAX = 1 << 16
+TUNNEL_NEIGHBOURS_MAX = 1 << 20
+
+KEY_SIZE = 4  # of arrays, and of interface numbers
+WINDOW_SIZE = 560  # struct window, asserted in bpf/cursor.h
 
 
 class Maps:
@@ -33,20 +40,27 @@ class Maps:
         self._fds: dict[str, int] = {}
         state, gate = ffi.sizeof("struct cpu_state"), ffi.sizeof("struct gate")
         config, table = ffi.sizeof("struct sampling_config"), ffi.sizeof("struct log2_table")
+        port, neighbour = ffi.sizeof("struct tunnel_port"), ffi.sizeof("struct tunnel_neighbour")
+        key_size = ffi.sizeof("struct tunnel_neighbour_key")
         try:
             self._create("cpus", MAP_TYPE_ARRAY, state, self.cpus, F_MMAPABLE)
             self._create("gates", MAP_TYPE_PERCPU_ARRAY, gate, lib.GATE_SLOTS)
             self._create("config", MAP_TYPE_ARRAY, config, 1)
             self._create("log2_table", MAP_TYPE_ARRAY, table, 1)
             self._create("windows", MAP_TYPE_PERCPU_ARRAY, WINDOW_SIZE, 1)
+            self._create("port_tunnels", MAP_TYPE_ARRAY, ffi.sizeof("struct port_tunnels"), lib.PORT_ENTRIES)
+            self._create("tunnel_ports", MAP_TYPE_HASH, port, TUNNEL_PORTS_MAX, F_NO_PREALLOC)
+            self._create("tunnel_neighbours", MAP_TYPE_HASH, neighbour, TUNNEL_NEIGHBOURS_MAX, F_NO_PREALLOC, key_size)
             self._create("ring", MAP_TYPE_PERF_EVENT_ARRAY, 4, self.cpus)
             self.update("log2_table", 0, log2_table())
         except BaseException:
             self.close()
             raise
 
-    def _create(self, name: str, kind: int, value_size: int, entries: int, flags: int = 0) -> None:
-        fd = lib.bpf_create_map(kind, name.encode(), 4, value_size, entries, flags)
+    def _create(
+        self, name: str, kind: int, value_size: int, entries: int, flags: int = 0, key_size: int = KEY_SIZE
+    ) -> None:
+        fd = lib.bpf_create_map(kind, name.encode(), key_size, value_size, entries, flags)
         if fd < 0:
             raise StartError(f"BPF map {name} cannot be made: {refusal(-fd)}")
         self._fds[name] = fd

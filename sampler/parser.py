@@ -13,6 +13,7 @@ def parse(
     segments: int = 1,
     segment_size: int = 0,
     vlan_tci: int | None = None,
+    ports: Any = ffi.NULL,
 ) -> Any:
     """Parse one frame into a new `struct sample` (bpf/sample.def.h).
 
@@ -23,6 +24,7 @@ def parse(
         segments: wire packets that the frame, a GSO or GRO super-packet, stands for.
         segment_size: octets of layer 4 payload in each of them.
         vlan_tci: tag control information of a VLAN tag held beside the frame.
+        ports: destination ports that are tunnels', a struct port_tunnels[PORT_ENTRIES]; without, none is followed.
 
     Returns:
         A cffi `struct sample *`; time, generation, ifindex and direction are 0.
@@ -33,8 +35,8 @@ def parse(
     """
     sample = ffi.new("struct sample *")
     whole = len(frame) if length is None else length
-    present, tci = vlan_tci is not None, vlan_tci or 0
-    error = lib.parse_super_packet(frame, len(frame), whole, l3, segments, segment_size, present, tci, sample)
+    info = ffi.new("struct frame_info *", (whole, segments, segment_size, vlan_tci or 0, vlan_tci is not None, l3))
+    error = lib.parse_super_packet(frame, len(frame), info, ports, sample)
     if error:
         raise ValueError(f"{len(frame)} captured octets of a frame of {whole}, {segments} segments: cannot be parsed")
     return sample

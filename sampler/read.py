@@ -168,6 +168,7 @@ class Reader:
         parts += [f"{counters['flows_created']} flows", f"{counters['records']} records"]
         names = ("truncated", "malformed", "chain", "snapped")
         parts += [f"{getattr(stats, name)} {name}" for name in names if getattr(stats, name)]
+        parts += [f"{count} tunnel_{name}" for name, count in stats.tunnel_missed.items() if count]
         causes = ("samples_excluded_", "samples_lost_")
         parts += [
             f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n

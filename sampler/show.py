@@ -15,6 +15,9 @@ from rich.text import Text
 # What `xdpfix show` may ask for.
 SUBJECTS = ("flows", "interfaces", "exporters", "stats")
 
+# How the counters of enum tunnel_miss begin.
+TUNNEL = "tunnel_"
+
 # Columns of a table that goes to a file or pipe: wide enough that nothing is cut.
 WIDTH_WITHOUT_TERMINAL = 400
 
@@ -65,9 +68,13 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(row(f"  {name} exported", None, exporter["exported"]))
         rows.append(row(f"{name} represented", exporter["represented"], None))
     parsed = {name: samples[name] for name in ("truncated", "malformed", "chain")}
-    return {"ledger": rows, "parsed in part": parsed, "links": stats["links"]} | (
-        {"does not sum": stats["errors"]} if stats["errors"] else {}
-    )
+    missed = {name.removeprefix(TUNNEL): samples[name] for name in samples if name.startswith(TUNNEL)}
+    return {
+        "ledger": rows,
+        "parsed in part": parsed,
+        "without their tunnel": missed,
+        "links": stats["links"],
+    } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
 
 
 def _is_table(value: Any) -> bool:

@@ -57,13 +57,15 @@ int bpf_lookup_map(int map, const void *key, void *value)
 	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
 }
 
-int bpf_has_xdp_load_bytes(void)
+void bpf_probe_features(struct kernel_features *features)
 {
 	libbpf_set_print(print_nothing);
-	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) == 1;
+	features->xdp_load_bytes = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) == 1;
+	features->skb_xfrm_state =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_get_xfrm_state, NULL) == 1;
 }
 
-struct bpf_programs *bpf_programs_open(const void *object, __u64 size, __u32 xdp_load_bytes)
+struct bpf_programs *bpf_programs_open(const void *object, __u64 size, const struct kernel_features *features)
 {
 	struct bpf_programs *programs = calloc(1, sizeof(*programs));
 	struct bpf_program *program;
@@ -78,12 +80,12 @@ struct bpf_programs *bpf_programs_open(const void *object, __u64 size, __u32 xdp
 	if (!programs->object)
 		goto fail;
 	settings = bpf_object__find_map_by_name(programs->object, ".rodata");
-	if (!settings || bpf_map__set_initial_value(settings, &xdp_load_bytes, sizeof(xdp_load_bytes)))
+	if (!settings || bpf_map__set_initial_value(settings, features, sizeof(*features)))
 		goto fail;
 	program = bpf_object__find_program_by_name(programs->object, "sample_xdp");
 	if (!program)
 		goto fail;
-	if (xdp_load_bytes && bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS))
+	if (features->xdp_load_bytes && bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS))
 		goto fail;
 	return programs;
 fail:

@@ -12,13 +12,13 @@ int bpf_create_map(__u32 type, const char *name, __u32 key_size, __u32 value_siz
 int bpf_update_map(int map, const void *key, const void *value);
 int bpf_lookup_map(int map, const void *key, void *value);
 
-/* 1 if XDP programs of this kernel may call bpf_xdp_load_bytes and take frames of several buffers, else 0. */
-int bpf_has_xdp_load_bytes(void);
+/* Ask the running kernel. With xdp_load_bytes, XDP programs may take frames of several buffers, too. */
+void bpf_probe_features(struct kernel_features *features);
 
 /* An object loaded through libbpf. */
 struct bpf_programs;
 /* Takes a copy of the object's octets. Returns NULL where it cannot be read; bpf_programs_log says why. */
-struct bpf_programs *bpf_programs_open(const void *object, __u64 size, __u32 xdp_load_bytes);
+struct bpf_programs *bpf_programs_open(const void *object, __u64 size, const struct kernel_features *features);
 /* Uses the map `fd` for the object's map `name`. */
 int bpf_programs_set_map(struct bpf_programs *programs, const char *name, int fd);
 int bpf_programs_load(struct bpf_programs *programs);

@@ -30,6 +30,7 @@ struct capture {
 	bool at_end;
 	struct capture_stats stats;
 	struct thinning thinning;
+	struct port_tunnels *ports;	/* NULL: no tunnel is followed */
 	bool holds;	/* the sample below: it is later than the batch that was being filled */
 	struct sample held;
 	struct capture_stats before;	/* the held sample was read */
@@ -129,12 +130,25 @@ void capture_close(struct capture *capture)
 	if (capture->pcap)
 		pcap_close(capture->pcap);
 	pipe_close(capture->pipe);
+	free(capture->ports);
 	free(capture);
 }
 
 int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table)
 {
 	return thinning_init(&capture->thinning, config, table);
+}
+
+int capture_set_tunnels(struct capture *capture, const struct port_tunnels *ports)
+{
+	struct port_tunnels *copy = malloc(PORT_ENTRIES * sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, ports, PORT_ENTRIES * sizeof(*copy));
+	free(capture->ports);
+	capture->ports = copy;
+	return 0;
 }
 
 static int fail(struct capture *capture)
@@ -165,14 +179,16 @@ static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header
 {
 	struct link_frame *frame = &capture->frame;
 	struct capture_stats *stats = &capture->stats;
+	struct frame_info info;
 
 	link_frame(capture->link_type, record, header->caplen, header->len, frame);
 	stats->packets++;
 	stats->octets += frame->length;
 	if (!thinning_takes(&capture->thinning))
 		return false;
+	info = (struct frame_info){ .length = frame->length, .segments = 1, .l3 = frame->l3 };
 	/* The only error is a frame with more captured than it has, which link_frame() rules out. */
-	parse_frame(frame->bytes, frame->captured, frame->length, frame->l3, out);
+	parse_super_packet(frame->bytes, frame->captured, &info, capture->ports, out);
 	out->meta.generation = capture->thinning.config.generation;
 	out->meta.time = nanoseconds(header);
 	out->key.ifindex = frame->ifindex;
@@ -182,6 +198,7 @@ static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header
 	stats->truncated += !!(out->meta.flags & SAMPLE_TRUNCATED);
 	stats->malformed += !!(out->meta.flags & SAMPLE_MALFORMED);
 	stats->chain += !!(out->meta.flags & SAMPLE_CHAIN);
+	stats->tunnel_missed[out->meta.tunnel_miss]++;
 	return true;
 }
 

@@ -11,6 +11,7 @@ struct capture_stats {
 	__u64 truncated;	/* sampled, with SAMPLE_TRUNCATED */
 	__u64 malformed;	/* sampled, with SAMPLE_MALFORMED */
 	__u64 chain;	/* sampled, with SAMPLE_CHAIN */
+	__u64 tunnel_missed[8];	/* sampled, by enum tunnel_miss */
 	__u64 position;	/* octets of the file behind us; 0 for a pipe */
 };
 
@@ -28,6 +29,12 @@ void capture_close(struct capture *capture);
  * 0, or -errno when there are no random numbers.
  */
 int capture_set_sampling(struct capture *capture, const struct sampling_config *config, const struct log2_table *table);
+
+/*
+ * From here on tunnels are followed: `ports` are the PORT_ENTRIES entries of ports that are tunnels'.
+ * 0 or -ENOMEM.
+ */
+int capture_set_tunnels(struct capture *capture, const struct port_tunnels *ports);
 
 /*
  * Reads frames until `capacity` samples are in `batch`, they span a second, or a pipe is quiet. Time is the

@@ -5,33 +5,43 @@
 #include "parse.h"
 #include "parser.h"
 
-int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments, __u32 segment_size,
-		       __u32 vlan_present, __u16 vlan_tci, struct sample *out)
+static __u32 load(struct window *window, const __u8 *octets, __u32 length)
 {
-	struct window window;
-	struct packet packet = {
-		.length = length,
-		.loaded = captured < WINDOW_SIZE ? captured : WINDOW_SIZE,
-		.segments = segments,
-		.segment_size = segment_size,
-		.vlan_present = vlan_present != 0,
-		.vlan_tci = BE16(vlan_tci),
-		.l3 = l3 != 0,
-	};
+	__u32 loaded = length < WINDOW_SIZE ? length : WINDOW_SIZE;
 
-	if (captured > length || !segments)
-		return -EINVAL;
-	if (packet.loaded)
-		memcpy(window.bytes, frame, packet.loaded);
-	memset(out, 0, sizeof(*out));
-	window.packet = packet;
-	parse_packet(&window, out);
-	return 0;
+	if (loaded)
+		memcpy(window->bytes, octets, loaded);
+	return loaded;
 }
 
-int parse_frame(const void *frame, __u32 captured, __u32 length, __u32 l3, struct sample *out)
+int parse_super_packet(const void *frame, __u32 captured, const struct frame_info *info,
+		       const struct port_tunnels *ports, struct sample *out)
 {
-	return parse_super_packet(frame, captured, length, l3, 1, 0, 0, 0, out);
+	struct window window = { .ports = ports };
+	struct packet packet = {
+		.length = info->length,
+		.segments = info->segments,
+		.segment_size = info->segment_size,
+		.vlan_present = info->vlan_present != 0,
+		.vlan_tci = BE16(info->vlan_tci),
+		.l3 = info->l3 != 0,
+		.tunnels = ports != NULL,
+	};
+
+	if (captured > info->length || !info->segments)
+		return -EINVAL;
+	packet.loaded = load(&window, frame, captured);
+	memset(out, 0, sizeof(*out));
+	window.packet = packet;
+	if (parse_packet(&window, out)) {
+		const struct inner *inner = &window.inner;
+		__u32 rest = captured > inner->offset ? captured - inner->offset : 0;
+
+		parse_inner(&window,
+			    load(&window, (const __u8 *)frame + inner->offset, rest < inner->carried ? rest : inner->carried),
+			    out);
+	}
+	return 0;
 }
 
 __u64 gate_gap(const struct log2_table *table, __u64 scale, __u64 random)

@@ -2,19 +2,24 @@
  * The BPF parser and gate, compiled for user space. Declarations only: read by cc and cffi.
  */
 
-/*
- * Parses a frame of `length` octets, of which the first `captured` are given, into `out`.
- * l3: it starts at the IP header. Interface, direction, time and generation stay 0.
- * Returns 0, or -EINVAL when more is captured than the frame has.
- */
-int parse_frame(const void *frame, __u32 captured, __u32 length, __u32 l3, struct sample *out);
+/* What is known of a frame beside its octets. */
+struct frame_info {
+	__u32 length;	/* octets of the frame, captured or not */
+	__u32 segments;	/* wire packets that it stands for (GSO, GRO), at least 1 */
+	__u32 segment_size;	/* octets of payload in each of them */
+	__u16 vlan_tci;	/* of a VLAN tag held beside it */
+	__u8 vlan_present;
+	__u8 l3;	/* it starts at the IP header */
+};
 
 /*
- * Like parse_frame, for what an skb knows beside the frame: `segments` wire packets with
- * `segment_size` octets of payload each (GSO), and a VLAN tag held out of band.
+ * Parses a frame, of which the first `captured` octets are given, into `out`. `ports` are the
+ * PORT_ENTRIES entries of destination ports that are tunnels'; NULL: no tunnel is followed, not
+ * even GRE. Interface, direction, time and generation stay 0.
+ * Returns 0, or -EINVAL when more is captured than the frame has, or it stands for no packet.
  */
-int parse_super_packet(const void *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments, __u32 segment_size,
-		       __u32 vlan_present, __u16 vlan_tci, struct sample *out);
+int parse_super_packet(const void *frame, __u32 captured, const struct frame_info *info,
+		       const struct port_tunnels *ports, struct sample *out);
 
 /*
  * The gate's draw: packets up to and including the next one to take, geometric by the

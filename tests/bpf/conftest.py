@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from lib.testrun import IFINDEX, Kernel
-from sampler._native import lib
+from lib.tunnel_frames import ports
+from sampler._native import ffi, lib
 from sampler.gates import Gates
 from sampler.loader import load
 from sampler.maps import Maps
@@ -17,6 +18,8 @@ def loaded(request):
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
     with Maps() as maps:
+        for entry, value in enumerate(ports()):
+            maps.update("port_tunnels", entry, ffi.addressof(value))
         programs = load(request.param, maps)
         yield maps, programs
         programs.close()

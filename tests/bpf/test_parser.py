@@ -39,7 +39,7 @@ def test_passes_packet_on(kernel, program, passes):
 
 def test_xdp_without_the_load_helper(kernel):
     """Kernels before 5.18 copy from the frame's first buffer; every length from one word to past the window."""
-    with LibbpfPrograms(kernel.maps, xdp_load_bytes=False) as programs:
+    with LibbpfPrograms(kernel.maps, {"xdp_load_bytes": 0}) as programs:
         kernel.programs = programs
         for name, frame in FRAMES.items():
             assert octets(kernel.sample("sample_xdp", frame)) == octets(parse(frame)), name

@@ -9,6 +9,20 @@ from scapy.layers.l2 import Dot1AD, Dot1Q
 
 from lib.frames import ETHER, FRAMES, IP4, IP6
 from lib.testrun import IFINDEX, octets
+from lib.tunnel_frames import (
+    GENEVE_PORT,
+    GRE4,
+    GRE6,
+    LISP_PORT,
+    OVER_UDP4,
+    OVER_UDP6,
+    VXLAN_PORT,
+    geneve,
+    gre,
+    lisp,
+    udp,
+    vxlan,
+)
 from sampler._native import lib
 from sampler.parser import parse
 
@@ -39,12 +53,45 @@ def test_count_of_a_guests_super_packet(kernel, name):
         assert sample.meta.frame_octets == packets * (len(frame) - payload) + payload
 
 
+INNER = ETHER / IP4 / TIMESTAMPS
+TUNNELLED_GUESTS = {
+    "vxlan": OVER_UDP4 / udp(VXLAN_PORT) / vxlan(INNER),
+    "vxlan ipv6 inner vlan": OVER_UDP6 / udp(VXLAN_PORT) / vxlan(ETHER / Dot1Q(vlan=5) / IP6 / TIMESTAMPS),
+    "vxlan-gpe": OVER_UDP4 / udp(VXLAN_PORT) / vxlan(IP6 / TIMESTAMPS, flags=0x0C, protocol=2),
+    "geneve options": OVER_UDP4 / udp(GENEVE_PORT) / geneve(INNER, options=bytes(12)),
+    "geneve ip": OVER_UDP6 / udp(GENEVE_PORT) / geneve(IP4 / TIMESTAMPS, 0x0800),
+    "gre key": GRE4 / gre(INNER, key=7),
+    "gre ipv6 checksum sequence": GRE6 / gre(IP6 / TIMESTAMPS, 0x86DD, checksum=True, sequence=True),
+    "lisp": OVER_UDP4 / udp(LISP_PORT) / lisp(IP4 / TIMESTAMPS),
+}
+
+
+@pytest.mark.parametrize("name", TUNNELLED_GUESTS)
+def test_count_of_a_guests_super_packet_in_a_tunnel(kernel, name):
+    """On its way out through a tunnel the count is still not there, and the inner headers are in every segment."""
+    for payload in (1, SIZE, SIZE + 1, 2 * SIZE - 1, 2 * SIZE, 7 * SIZE):
+        frame = bytes(TUNNELLED_GUESTS[name] / bytes(payload))
+        sample = kernel.sample("sample_tc_egress", frame, segments=0, segment_size=SIZE)
+        assert sample.meta.packets == math.ceil(payload / SIZE), payload
+
+
 @pytest.mark.parametrize("last", [SIZE, SIZE - 10])
 def test_octets_of_a_tunnels_super_packet(kernel, last):
-    """The inner headers are in every segment: all counted when the segments are full, else up to what is lacking."""
+    """The inner headers are in every segment. Described by its outer ones, they are found when the segments are full,
+    else up to what is lacking; described by the inner ones they are known."""
     inner = bytes(ETHER / IP4 / TIMESTAMPS)
     payload = 2 * SIZE + last
-    frame = bytes(ETHER / IP4 / UDP(sport=1000, dport=4789) / (bytes(8) + inner + bytes(payload)))
+    frame = bytes(
+        ETHER
+        / IP4
+        / UDP(sport=1000, dport=4789)
+        / (b"\x08" + bytes(7) + bytes(ETHER / IP4 / TIMESTAMPS / bytes(payload)))
+    )
+    sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
+    assert sample.key.tunnel.type == lib.TUNNEL_VXLAN
+    assert sample.meta.frame_octets == payload + 3 * len(inner)
+    assert sample.meta.ip_octets == sample.meta.frame_octets - 3 * 14
+    kernel.gates.set_sampling(Fraction(1), 0, tunnels=False)
     sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
     assert octets(sample) == octets(parse(frame, segments=3, segment_size=SIZE))
     headers = len(frame) - 3 * SIZE

@@ -11,6 +11,7 @@ from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import ffi, lib
 from sampler.errors import StartError
+from sampler.features import kernel_features
 from sampler.loader import PROGRAMS
 from sampler.loader_bcc import compile_programs, load_program
 from sampler.maps import Maps
@@ -39,7 +40,8 @@ def test_the_arm64_object_here(kernel, tmp_path):
     command += ["-D__TARGET_ARCH_arm64", "-idirafter", f"/usr/include/{include}", "-c", str(source), "-o", str(target)]
     subprocess.run(command, check=True)
     octets = target.read_bytes()
-    programs = lib.bpf_programs_open(octets, len(octets), lib.bpf_has_xdp_load_bytes())
+    features = ffi.new("struct kernel_features *", kernel_features())
+    programs = lib.bpf_programs_open(octets, len(octets), features)
     assert programs
     try:
         for name in kernel.maps.names():

@@ -38,7 +38,10 @@ static inline void check_sample(const struct sample *sample, __u32 length, __u32
 	CHECK(!key->reserved1 && !key->reserved2 && !key->reserved3 && !meta->reserved);
 	CHECK(!key->ifindex && !key->direction && !meta->time && !meta->generation);
 	CHECK(meta->packets == segments);
-	CHECK(segments > 1 ? meta->frame_octets + UNSENT_MAX >= length : meta->frame_octets == length);
+	if (l3 && key->ip_version)
+		CHECK(meta->frame_octets == meta->ip_octets);
+	else
+		CHECK(segments > 1 ? meta->frame_octets + UNSENT_MAX >= length : meta->frame_octets == length);
 	CHECK(meta->frame_octets <= (__u64)length * segments);
 	CHECK(meta->ip_octets <= meta->frame_octets && meta->ip_length <= meta->ip_octets);
 	CHECK(meta->tcp_flags <= 0x0fff);
@@ -58,7 +61,49 @@ static inline void check_sample(const struct sample *sample, __u32 length, __u32
 	else
 		CHECK(!meta->ip_octets && !meta->fragment && !meta->tcp_flags && !key->ip_protocol && !key->ip_tos &&
 		      !key->ip_ttl && !key->src_port && !key->dst_port);
-	CHECK(key->tunnel.type || !memcmp(&key->tunnel, &no_tunnel, sizeof(no_tunnel)));
+	CHECK(!meta->tunnel_miss && !memcmp(&key->tunnel, &no_tunnel, sizeof(no_tunnel)));
+}
+
+/* Destination ports of tunnels, the defaults of the product. */
+static inline const struct port_tunnels *tunnel_ports(void)
+{
+	static struct port_tunnels ports[PORT_ENTRIES];
+
+	ports[4789 / 8].type[4789 % 8] = ports[8472 / 8].type[8472 % 8] = TUNNEL_VXLAN;
+	ports[6081 / 8].type[6081 % 8] = TUNNEL_GENEVE;
+	ports[4341 / 8].type[4341 % 8] = TUNNEL_LISP;
+	ports[7471 / 8].type[7471 % 8] = PORT_STT;
+	return ports;
+}
+
+/* `plain` is the sample of the same packet without a look into tunnels. */
+static inline void check_tunnel(const struct sample *sample, const struct sample *plain)
+{
+	const struct tunnel_key *tunnel = &sample->key.tunnel;
+	struct sample copy = *sample;
+	__u8 key[8];
+
+	CHECK(!sample->meta.reserved && sample->meta.tunnel_miss < TUNNEL_MISSES);
+	if (!tunnel->type) {
+		/* The outer flow, as if nobody had looked. */
+		copy.meta.tunnel_miss = 0;
+		CHECK(!memcmp(&copy, plain, sizeof(copy)));
+		return;
+	}
+	CHECK(!sample->meta.tunnel_miss && !plain->meta.fragment);
+	CHECK(tunnel->protocol == plain->key.ip_protocol && tunnel->ip_version == plain->key.ip_version);
+	CHECK(tunnel->src_port == plain->key.src_port && tunnel->dst_port == plain->key.dst_port);
+	CHECK(!memcmp(tunnel->src_addr, plain->key.src_addr, 16) && !memcmp(tunnel->dst_addr, plain->key.dst_addr, 16));
+	CHECK(tunnel->key_length == 3 || tunnel->key_length == 4 || tunnel->key_length == 8);
+	memcpy(key, &tunnel->key, sizeof(key));
+	for (int i = 0; i < 8 - tunnel->key_length; i++)
+		CHECK(!key[i]);
+	CHECK(!(sample->meta.flags & (SAMPLE_TRUNCATED | SAMPLE_MALFORMED)));
+	CHECK(sample->meta.packets == plain->meta.packets);
+	/* What is carried is less than what carries it. A fuzzer's super-packets have sizes that cannot be. */
+	CHECK(sample->meta.packets > 1 || sample->meta.frame_octets < plain->meta.frame_octets);
+	CHECK(sample->meta.ip_octets <= sample->meta.frame_octets);
+	CHECK(sample->key.ethernet_header_length || sample->meta.ip_octets == sample->meta.frame_octets);
 }
 
 /*
@@ -90,25 +135,33 @@ static inline __u32 ip_end(const struct sample *sample, const __u8 *frame, __u32
 static inline struct sample parse_segments(const __u8 *frame, __u32 captured, __u32 length, __u32 l3, __u32 segments,
 					   __u32 segment_size)
 {
+	struct frame_info info = { .length = length, .segments = segments, .segment_size = segment_size, .l3 = l3 };
 	__u8 *copy = malloc(captured ? captured : 1);
-	struct sample sample, again;
+	struct sample plain, tunnelled, again;
 
 	if (captured)
 		memcpy(copy, frame, captured);
 	/* Not one octet of the output may be what was there before. */
-	memset(&sample, 0xff, sizeof(sample));
+	memset(&plain, 0xff, sizeof(plain));
+	memset(&tunnelled, 0xff, sizeof(tunnelled));
 	memset(&again, 0, sizeof(again));
 	soil_stack(0x00);
-	CHECK(!parse_super_packet(copy, captured, length, l3, segments, segment_size, 0, 0, &sample));
+	CHECK(!parse_super_packet(copy, captured, &info, NULL, &plain));
+	soil_stack(0x00);
+	CHECK(!parse_super_packet(copy, captured, &info, tunnel_ports(), &tunnelled));
 	/* Nor may one octet of it come from what was not captured, or from behind the IP packet. */
-	for (__u32 i = ip_end(&sample, copy, captured); i < captured && segments == 1; i++)
+	for (__u32 i = ip_end(&plain, copy, captured); i < captured && segments == 1; i++)
 		copy[i] = ~copy[i];
 	soil_stack(0xff);
-	CHECK(!parse_super_packet(copy, captured, length, l3, segments, segment_size, 0, 0, &again));
-	CHECK(!memcmp(&sample, &again, sizeof(sample)));
-	check_sample(&sample, length, segments, l3);
+	CHECK(!parse_super_packet(copy, captured, &info, tunnel_ports(), &again));
+	CHECK(!memcmp(&tunnelled, &again, sizeof(again)));
+	soil_stack(0xff);
+	CHECK(!parse_super_packet(copy, captured, &info, NULL, &again));
+	CHECK(!memcmp(&plain, &again, sizeof(again)));
+	check_sample(&plain, length, segments, l3);
+	check_tunnel(&tunnelled, &plain);
 	free(copy);
-	return sample;
+	return plain;
 }
 
 static inline struct sample parse_exact(const __u8 *frame, __u32 captured, __u32 length, __u32 l3)

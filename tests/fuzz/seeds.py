@@ -24,6 +24,8 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Padding, Raw
 from scapy.utils import PcapWriter
 
+from lib import tunnel_frames
+
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 IPV4 = IP(src="192.0.2.1", dst="198.51.100.2", tos=0x28, ttl=61)
 IPV6 = IPv6(src="2001:db8::1", dst="2001:db8::2", tc=0x28, fl=0x12345, hlim=61)
@@ -60,11 +62,14 @@ def frames() -> dict[str, Packet]:
         "vlan-three": Dot1AD(vlan=300) / Dot1Q(vlan=200) / Dot1Q(vlan=100) / IPV4 / DNS,
         "mpls": MPLS(label=16, s=0, ttl=64) / MPLS(label=17, s=1, ttl=64) / IPV4 / TCP_SYN,
         "mpls-ipv6": MPLS(label=16, s=1, ttl=64) / IPV6 / DNS,
-        "vxlan": IPV4 / UDP(sport=50000, dport=4789) / VXLAN(vni=42) / ETHERNET / IPV4 / TCP_SYN,
+        "vxlan-vlan": Dot1Q(vlan=7) / IPV4 / UDP(sport=50000, dport=4789) / VXLAN(vni=42) / ETHERNET / IPV4 / TCP_SYN,
     }
     whole: dict[str, Packet] = {name: ETHERNET / packet for name, packet in layer2.items()}
     whole["snap"] = Dot3(src=ETHERNET.src, dst=ETHERNET.dst) / LLC() / SNAP(code=0x0800) / IPV4 / DNS
     whole["llc"] = Dot3(src=ETHERNET.src, dst=ETHERNET.dst) / LLC(dsap=0x42, ssap=0x42, ctrl=3) / Raw(b"bpdu")
+    # Every tunnel there is, and every way to be none.
+    whole |= {name.replace(" ", "-"): Raw(case.frame) for name, case in tunnel_frames.FRAMES.items()}
+    whole |= {f"no-{name.replace(' ', '-')}": Raw(frame) for name, (frame, _) in tunnel_frames.FALLBACKS.items()}
     whole["l3-ipv4"] = IPV4 / TCP_SYN
     whole["l3-ipv6"] = IPV6 / DNS
     return whole
