@@ -223,7 +223,10 @@ def show_json(record: Record) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run the command: `files`, `options` (ExporterOptions), `tunnel_ports` (TunnelPorts), `json`, `table`, `write`. Give the exit code."""
+    """Run the command and give the exit code.
+
+    `arguments` are files, options (ExporterOptions), tunnel_ports (TunnelPorts), json, table and write.
+    """
     options: ExporterOptions = arguments.options
     with ExitStack() as stack:
         file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
