@@ -13,7 +13,7 @@ from sampler.errors import StartError
 
 # Number (include/uapi/linux/capability.h) and reason of each that stays.
 NEEDED = {
-    "CAP_NET_ADMIN": (12, "attach to interfaces that appear later, and detach"),
+    "CAP_NET_ADMIN": (12, "attach to interfaces that appear later, and detach; follow IPsec policies and states"),
     "CAP_IPC_LOCK": (14, "rings of CPUs that appear later, above perf_event_mlock_kb"),
     "CAP_PERFMON": (38, "open and enable the perf events of the rings, and load programs that read packets by pointer"),
     "CAP_BPF": (39, "create links, read and write maps"),

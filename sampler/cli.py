@@ -15,7 +15,7 @@ from typing import TypeAlias
 from sampler import config
 from sampler.control import ask
 from sampler.errors import ConfigError, XdpfixError
-from sampler.show import SUBJECTS, ledger, print_result
+from sampler.show import SUBJECTS, ledger, print_result, tunnels
 
 EXAMPLES = """\
 examples:
@@ -167,7 +167,8 @@ def _add_show(commands: Commands) -> None:
         commands,
         "show",
         "what a running xdpfix sees",
-        "Asks the running xdpfix for its flows, interfaces, exporters, or stats (the ledger of samples and packets).",
+        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, or stats (the ledger of samples and\n"
+        "packets).",
     )
     command.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
     command.add_argument("--json", action="store_true", help="JSON instead of a table")
@@ -190,6 +191,8 @@ def _show(arguments: argparse.Namespace) -> int:
     result = ask(path, arguments.what)
     if arguments.what == "stats" and not arguments.json:
         result = ledger(result)
+    elif arguments.what == "tunnels" and not arguments.json:
+        result = tunnels(result)
     print_result(result, sys.stdout, arguments.json)
     return 0
 
@@ -233,7 +236,7 @@ def _add_read(commands: Commands) -> None:
     )
     command.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="take [exporter] from it: profile, timeouts, targets"
+        "--config", type=Path, metavar="FILE", help="take [exporter] and [sampler.tunnel_ports] from it"
     )
     command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
     command.add_argument(
@@ -249,7 +252,8 @@ def _add_read(commands: Commands) -> None:
 
 def _read(arguments: argparse.Namespace) -> int:
     overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
-    arguments.options = config.load(arguments.config, overrides).exporter
+    loaded = config.load(arguments.config, overrides)
+    arguments.options, arguments.tunnel_ports = loaded.exporter, loaded.sampler.tunnel_ports
     from sampler import read
 
     code: int = read.main(arguments)

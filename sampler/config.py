@@ -14,6 +14,7 @@ from typing import Any
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
+from sampler.tunnels.ports import TunnelPorts
 
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
@@ -38,6 +39,7 @@ class SamplerOptions:
         sample_budget: samples a CPU and second; 0 means no limit.
         control_socket: path of the unix socket that `xdpfix show` talks to.
         obs_point_ids: pairs (interface name, observationPointId) that override the exporter's.
+        tunnel_ports: ports that the parser takes for tunnels, besides those of tunnel netdevs.
 
     """
 
@@ -48,6 +50,7 @@ class SamplerOptions:
     sample_budget: int = DEFAULT_SAMPLE_BUDGET
     control_socket: Path = DEFAULT_CONTROL_SOCKET
     obs_point_ids: tuple[tuple[str, int], ...] = ()
+    tunnel_ports: TunnelPorts = field(default_factory=TunnelPorts)
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,17 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         _known("", document, ("sampler", "exporter"))
         sampler = dict(_table("sampler", document.get("sampler", {})))
         interfaces = _table("sampler.interface", sampler.pop("interface", {}))
+        ports = _table("sampler.tunnel_ports", sampler.pop("tunnel_ports", {}))
         sampler_values = _values("sampler", sampler, configkeys.SAMPLER)
         exporter_values = _values("exporter", _table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
         obs_point_ids = _interface_tables(interfaces)
+        tunnel_ports = _tunnel_ports(ports)
     except ConfigError as error:
         raise ConfigError(prefix + str(error)) from None
     if overrides is not None:
         _override(overrides, sampler_values, exporter_values)
     return Config(
-        SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids),
+        SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids, tunnel_ports=tunnel_ports),
         ExporterOptions(**exporter_values),
     )
 
@@ -158,7 +163,7 @@ def _known(path: str, table: Document, keys: Sequence[str]) -> None:
 
 
 def _values(path: str, table: Document, readers: Mapping[str, configkeys.Reader]) -> dict[str, Any]:
-    _known(path, table, (*readers, "interface") if path == "sampler" else tuple(readers))
+    _known(path, table, (*readers, "interface", "tunnel_ports") if path == "sampler" else tuple(readers))
     return {key: readers[key](f"{path}.{key}", value) for key, value in table.items()}
 
 
@@ -170,3 +175,17 @@ def _interface_tables(tables: Document) -> tuple[tuple[str, int], ...]:
         if "obs_point_id" in values:
             pairs.append((name, values["obs_point_id"]))
     return tuple(pairs)
+
+
+def _tunnel_ports(table: Document) -> TunnelPorts:
+    path = "sampler.tunnel_ports"
+    ports = TunnelPorts(**_values(path, table, configkeys.TUNNEL_PORTS))
+    taken: dict[int, str] = {}
+    # STT's are ports of TCP: they may be the same numbers.
+    for kind in ("vxlan", "geneve", "lisp"):
+        for port in getattr(ports, kind):
+            if port in taken:
+                lists = " and ".join(f"{path}.{name} = {list(getattr(ports, name))}" for name in (taken[port], kind))
+                raise ConfigError(f"{lists}: a UDP port carries one kind of tunnel; take {port} out of one of them")
+            taken[port] = kind
+    return ports

@@ -112,6 +112,16 @@ def globs(path: str, value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def ports(path: str, value: object) -> tuple[int, ...]:
+    """Read a list of ports, which may be empty; the same one twice counts once."""
+    if not isinstance(value, list):
+        raise ConfigError(f"{path} = {shown(value)}: must be a list of ports, such as [4789]; [] for none")
+    for item in value:
+        if isinstance(item, bool) or not isinstance(item, int) or not 1 <= item <= 65535:
+            raise ConfigError(f"{path} = {shown(item)}: a port must be a whole number from 1 to 65535")
+    return tuple(dict.fromkeys(value))
+
+
 def socket_path(path: str, value: object) -> Path:
     """Read the absolute path of a unix socket."""
     if (
@@ -186,6 +196,13 @@ SAMPLER: dict[str, Reader] = {
 
 INTERFACE: dict[str, Reader] = {
     "obs_point_id": integer(0, UINT32_MAX),
+}
+
+TUNNEL_PORTS: dict[str, Reader] = {
+    "vxlan": ports,
+    "geneve": ports,
+    "lisp": ports,
+    "stt": ports,
 }
 
 EXPORTER: dict[str, Reader] = {

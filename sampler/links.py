@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
 from sampler.linktable import TUNNEL_KINDS, Change, Dumped, Event, Link, LinkTable, Removed, Seen
+from sampler.tunnels.kinds import tunnel_of
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +136,9 @@ def link_of(message: Any) -> Link:
     kind = (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
     xdp = message.get_attr("IFLA_XDP")
     lower = message.get_attr("IFLA_LINK") or 0
-    if kind in TUNNEL_KINDS:
-        data = info.get_attr("IFLA_INFO_DATA")
-        values = (data.get_attr(name) for name in TUNNEL_LINK_ATTRIBUTES) if hasattr(data, "get_attr") else ()
+    data = info.get_attr("IFLA_INFO_DATA") if kind in TUNNEL_KINDS else None
+    if data is not None and hasattr(data, "get_attr"):
+        values = (data.get_attr(name) for name in TUNNEL_LINK_ATTRIBUTES)
         lower = next((value for value in values if value), lower)
     # A tunnel without underlay says IFLA_LINK = its own number, or 0.
     if lower == message["index"]:
@@ -155,4 +156,5 @@ def link_of(message: Any) -> Link:
         lower_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
         mtu=message.get_attr("IFLA_MTU") or 0,
         xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+        tunnel=tunnel_of(kind, data),
     )

@@ -7,6 +7,8 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sampler.tunnels.tunnel import Tunnel
+
 # Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
 TUNNEL_KINDS = frozenset(
     {"vxlan", "geneve", "bareudp", "wireguard", "xfrm", "vti", "vti6", "ipip", "sit", "ip6tnl"}
@@ -31,6 +33,7 @@ class Link:
         lower_elsewhere: `lower` is a number of another namespace (IFLA_LINK_NETNSID).
         mtu: octets.
         xdp_program: id of the XDP program attached; 0 for none.
+        tunnel: what its packets look like underneath, for the kinds of sampler.tunnels.kinds; None for all others.
 
     """
 
@@ -46,6 +49,7 @@ class Link:
     lower_elsewhere: bool = False
     mtu: int = 0
     xdp_program: int = 0
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True)

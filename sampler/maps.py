@@ -1,5 +1,9 @@
-"""The kernel maps: made here, the same for both loaders, filled by sampler.gates, read by sampler.ring."""
+"""The kernel maps: made here, the same for both loaders.
 
+sampler.gates and sampler.tunnels.tunnelmaps fill them, sampler.ring reads them.
+"""
+
+import errno
 import math
 import os
 from typing import Self
@@ -73,17 +77,25 @@ class Maps:
         """The names of all maps."""
         return list(self._fds)
 
-    def update(self, name: str, key: int, value: "ffi.CData") -> None:
+    def update(self, name: str, key: "int | bytes", value: "ffi.CData | bytes") -> None:
         """Write an element; of a per-CPU map one value a possible CPU."""
-        error = lib.bpf_update_map(self._fds[name], ffi.new("__u32 *", key), value)
-        if error:
-            raise OSError(-error, f"BPF map {name}, element {key}: {os.strerror(-error)}")
+        self._check(lib.bpf_update_map(self._fds[name], _pointer(key), _pointer(value)), name, key)
 
-    def lookup(self, name: str, key: int, value: "ffi.CData") -> None:
+    def lookup(self, name: str, key: "int | bytes", value: "ffi.CData") -> None:
         """Read an element into `value`; of a per-CPU map one value a possible CPU."""
-        error = lib.bpf_lookup_map(self._fds[name], ffi.new("__u32 *", key), value)
+        self._check(lib.bpf_lookup_map(self._fds[name], _pointer(key), value), name, key)
+
+    def delete(self, name: str, key: "int | bytes") -> None:
+        """Take an element out of a hash; nothing happens where it is not there."""
+        error = lib.bpf_delete_map(self._fds[name], _pointer(key))
+        if error != -errno.ENOENT:
+            self._check(error, name, key)
+
+    @staticmethod
+    def _check(error: int, name: str, key: "int | bytes") -> None:
         if error:
-            raise OSError(-error, f"BPF map {name}, element {key}: {os.strerror(-error)}")
+            shown = key if isinstance(key, int) else key.hex()
+            raise OSError(-error, f"BPF map {name}, element {shown}: {os.strerror(-error)}")
 
     def close(self) -> None:
         """Close the descriptors; the maps live on while a loaded program uses them."""
@@ -95,6 +107,13 @@ class Maps:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _pointer(item: "int | bytes | ffi.CData") -> "ffi.CData":
+    """Give what the kernel reads: a number is a __u32, octets are themselves."""
+    if isinstance(item, int):
+        return ffi.new("__u32 *", item)
+    return ffi.from_buffer(item) if isinstance(item, bytes) else item
 
 
 def log2_table() -> "ffi.CData":

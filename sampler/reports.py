@@ -15,6 +15,7 @@ from sampler.ledger import ExporterLedger, Ledger
 from sampler.links import Links
 from sampler.points import ObservationPoints
 from sampler.ring import Ring
+from sampler.tunnels.follower import TunnelFollower
 
 T = TypeVar("T")
 
@@ -25,12 +26,21 @@ SHOWN_FLOWS = 10_000
 class Reports:
     """The answers to the control socket's requests, by name in `handlers`."""
 
-    def __init__(self, links: Links, points: ObservationPoints, gates: Gates, ring: Ring, datapath: Datapath) -> None:
+    def __init__(
+        self,
+        links: Links,
+        points: ObservationPoints,
+        gates: Gates,
+        ring: Ring,
+        datapath: Datapath,
+        tunnels: TunnelFollower,
+    ) -> None:
         self._links = links
         self._points = points
         self._gates = gates
         self._ring = ring
         self._datapath = datapath
+        self._tunnels = tunnels
 
     @property
     def handlers(self) -> Mapping[str, Callable[[], Any]]:
@@ -38,6 +48,7 @@ class Reports:
         return {
             "flows": self._flows,
             "interfaces": self._points.rows,
+            "tunnels": self._tunnel_rows,
             "exporters": self._exporters,
             "stats": self._stats,
         }
@@ -62,7 +73,13 @@ class Reports:
         return ledger.as_dict() | {
             "packets_observed_before": self._points.observed_before,
             "links": {"sampled": len(self._points.links), "netlink_resyncs": self._links.resyncs},
+            "tunnels": self._tunnels.stats(),
         }
+
+    def _tunnel_rows(self) -> dict[str, Any]:
+        sampled = {link.ifindex for link in self._points.links}
+        rows = [row | {"sampled": row["ifindex"] in sampled} for row in self._tunnels.table.rows()]
+        return {"netdevs": rows, "ports": self._tunnels.table.ports}
 
     async def _exporters(self) -> dict[str, Any]:
         def figures() -> dict[str, Any]:

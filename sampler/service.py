@@ -35,6 +35,7 @@ from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
 from sampler.reports import Reports
 from sampler.ring import Ring
+from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class Service:
             stack.callback(programs.close)
             self._attacher = Attacher(programs)
             self._gates = Gates(maps)
+            self._tunnels = TunnelFollower(maps, options.tunnel_ports)
+            stack.push_async_callback(self._tunnels.close)
             self._new_generation()
             self._set_sampling()
             self._ring = stack.enter_context(Ring(maps, options.ring_pages))
@@ -100,13 +103,14 @@ class Service:
             stack.callback(self._datapath.finish)
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
             stack.callback(self._points.close)
-            reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath)
+            reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath, self._tunnels)
             handlers.update(reports.handlers)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
             try:
                 await _first(started.wait(), following)
+                await self._tunnels.settled()
                 self._require_interfaces()
                 capabilities.keep_needed()
                 if self._viewer is not None:
@@ -140,7 +144,8 @@ class Service:
     def _set_sampling(self) -> None:
         """Give the gates the rate, generation and budget of now."""
         generation, probability = next(reversed(self._weights.items()))
-        self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget)
+        tunnels = self._config.exporter.enable_tunnel_sampling
+        self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget, tunnels)
 
     def _new_exporter(self, options: ExporterOptions) -> Exporter:
         if not options.targets:
@@ -198,6 +203,8 @@ class Service:
         globs = self._config.sampler.interfaces
         links = self._links.table.links
         before = self._points.links
+        # First: the kernel side is to know a tunnel netdev before its first packet.
+        self._tunnels.set_links(links)
         self._set_obs_point_ids()
         self._points.update(link for link in links if linktable.matches(link, globs))
         if self._running:
@@ -285,6 +292,7 @@ class Service:
             self._points.close()
             self._new_generation()
         self._set_sampling()
+        self._tunnels.set_ports(config.sampler.tunnel_ports)
         if exporter is not None:
             self._points.set_directions(self._directions())
             self._tell_weights(exporter)

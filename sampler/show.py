@@ -13,7 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 # What `xdpfix show` may ask for.
-SUBJECTS = ("flows", "interfaces", "exporters", "stats")
+SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
+
+# The columns of `xdpfix show tunnels`.
+TUNNEL_COLUMNS = (
+    *("ifindex", "name", "kind", "type", "key_length", "key", "local", "remote", "port", "neighbours", "sampled"),
+)
 
 # How the counters of enum tunnel_miss begin.
 TUNNEL = "tunnel_"
@@ -74,7 +79,27 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         "parsed in part": parsed,
         "without their tunnel": missed,
         "links": stats["links"],
+        "tunnels": stats["tunnels"],
     } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
+
+
+def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the keys of each tunnel netdev into one column, and the ports of each kind into a table of their own."""
+    rows = [
+        {name: _tunnel_key(netdev) if name == "key" else netdev[name] for name in TUNNEL_COLUMNS}
+        for netdev in result["netdevs"]
+    ]
+    return {
+        "tunnel netdevs": rows or "none",
+        "ports taken for tunnels": {name: ports or "none" for name, ports in result["ports"].items()},
+    }
+
+
+def _tunnel_key(netdev: Mapping[str, Any]) -> str:
+    if netdev["external"]:
+        return "external"
+    key_in, key_out = netdev["key_in"], netdev["key_out"]
+    return str(key_in) if key_in == key_out else f"{key_in} in, {key_out} out"
 
 
 def _is_table(value: Any) -> bool:

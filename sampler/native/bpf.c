@@ -57,6 +57,11 @@ int bpf_lookup_map(int map, const void *key, void *value)
 	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
 }
 
+int bpf_delete_map(int map, const void *key)
+{
+	return bpf_map_delete_elem(map, key) ? -errno : 0;
+}
+
 void bpf_probe_features(struct kernel_features *features)
 {
 	libbpf_set_print(print_nothing);

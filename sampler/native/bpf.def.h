@@ -11,6 +11,8 @@ int bpf_create_map(__u32 type, const char *name, __u32 key_size, __u32 value_siz
 /* Per-CPU maps take and give one value a possible CPU, each rounded up to 8 octets. */
 int bpf_update_map(int map, const void *key, const void *value);
 int bpf_lookup_map(int map, const void *key, void *value);
+/* Of hash maps only. -ENOENT where the key is not there. */
+int bpf_delete_map(int map, const void *key);
 
 /* Ask the running kernel. With xdp_load_bytes, XDP programs may take frames of several buffers, too. */
 void bpf_probe_features(struct kernel_features *features);

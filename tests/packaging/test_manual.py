@@ -44,7 +44,8 @@ def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
 def test_page_and_example_describe_the_same_keys() -> None:
     in_page = re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE)
     example = example_with_every_key()
-    keys = [*example["sampler"].pop("interface")["eth0"], *example["sampler"], *example["exporter"]]
+    tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
+    keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"]]
     assert sorted(in_page) == sorted(keys)
 
 
@@ -56,6 +57,7 @@ def test_example_has_every_key_with_its_default() -> None:
     assert example["exporter"].pop("targets")
     parsed = config.parse(example)
     assert parsed == config.Config()
+    assert set(example["sampler"].pop("tunnel_ports")) == set(configkeys.TUNNEL_PORTS)
     assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
     assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
 

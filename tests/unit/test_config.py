@@ -69,7 +69,7 @@ def test_switch(key):
 
 def test_every_key_of_both_options_is_read_from_the_file_and_no_other():
     assert {*configkeys.EXPORTER, "interface_obs_point_ids"} == set(ExporterOptions.__dataclass_fields__)
-    assert {*configkeys.SAMPLER, "obs_point_ids"} == set(config.SamplerOptions.__dataclass_fields__)
+    assert {*configkeys.SAMPLER, "obs_point_ids", "tunnel_ports"} == set(config.SamplerOptions.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,15 @@ def test_wrong_key(document, message):
         ({"exporter": {"profile": "netflow"}}, ['exporter.profile = "netflow"', '"full", "ovs"']),
         ({"exporter": {"counts": "raw"}}, ['exporter.counts = "raw"', "later version", '"scaled"']),
         ({"exporter": {"counts": 1}}, ["exporter.counts = 1", '"scaled"']),
+        ({"sampler": {"tunnel_ports": 1}}, ["sampler.tunnel_ports = 1", "must be a table"]),
+        ({"sampler": {"tunnel_ports": {"vxlan": 4789}}}, ["sampler.tunnel_ports.vxlan = 4789", "list of ports"]),
+        ({"sampler": {"tunnel_ports": {"stt": [0]}}}, ["sampler.tunnel_ports.stt = 0", "1 to 65535"]),
+        ({"sampler": {"tunnel_ports": {"lisp": [True]}}}, ["sampler.tunnel_ports.lisp = true", "1 to 65535"]),
+        ({"sampler": {"tunnel_ports": {"gre": [47]}}}, ["sampler.tunnel_ports.gre", "geneve"]),
+        (
+            {"sampler": {"tunnel_ports": {"vxlan": [4789, 6081]}}},
+            ["vxlan = [4789, 6081]", "geneve = [6081]", "take 6081 out of one of them"],
+        ),
         ({"flow_exporter": [{"collector_set_id": 1}]}, ["flow_exporter", "not there yet", "remove"]),
     ],
 )
@@ -227,3 +236,9 @@ def test_no_such_file(tmp_path: Path):
 
 def test_a_sampling_of_more_digits_than_python_reads():
     assert "must be a whole number" in refused({}, Overrides(sampling=5000 * "9"))
+
+
+def test_tunnel_ports_take_the_place_of_their_kinds_default():
+    document = {"sampler": {"tunnel_ports": {"vxlan": [4789, 4789, 9], "geneve": [], "stt": [4789]}}}
+    ports = config.parse(document).sampler.tunnel_ports
+    assert (ports.vxlan, ports.geneve, ports.lisp, ports.stt) == ((4789, 9), (), (4341,), (4789,))

@@ -80,6 +80,7 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     service = Service(Config(SamplerOptions(interfaces=("vnet*",))), Config)
     service._links = SimpleNamespace(changes=changes, table=table)  # type: ignore[assignment]
     service._points = ObservationPoints(attach, gates, (0,))  # type: ignore[arg-type]
+    service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
     monkeypatch.setattr(service, "_clean_up", lambda: None)
     asyncio.run(service._follow_links(asyncio.Event()))
     assert done == ["attach tun", "detach tun", "attach veth"]
@@ -124,7 +125,8 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
     gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
     points = SimpleNamespace(rows=list, links=[], observed_before=0)
     thread = datapath()
-    reports = Reports(SimpleNamespace(resyncs=0), points, gates, thread._ring, thread)  # type: ignore[arg-type]
+    links, tunnels = SimpleNamespace(resyncs=0), SimpleNamespace(stats=dict, table=None)
+    reports = Reports(links, points, gates, thread._ring, thread, tunnels)  # type: ignore[arg-type]
     thread.start()
     stats = asyncio.run(reports.handlers["stats"]())
     thread.finish()

@@ -1,0 +1,1 @@
+"""Tunnel netdevs: what their links say, who is behind them, and how the kernel side is told of it."""
