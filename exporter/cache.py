@@ -42,7 +42,6 @@ class Cache:
         config.point = options.obs_point_id
         config.ingress = options.enable_input_sampling
         config.egress = options.enable_output_sampling
-        config.tunnels = options.enable_tunnel_sampling
         result = ffi.new("struct cache **")
         _check(lib.cache_create(result, config, secrets.randbits(64) if seed is None else seed))
         self.handle = ffi.gc(result[0], lib.cache_destroy)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 VARIABLE_LENGTH = 65535  # RFC 7011 section 7
 
+# Values of VMware's tunnelType (891), by Open vSwitch's names of the ports.
+TUNNEL_TYPES = {1: "vxlan", 2: "gre", 3: "lisp", 4: "stt", 5: "ipsec_gre", 7: "geneve"}
+
 
 @dataclass(frozen=True)
 class Element:

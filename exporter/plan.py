@@ -37,6 +37,10 @@ COPIES: dict[str, tuple[str, int]] = {
     "tunnelSourceTransportPort": ("key.tunnel.src_port", 0),
     "tunnelDestinationTransportPort": ("key.tunnel.dst_port", 0),
     "tunnelType": ("key.tunnel.type", 0),
+    "UNTUNNELED_IPV6_SRC_ADDR": ("key.tunnel.src_addr", 0),
+    "UNTUNNELED_IPV6_DST_ADDR": ("key.tunnel.dst_addr", 0),
+    # A number of 64 bits in network order: its low 32.
+    "greKey": ("key.tunnel.key", 4),
     "flowEndReason": ("end_reason", 0),
 }
 
@@ -66,6 +70,7 @@ DERIVED: dict[str, int] = {
     "ingressInterface": lib.OP_INGRESS_INTERFACE,
     "egressInterface": lib.OP_EGRESS_INTERFACE,
     "tunnelKey": lib.OP_TUNNEL_KEY,
+    "layer2SegmentId": lib.OP_LAYER2_SEGMENT,
 }
 
 
@@ -121,7 +126,9 @@ def make_encoder(profile: Profile) -> "ffi.CData":
         plan.op_count = len(ops)
         plan.record_size = template.fixed_length
         plan.template_id = template.id
-        plan.ip = any(item.element.name == "octetDeltaCount" for item in template.fields)
+        names = {item.element.name for item in template.fields}
+        plan.ip = "octetDeltaCount" in names
+        plan.tunnel_key = "tunnelKey" in names
     result = ffi.new("struct encoder **")
     code = lib.encoder_create(result, plans, len(profile.templates), list(profile.by_kind))
     if code:

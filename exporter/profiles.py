@@ -5,12 +5,11 @@ OVS never had, under ids of its own.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from exporter.template import Field, Template, field
 
-# What OVS numbers its templates by (ofproto-dpif-ipfix.c): L2, L3 and L4 protocol, tunnel.
 OVS_FIRST_ID = 256
 FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462
 ANNOUNCEMENT_ID = 512  # the options template of samplingInterval, the same in every profile
@@ -19,7 +18,8 @@ ANNOUNCEMENT_ID = 512  # the options template of samplingInterval, the same in e
 L2 = ("untagged", "vlan")
 L3 = ("none", "ipv4", "ipv6")
 L4 = ("other", "ports", "icmp", "tcp")
-TUNNEL = (False, True)
+# The outer header, and which IANA element can say the tunnel's key: layer2SegmentId, greKey or none.
+TUNNEL = (("none", "none"), *product(("ipv4", "ipv6"), ("other", "vni", "gre")))
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Kind:
     l2: str
     l3: str
     l4: str
-    tunnel: bool
+    outer: str
+    key: str
 
 
 def kinds() -> tuple[Kind, ...]:
     """All kinds in the order of flow_kind(); those with "none" and an L4 protocol do not occur."""
-    return tuple(Kind(*parts) for parts in product(L2, L3, L4, TUNNEL))
+    return tuple(Kind(l2, l3, l4, *tunnel) for l2, l3, l4, tunnel in product(L2, L3, L4, TUNNEL))
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,8 @@ def _fields(kind: Kind, extended: bool) -> Iterator[Field]:
     if extended and kind.l4 == "tcp":
         # One octet: the eight flags; some collectors read no other length of this element.
         yield field("tcpControlBits", 1)
-    if kind.tunnel:
-        yield from map(field, ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address", "tunnelProtocolIdentifier"))
-        yield from map(field, ("tunnelSourceTransportPort", "tunnelDestinationTransportPort"))
-        yield from map(field, ("tunnelType", "tunnelKey"))
+    if kind.outer != "none":
+        yield from _tunnel_fields(kind, extended)
     yield from map(field, ("flowStartDeltaMicroseconds", "flowEndDeltaMicroseconds"))
     if extended:
         yield from map(field, ("flowStartMilliseconds", "flowEndMilliseconds"))
@@ -86,9 +85,25 @@ def _fields(kind: Kind, extended: bool) -> Iterator[Field]:
         yield from map(field, ("minimumIpTotalLength", "maximumIpTotalLength"))
 
 
+def _tunnel_fields(kind: Kind, extended: bool) -> Iterator[Field]:
+    if kind.outer == "ipv4":
+        yield from map(field, ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address"))
+    else:
+        # VMware has no such elements, IANA none for an outer header: ntop's, whose nProbe fills them with the
+        # addresses of the header that it took off. docs/ipfix.md says what collectors make of the alternatives.
+        yield from map(field, ("UNTUNNELED_IPV6_SRC_ADDR", "UNTUNNELED_IPV6_DST_ADDR"))
+    yield from map(field, ("tunnelProtocolIdentifier", "tunnelSourceTransportPort", "tunnelDestinationTransportPort"))
+    yield from map(field, ("tunnelType", "tunnelKey"))
+    if extended and kind.key == "vni":
+        yield field("layer2SegmentId")
+    if extended and kind.key == "gre":
+        yield field("greKey")
+
+
 def _ovs_id(kind: Kind) -> int:
+    """Number as OVS does (ofproto-dpif-ipfix.c). It has no elements for an IPv6 outer header: no tunnel then."""
     l4 = {"other": 0, "ports": 1, "tcp": 1, "icmp": 2}[kind.l4]
-    return OVS_FIRST_ID + ((L2.index(kind.l2) * 3 + L3.index(kind.l3)) * 3 + l4) * 2 + kind.tunnel
+    return OVS_FIRST_ID + ((L2.index(kind.l2) * 3 + L3.index(kind.l3)) * 3 + l4) * 2 + (kind.outer == "ipv4")
 
 
 def _profile(name: str) -> Profile:
@@ -97,7 +112,7 @@ def _profile(name: str) -> Profile:
     ids = []
     for index, kind in enumerate(kinds()):
         if kind.l3 == "none" and kind.l4 != "other":
-            kind = Kind(kind.l2, kind.l3, "other", kind.tunnel)
+            kind = replace(kind, l4="other")
             index = kinds().index(kind)
         number = FULL_FIRST_ID + index if extended else _ovs_id(kind)
         ids.append(number)

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 from exporter._native import ffi
+from exporter.elements import TUNNEL_TYPES
 
 _PROTOCOLS_WITH_PORTS = (6, 17, 132)
 _FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
@@ -33,7 +34,19 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
     if key.ip_protocol in _PROTOCOLS_WITH_PORTS:
         row["source_port"] = socket.ntohs(key.src_port)
         row["destination_port"] = socket.ntohs(key.dst_port)
+    if key.tunnel.type:
+        row |= _tunnel(key.tunnel)
     return row
+
+
+def _tunnel(tunnel: "ffi.CData") -> dict[str, Any]:
+    """Columns of tunnelled flows alone: no column is there for a host without tunnels."""
+    return {
+        "tunnel": TUNNEL_TYPES.get(tunnel.type, str(tunnel.type)),
+        "tunnel_key": int.from_bytes(ffi.buffer(ffi.addressof(tunnel, "key")), "big"),
+        "tunnel_source": _address(tunnel.ip_version, tunnel.src_addr),
+        "tunnel_destination": _address(tunnel.ip_version, tunnel.dst_addr),
+    }
 
 
 def _mac(octets: "ffi.CData") -> str:

@@ -15,17 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.decoder import Record
+from exporter.elements import TUNNEL_TYPES
 from exporter.values import Value
 
 END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}  # IANA flowEndReason (136)
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6", 132: "sctp"}
-TUNNELS = {1: "vxlan", 2: "gre", 3: "lisp", 4: "stt", 5: "ipsec-gre", 7: "geneve"}  # VMware tunnelType (891)
-COLUMNS = ("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "tunnel", "packets", "octets", "end")
-_WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 12, 9, 12, 9)
+COLUMNS = (
+    *("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "packets", "octets", "end"),
+    *("tunnel", "outer"),  # last, for without a tunnel they are empty and with one they are long
+)
+_WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 9, 12, 9, 15, 0)
 _RIGHT = {"duration", "packets", "octets"}
 LIVE_ROWS = 20
 # What a narrow terminal does without, first to last: the rest is what happened between whom, and how much of it.
-_SPARED = ("end", "vlan", "tunnel", "out", "in", "duration", "start", "dir")
+_SPARED = ("end", "vlan", "outer", "tunnel", "out", "in", "duration", "start", "dir")
 
 
 def _interface(record: Record, element: str) -> str:
@@ -78,7 +81,15 @@ def _tunnel(record: Record) -> str:
         return "-"
     key = record.get("tunnelKey")
     number = f" {int.from_bytes(key, 'big')}" if isinstance(key, bytes) else ""
-    return f"{TUNNELS.get(kind, kind)}{number}"
+    return f"{TUNNEL_TYPES.get(kind, kind)}{number}"
+
+
+def _outer(record: Record) -> str:
+    source = _first(record, "tunnelSourceIPv4Address", "UNTUNNELED_IPV6_SRC_ADDR")
+    destination = _first(record, "tunnelDestinationIPv4Address", "UNTUNNELED_IPV6_DST_ADDR")
+    if source is None or destination is None:
+        return "-"
+    return f"{_endpoint(source, None)} → {_endpoint(destination, None)}"
 
 
 def _clock(moment: datetime) -> str:
@@ -105,10 +116,11 @@ def flow_cells(record: Record) -> tuple[str, ...]:
         _protocol(record),
         _flow(record),
         "-" if vlan is None else str(vlan),
-        _tunnel(record),
         "-" if packets is None else str(packets),
         "-" if octets is None else str(octets),
         END_REASONS.get(reason, str(reason)) if isinstance(reason, int) else "-",
+        _tunnel(record),
+        _outer(record),
     )
 
 

@@ -9,8 +9,7 @@ struct cache_config {
 	__u32 point;	/* observationPointId, where the interface has none of its own */
 	__u8 ingress;	/* take samples of this direction */
 	__u8 egress;
-	__u8 tunnels;	/* keep tunnel keys; without, the outer header is not part of a flow */
-	__u8 reserved;
+	__u8 reserved[2];
 };
 
 /* A UDP 5-tuple that the exporter sends from and to. Ports in network byte order, IPv4 in the first 4 bytes. */

@@ -10,6 +10,8 @@
 #define NS_PER_US 1000
 #define NS_PER_MS 1000000
 #define US_PER_S 1000000
+#define LAYER2_SEGMENT_VXLAN (1ull << 56)	/* IANA, layer2SegmentId (351): the encapsulation in the top octet */
+#define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
 
 /* What was cut from the records of one domain and waits for the next. */
 struct carry {
@@ -45,7 +47,7 @@ int encoder_create(struct encoder **result, const struct plan *plans, unsigned i
 		return -EINVAL;
 	for (unsigned int i = 0; i < plan_count; i++) {
 		for (unsigned int j = 0; j < plans[i].op_count; j++)
-			if (plans[i].ops[j].code > OP_TUNNEL_KEY)
+			if (plans[i].ops[j].code > OP_LAYER2_SEGMENT)
 				return -EINVAL;
 		op_count += plans[i].op_count;
 	}
@@ -173,6 +175,8 @@ static __u64 op_value(const struct op *op, const struct flow *flow, __u32 export
 		return key->direction == DIRECTION_INGRESS ? key->ifindex : 0;
 	case OP_EGRESS_INTERFACE:
 		return key->direction == DIRECTION_EGRESS ? key->ifindex : 0;
+	case OP_LAYER2_SEGMENT:
+		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
 	default:
 		return 0;	/* encoder_create() let no other code in */
 	}
@@ -198,7 +202,7 @@ static __u8 *put_record(__u8 *to, const struct plan *plan, const struct flow *fl
 
 static inline unsigned int record_size(const struct plan *plan, const struct flow *flow)
 {
-	return plan->record_size + (flow_kind(&flow->key) & 1 ? 1u + flow->key.tunnel.key_length : 0);
+	return plan->record_size + (plan->tunnel_key ? 1u + flow->key.tunnel.key_length : 0);
 }
 
 static struct carry *carry_of(struct encoder *encoder, __u32 domain)

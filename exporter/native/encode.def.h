@@ -18,6 +18,7 @@ enum op_code {
 	OP_INGRESS_INTERFACE = 13,	/* ifindex of a packet seen coming in, else 0 */
 	OP_EGRESS_INTERFACE = 14,
 	OP_TUNNEL_KEY = 15,	/* variable length: a length octet, then the low octets of the key */
+	OP_LAYER2_SEGMENT = 16,	/* top octet 1 for VXLAN, then the VNI in the low octets */
 };
 
 struct op {
@@ -33,7 +34,7 @@ struct plan {
 	__u32 record_size;	/* octets, without those of the tunnel key */
 	__u16 template_id;
 	__u8 ip;	/* the record carries the counters of IP octets */
-	__u8 reserved;
+	__u8 tunnel_key;	/* and the tunnel key */
 };
 
 /* A message in the buffer. Its first 16 octets are left to the header. */

@@ -2,6 +2,7 @@
 #include "flow.h"
 
 enum { L4_OTHER, L4_PORTS, L4_ICMP, L4_TCP };
+enum { KEY_OTHER, KEY_VNI, KEY_GRE };
 
 unsigned int flow_key_size(const struct flow_key *key)
 {
@@ -25,13 +26,34 @@ static unsigned int l4_kind(const struct flow_key *key)
 	}
 }
 
+static unsigned int key_kind(const struct tunnel_key *tunnel)
+{
+	switch (tunnel->type) {
+	case TUNNEL_VXLAN:
+		return tunnel->key_length == 3 ? KEY_VNI : KEY_OTHER;
+	case TUNNEL_GRE:
+	case TUNNEL_IPSEC_GRE:
+		/* 0 also stands for a header without the field: no key is told then rather than one that may not be there. */
+		return tunnel->key_length == 4 && tunnel->key ? KEY_GRE : KEY_OTHER;
+	default:
+		return KEY_OTHER;
+	}
+}
+
+static unsigned int tunnel_kind(const struct tunnel_key *tunnel)
+{
+	if (!tunnel->type || tunnel->key_length > sizeof(tunnel->key))
+		return 0;
+	if (tunnel->ip_version != 4 && tunnel->ip_version != 6)
+		return 0;
+	return 1 + (tunnel->ip_version == 6) * 3 + key_kind(tunnel);
+}
+
 unsigned int flow_kind(const struct flow_key *key)
 {
 	unsigned int l2 = key->vlan_count > 0;
 	unsigned int l3 = key->ip_version == 4 ? 1 : key->ip_version == 6 ? 2 : 0;
 	unsigned int l4 = l3 ? l4_kind(key) : L4_OTHER;
-	/* Elements for outer addresses exist for IPv4 alone; zeros in their place would be invented values. */
-	unsigned int tunnel = key->tunnel.type && key->tunnel.ip_version == 4 && key->tunnel.key_length <= 8;
 
-	return ((l2 * 3 + l3) * 4 + l4) * 2 + tunnel;
+	return ((l2 * 3 + l3) * 4 + l4) * 7 + tunnel_kind(&key->tunnel);
 }

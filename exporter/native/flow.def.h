@@ -53,9 +53,10 @@ unsigned int flow_key_size(const struct flow_key *key);
 
 /*
  * Kinds of flows: what decides the template. A kind is
- * ((l2 * 3 + l3) * 4 + l4) * 2 + tunnel, with l2 0 untagged, 1 VLAN; l3 0 none,
+ * ((l2 * 3 + l3) * 4 + l4) * 7 + tunnel, with l2 0 untagged, 1 VLAN; l3 0 none,
  * 1 IPv4, 2 IPv6; l4 0 other, 1 UDP or SCTP, 2 ICMP of that IP version, 3 TCP;
- * tunnel 1 where an IPv4 outer header is known.
+ * tunnel 0 none, else 1 + outer * 3 + key, with outer 0 IPv4, 1 IPv6, and key by
+ * the IANA element that can say it: 0 none, 1 a VNI of VXLAN, 2 a GRE key.
  */
-#define FLOW_KINDS 48
+#define FLOW_KINDS 168
 unsigned int flow_kind(const struct flow_key *key);

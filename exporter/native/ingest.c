@@ -122,7 +122,7 @@ static int prepare(struct cache *cache, const struct sample *sample, struct item
 	}
 	item->sample = sample;
 	item->key = key;
-	item->size = cache->config.tunnels ? flow_key_size(key) : FLOW_KEY_PLAIN_SIZE;
+	item->size = flow_key_size(key);
 	item->point = point_of(cache, key->ifindex);
 	item->hash = XXH3_64bits_withSeed(key, item->size,
 					  cache->seed ^ ((__u64)cache->config.domain << 32 | item->point)) &

@@ -45,6 +45,12 @@ VXLAN = {
     "protocol": 17,
     "ip_version": 4,
 }
+OUTER_V6 = {"src_addr": "2001:db8:ff::1", "dst_addr": "2001:db8:ff::2", "ip_version": 6}
+GENEVE = VXLAN | {"type": 7, "dst_port": 6081}
+GRE = VXLAN | {"type": 2, "protocol": 47, "src_port": 0, "dst_port": 0, "key": 0x12345678, "key_length": 4}
+STT = VXLAN | {"type": 4, "protocol": 6, "dst_port": 7471, "key": 0x1122334455667788, "key_length": 8}
+# One of each template: a key that no IANA element has, a VNI, a GRE key; over IPv4 and over IPv6.
+TUNNELS = tuple(kind | outer for outer in ({}, OUTER_V6) for kind in (GENEVE, VXLAN, GRE))
 UNTAGGED = (ARP, OTHER_V4, TCP_V4, UDP_V4, ICMP_V4, OTHER_V6, TCP_V6, UDP_V6, ICMP_V6)
 VLAN = {"vlan_count": 1, "vlan_tci": [5 << 13 | 100, 0], "ethernet_header_length": 18}
 
@@ -52,7 +58,8 @@ VLAN = {"vlan_count": 1, "vlan_tci": [5 << 13 | 100, 0], "ethernet_header_length
 def every_kind() -> list[dict[str, Any]]:
     """One sample of each kind of flow."""
     tagged = [*UNTAGGED, *(base | VLAN for base in UNTAGGED)]
-    return [sample(base) for base in (*tagged, *(base | {"tunnel": VXLAN} for base in tagged))]
+    tunnelled = [base | {"tunnel": tunnel} for tunnel in TUNNELS for base in tagged]
+    return [sample(base) for base in (*tagged, *tunnelled)]
 
 
 class Harness:

@@ -29,16 +29,22 @@ ENVIRONMENT = os.environ | {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
 IPFIX_PORT = 4739
 LINKTYPE_RAW = 101  # frames begin with the IP header (tcpdump.org/linktypes.html)
 
-# VMware's elements of enterprise 6876 that OVS sends: name, id, type, octets (65535: variable).
-VMWARE = (
-    ("tunnelType", 891, "unsigned8", 1),
-    ("tunnelKey", 892, "octetArray", 65535),
-    ("tunnelSourceIPv4Address", 893, "ipv4Address", 4),
-    ("tunnelDestinationIPv4Address", 894, "ipv4Address", 4),
-    ("tunnelProtocolIdentifier", 895, "unsigned8", 1),
-    ("tunnelSourceTransportPort", 896, "unsigned16", 2),
-    ("tunnelDestinationTransportPort", 897, "unsigned16", 2),
+# VMware's elements that OVS sends, and ntop's for IPv6: name, enterprise, id, type, octets (65535: variable).
+VENDORS = (
+    ("tunnelType", 6876, 891, "unsigned8", 1),
+    ("tunnelKey", 6876, 892, "octetArray", 65535),
+    ("tunnelSourceIPv4Address", 6876, 893, "ipv4Address", 4),
+    ("tunnelDestinationIPv4Address", 6876, 894, "ipv4Address", 4),
+    ("tunnelProtocolIdentifier", 6876, 895, "unsigned8", 1),
+    ("tunnelSourceTransportPort", 6876, 896, "unsigned16", 2),
+    ("tunnelDestinationTransportPort", 6876, 897, "unsigned16", 2),
+    ("UNTUNNELED_IPV6_SRC_ADDR", 35632, 396, "ipv6Address", 16),
+    ("UNTUNNELED_IPV6_DST_ADDR", 35632, 397, "ipv6Address", 16),
 )
+IPV6_ADDRESSES = {name for name, _, _, kind, _ in VENDORS if kind == "ipv6Address"} | {
+    "sourceIPv6Address",
+    "destinationIPv6Address",
+}
 
 
 def free_port() -> int:
@@ -143,7 +149,7 @@ class Nfacctd(Peer):
     # What it knows by itself, and elements that it is told of: name → (id, octets, how to show it).
     primitives = (
         "src_host,dst_host,src_port,dst_port,proto,tos,tcpflags,in_iface,out_iface,src_mac,dst_mac,"
-        "timestamp_start,timestamp_end,sampling_rate,export_proto_sysid"
+        "timestamp_start,timestamp_end,sampling_rate,export_proto_sysid,vxlan"
     )
     custom: ClassVar = {
         "point": ("138", "4", "u_int"),
@@ -169,6 +175,10 @@ class Nfacctd(Peer):
         "tunnel_dport": ("6876:897", "2", "u_int"),
         "tunnel_type": ("6876:891", "1", "u_int"),
         "tunnel_key": ("6876:892", "vlen", "raw"),
+        "tunnel_source6": ("35632:396", "16", "ip"),
+        "tunnel_destination6": ("35632:397", "16", "ip"),
+        "segment": ("351", "8", "u_int"),
+        "gre_key": ("296", "4", "u_int"),
     }
 
     def command(self) -> list[str]:
@@ -271,32 +281,43 @@ def _export_time(message: Row) -> int:
 
 
 def ipfix_dump(file: Path) -> tuple[list[Row], str]:
-    """Return libfixbuf's reading of an RFC 5655 file: data records (values as texts), and its warnings."""
+    """Return libfixbuf's reading of an RFC 5655 file: data records, and its warnings.
+
+    Values are texts; an element that occurs again has a list of them.
+    """
     elements = file.with_suffix(".xml")
     elements.write_text(_elements_xml())
     command = ("ipfixDump", "--in", str(file), "--data", "--hexdump=8", "--element-file", str(elements))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     field = re.compile(r"^\t\([\d/]+\)(?: \(S\))? *(\w+) : (.*?) *$", re.MULTILINE)
-    rows = [dict(field.findall(block)) for block in done.stdout.split("--- data record ")[1:]]
-    for row in rows:
-        for name in row.keys() & {"sourceIPv6Address", "destinationIPv6Address"}:
-            row[name] = str(IPv6Address(row[name]))  # it writes leading zeros
-        if "tunnelKey" in row:
-            row["tunnelKey"] = row["tunnelKey"].rpartition(" 0x")[2]  # and lengths before octets
-    return rows, done.stderr
+    blocks = done.stdout.split("--- data record ")[1:]
+    return [_row((name, _plain(name, value)) for name, value in field.findall(block)) for block in blocks], done.stderr
+
+
+def _plain(name: str, value: str) -> str:
+    if name in IPV6_ADDRESSES:
+        return str(IPv6Address(value))  # it writes leading zeros
+    return value.rpartition(" 0x")[2] if name == "tunnelKey" else value  # and lengths before octets
+
+
+def _row(fields: Iterable[tuple[str, str]]) -> Row:
+    row: Row = {}
+    for name, value in fields:
+        row[name] = [*(row[name] if isinstance(row[name], list) else [row[name]]), value] if name in row else value
+    return row
 
 
 def _elements_xml() -> str:
-    """Describe VMware's elements as libfixbuf reads them: IANA's registry format with an enterprise number."""
+    """Describe the vendors' elements as libfixbuf reads them: IANA's registry format with an enterprise number."""
     records = "".join(
         f"<record><name>{name}</name><dataType>{kind}</dataType><group></group>"
         f"<dataTypeSemantics>default</dataTypeSemantics><elementId>{number}</elementId>"
-        "<cert:enterpriseId>6876</cert:enterpriseId></record>"
-        for name, number, kind, _ in VMWARE
+        f"<cert:enterpriseId>{enterprise}</cert:enterpriseId></record>"
+        for name, enterprise, number, kind, _ in VENDORS
     )
     return (
         '<?xml version="1.0"?><registry xmlns="http://www.iana.org/assignments" '
-        'xmlns:cert="http://www.cert.org/ipfix" id="vmware">'
+        'xmlns:cert="http://www.cert.org/ipfix" id="vendors">'
         f'<registry id="ipfix-information-elements">{records}</registry></registry>'
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from exporter.exporter import Exporter, wall_offset
@@ -24,10 +25,22 @@ POINTS = tuple((ifindex, 7000 + ifindex) for ifindex in INTERFACES)  # observati
 
 # (ip_version, ip_protocol); no IP at all is ARP, 47 has no ports. SCTP goes by UDP's templates.
 PROTOCOLS = ((0, 0), (4, 47), (4, 17), (4, 132), (4, 1), (4, 6), (6, 47), (6, 17), (6, 132), (6, 58), (6, 6))
-TUNNELS: tuple[dict[str, Any], ...] = (
-    {"type": 1, "protocol": 17, "src_port": 50001, "dst_port": 4789, "key_length": 3},  # VXLAN
-    {"type": 2, "protocol": 47, "src_port": 0, "dst_port": 0, "key_length": 4},  # GRE
-    {"type": 7, "protocol": 17, "src_port": 50002, "dst_port": 6081, "key_length": 3},  # Geneve
+# By the element that can say the key, which decides the template: layer2SegmentId, greKey, none.
+TUNNELS: tuple[tuple[dict[str, Any], ...], ...] = (
+    ({"type": 1, "protocol": 17, "src_port": 50001, "dst_port": 4789, "key_length": 3},),  # VXLAN
+    (
+        {"type": 2, "protocol": 47, "src_port": 0, "dst_port": 0, "key_length": 4},  # GRE
+        {"type": 5, "protocol": 47, "src_port": 0, "dst_port": 0, "key_length": 4},  # with IPsec
+    ),
+    (
+        {"type": 7, "protocol": 17, "src_port": 50002, "dst_port": 6081, "key_length": 3},  # Geneve
+        {"type": 3, "protocol": 17, "src_port": 50003, "dst_port": 4341, "key_length": 3},  # LISP
+        {"type": 4, "protocol": 6, "src_port": 50004, "dst_port": 7471, "key_length": 8},  # STT
+    ),
+)
+UNDERLAYS = (
+    {"ip_version": 4, "src_addr": "203.0.113.{}", "dst_addr": "203.0.113.{}"},
+    {"ip_version": 6, "src_addr": "2001:db8:ff::1:{}", "dst_addr": "2001:db8:ff::2:{}"},
 )
 
 
@@ -52,24 +65,26 @@ class Flow:
         """The source address: every flow has its own, so it names the flow in every peer."""
         return str(self.key["src_mac"])
 
-    @property
-    def tunnel(self) -> dict[str, Any]:
-        return self.key.get("tunnel", {})
+    def tunnel(self, profile: str) -> dict[str, Any]:
+        """Return the tunnel that the profile shows: OVS's has no fields for one over IPv6."""
+        tunnel = self.key.get("tunnel", {})
+        return {} if profile == "ovs" and tunnel.get("ip_version") == 6 else tunnel
 
     @property
     def tunnel_key(self) -> bytes:
-        return int(self.tunnel["key"]).to_bytes(self.tunnel["key_length"], "big")
+        tunnel = self.key["tunnel"]
+        return int(tunnel["key"]).to_bytes(tunnel["key_length"], "big")
 
     @property
     def vlan(self) -> int | None:
         return self.key["vlan_tci"][0] & 0xFFF if "vlan_tci" in self.key else None
 
     def elements(self, profile: str) -> dict[str, Any]:
-        """Return the record that must come out, by IANA's and VMware's names; times in ms since 1970.
+        """Return the record that must come out, by IANA's, VMware's and ntop's names; times in ms since 1970.
 
         Without flowStart/EndDeltaMicroseconds (158, 159), which depend on the message's Export Time.
         """
-        key, tunnel = self.key, self.tunnel
+        key, tunnel = self.key, self.tunnel(profile)
         values: dict[str, Any] = {
             "observationPointId": self.point,
             "flowDirection": key["direction"],
@@ -115,15 +130,23 @@ class Flow:
         if profile == "full" and key.get("ip_protocol") == 6:
             values["tcpControlBits"] = self.flags
         if tunnel:
+            ends = {
+                4: ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address"),
+                6: ("UNTUNNELED_IPV6_SRC_ADDR", "UNTUNNELED_IPV6_DST_ADDR"),
+            }[tunnel["ip_version"]]
+            values |= dict(zip(ends, (tunnel["src_addr"], tunnel["dst_addr"]), strict=True))
             values |= {
-                "tunnelSourceIPv4Address": tunnel["src_addr"],
-                "tunnelDestinationIPv4Address": tunnel["dst_addr"],
                 "tunnelProtocolIdentifier": tunnel["protocol"],
                 "tunnelSourceTransportPort": tunnel["src_port"],
                 "tunnelDestinationTransportPort": tunnel["dst_port"],
                 "tunnelType": tunnel["type"],
                 "tunnelKey": self.tunnel_key.hex(),
             }
+        if tunnel and profile == "full":
+            if tunnel["type"] == 1:
+                values["layer2SegmentId"] = 0x01 << 56 | tunnel["key"]
+            if tunnel["type"] in (2, 5):
+                values["greKey"] = tunnel["key"]
         return values
 
     @property
@@ -136,10 +159,10 @@ class Flow:
 
 
 def _keys() -> Iterable[dict[str, Any]]:
-    """One flow key of every kind: with and without VLAN and tunnel, by every protocol."""
+    """One flow key of every kind: with and without VLAN and each kind of tunnel, by every protocol."""
     number = 0
     for tagged in (False, True):
-        for tunnelled in (False, True):
+        for tunnels, underlay in ((None, None), *product(TUNNELS, UNDERLAYS)):
             for version, protocol in PROTOCOLS:
                 number += 1
                 key: dict[str, Any] = {
@@ -154,7 +177,7 @@ def _keys() -> Iterable[dict[str, Any]]:
                 if tagged:
                     key |= {"vlan_count": 1, "vlan_tci": [number % 8 << 13 | 1000 + number, 0]}
                 if version:
-                    key |= {"ip_protocol": protocol, "ip_tos": number << 2, "ip_ttl": 200 - number}
+                    key |= {"ip_protocol": protocol, "ip_tos": number << 2 & 0xFF, "ip_ttl": 200 - number}
                     text = {4: "{}.{}", 6: "2001:db8:{}::{}"}[version]
                     first, second = {4: ("192.0.2", "198.51.100"), 6: ("1", "2")}[version]
                     key |= {"src_addr": text.format(first, number), "dst_addr": text.format(second, number)}
@@ -164,11 +187,13 @@ def _keys() -> Iterable[dict[str, Any]]:
                     key |= {"src_port": 40000 + number, "dst_port": 20000 + number}
                 if protocol in (1, 58):
                     key |= {"src_port": 100 + number, "dst_port": number}  # type and code
-                if tunnelled:
-                    tunnel = TUNNELS[number % len(TUNNELS)]
-                    size = {3: 0xA00000, 4: 0xB0000000}[tunnel["key_length"]]
-                    ends = {"src_addr": f"203.0.113.{number}", "dst_addr": f"203.0.113.{100 + number}"}
-                    key |= {"tunnel": tunnel | ends | {"key": size + number, "ip_version": 4}}
+                if tunnels:
+                    tunnel = tunnels[number % len(tunnels)]
+                    size = {3: 0xA00000, 4: 0xB0000000, 8: 0xC0000000_00000000}[tunnel["key_length"]]
+                    source = underlay["src_addr"].format(number)
+                    destination = underlay["dst_addr"].format(100 + number)
+                    ends = underlay | {"src_addr": source, "dst_addr": destination}
+                    key |= {"tunnel": tunnel | ends | {"key": size + number}}
                 yield key
 
 

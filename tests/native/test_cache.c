@@ -20,7 +20,7 @@ static struct weight weight_one(void)
 static struct cache *make(__u32 max_flows, __u64 active, __u64 idle)
 {
 	struct cache_config config = { .active_timeout = active * SECOND, .idle_timeout = idle * SECOND,
-				       .max_flows = max_flows, .ingress = 1, .egress = 1, .tunnels = 1 };
+				       .max_flows = max_flows, .ingress = 1, .egress = 1 };
 	struct weight weight = weight_one();
 	struct cache *cache;
 

@@ -12,7 +12,7 @@ import ipfix.ie
 import ipfix.reader
 import pytest
 
-from lib.peers import VMWARE, ipfix_dump
+from lib.peers import VENDORS, ipfix_dump
 from lib.stream import Flow, template_ids
 
 from .conftest import DOMAIN, Stream
@@ -24,8 +24,8 @@ DELTAS = ("flowStartDeltaMicroseconds", "flowEndDeltaMicroseconds")
 def registry():
     """Load the elements that PyPI's ipfix does not load by itself."""
     ipfix.ie.use_iana_default()
-    for name, number, kind, length in VMWARE:
-        ipfix.ie.for_spec(f"{name}(6876/{number})<{kind}>[{length}]")
+    for name, enterprise, number, kind, length in VENDORS:
+        ipfix.ie.for_spec(f"{name}({enterprise}/{number})<{kind}>[{length}]")
 
 
 def check_deltas(flow: Flow, record: dict[str, Any], export_time: int) -> None:

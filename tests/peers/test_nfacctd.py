@@ -3,7 +3,9 @@
 nfacctd 1.7.7 cannot show, and these are not asked of it:
 - flows without IP: it passes over records that have neither ipVersion nor IP addresses;
 - the VLAN of egress flows in its own "vlan": it takes vlanId (58) there for ingress flows alone. As an element that it
-  is told of, 58 is right for all.
+  is told of, 58 is right for all;
+- the VNI in its own "vxlan": it reads layer2SegmentId (351) one octet late. As an element that it is told of, 351 is
+  right.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,8 @@ def moment(ns: int, profile: str) -> str:
 
 
 def expected(flow: Flow, profile: str) -> Row:
-    key, tunnel = flow.key, flow.tunnel
+    key, tunnel = flow.key, flow.tunnel(profile)
+    ends = tunnel.get("ip_version")
     full, egress = profile == "full", key["direction"] == 1
     version = key["ip_version"]
     icmp = {4: "4", 6: "6"}[version] if flow.is_icmp else ""
@@ -63,8 +66,12 @@ def expected(flow: Flow, profile: str) -> Row:
         "min_length": str(flow.length),
         "max_length": str(flow.length),
         "end_reason": str(flow.reason),
-        "tunnel_source": tunnel.get("src_addr", "0.0.0.0"),
-        "tunnel_destination": tunnel.get("dst_addr", "0.0.0.0"),
+        "tunnel_source": tunnel["src_addr"] if ends == 4 else "0.0.0.0",
+        "tunnel_destination": tunnel["dst_addr"] if ends == 4 else "0.0.0.0",
+        "tunnel_source6": tunnel["src_addr"] if ends == 6 else "::",
+        "tunnel_destination6": tunnel["dst_addr"] if ends == 6 else "::",
+        "segment": str(flow.elements(profile).get("layer2SegmentId", 0)),
+        "gre_key": str(flow.elements(profile).get("greKey", 0)),
         "tunnel_protocol": str(tunnel.get("protocol", 0)),
         "tunnel_sport": str(tunnel.get("src_port", 0)),
         "tunnel_dport": str(tunnel.get("dst_port", 0)),
@@ -83,6 +90,15 @@ def test_every_ip_flow_is_shown_as_it_was(stream: Stream):
         row = rows[flow.mac]
         like = expected(flow, stream.profile)
         assert {name: row[name] for name in like} == like
+
+
+def test_its_own_vxlan_is_an_octet_late(stream: Stream):
+    """When a release repairs this, the note in docs/ipfix.md goes."""
+    rows = {row["mac_src"]: row for row in stream.nfacctd.records()}
+    for flow in stream.flows:
+        segment = flow.elements(stream.profile).get("layer2SegmentId")
+        if segment and flow.key["ip_version"]:
+            assert rows[flow.mac]["vxlan"] >> 8 == segment & 0xFFFF
 
 
 def test_it_complains_of_nothing(stream: Stream):

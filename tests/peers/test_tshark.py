@@ -50,6 +50,10 @@ NAMES = {
     "octetDeltaSumOfSquares": "delta_octets_squared",
     "minimumIpTotalLength": "length_min",
     "maximumIpTotalLength": "length_max",
+    "UNTUNNELED_IPV6_SRC_ADDR": "pie.ntop.untunneled_ipv6_src_addr",
+    "UNTUNNELED_IPV6_DST_ADDR": "pie.ntop.untunneled_ipv6_dst_addr",
+    "layer2SegmentId": "layer2_segment_id",
+    "greKey": "gre_key",
 }
 
 
@@ -61,11 +65,14 @@ def numbered(text: object) -> object:
         return text
 
 
-def tunnel_octets(flow: Flow) -> list[str]:
-    tunnel = flow.tunnel
+def tunnel_octets(flow: Flow, profile: str) -> list[str]:
+    """Return VMware's elements; the addresses of IPv6 underlays are none of them."""
+    tunnel = flow.tunnel(profile)
+    if not tunnel:
+        return []
+    ends = (tunnel["src_addr"], tunnel["dst_addr"]) if tunnel["ip_version"] == 4 else ()
     values = (
-        IPv4Address(tunnel["src_addr"]).packed,
-        IPv4Address(tunnel["dst_addr"]).packed,
+        *(IPv4Address(end).packed for end in ends),
         bytes([tunnel["protocol"]]),
         tunnel["src_port"].to_bytes(2, "big"),
         tunnel["dst_port"].to_bytes(2, "big"),
@@ -98,7 +105,7 @@ def test_every_flow_is_shown_as_it_was(stream: Stream):
     for flow, row in stream.matched(records(stream), "srcmac"):
         like = {NAMES[name]: value for name, value in flow.elements(stream.profile).items() if name in NAMES}
         assert {name: numbered(row.get(name)) for name in like} == like
-        assert row.get("enterprise_private_entry", []) == (tunnel_octets(flow) if flow.tunnel else [])
+        assert row.get("enterprise_private_entry", []) == tunnel_octets(flow, stream.profile)
         digits = (6, 3) if stream.profile == "full" else (6,)
         assert times(row) == [(moment(flow.start, n), moment(flow.end, n)) for n in digits]
 
@@ -108,7 +115,7 @@ def test_it_shows_every_field_of_every_template(stream: Stream):
     for flow, row in stream.matched(records(stream), "srcmac"):
         known = {NAMES[name] for name in flow.elements(stream.profile) if name in NAMES}
         extra = {name.removesuffix("_tree") for name in row} - known
-        assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry"}
+        assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry", "pie.ntop"}
 
 
 def test_every_template_is_used(stream: Stream):

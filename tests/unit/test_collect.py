@@ -17,11 +17,13 @@ import pytest
 
 from exporter.decoder import Decoder, Field, Record
 from exporter.elements import by_name
+from lib.harness import GRE, OUTER_V6, STT, VXLAN, Harness
 from lib.messages import ipfix_set, message, options_template, template, variable
+from lib.samples import sample
 from lib.wait import wait_until
 from sampler.collect import bind, parse_listen
 from sampler.errors import ConfigError
-from sampler.table import flow_cells, header_line
+from sampler.table import flow_cells, flow_line, header_line
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 FLOW = message(
@@ -138,6 +140,27 @@ def test_cells_of_a_flow():
     cells = dict(zip(header_line().split(), flow_cells(flow), strict=True))
     assert cells["flow"] == "192.0.2.1:53 → 192.0.2.2:5060"
     assert (cells["proto"], cells["packets"], cells["octets"], cells["end"]) == ("udp", "3", "300", "active")
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "shown"),
+    [
+        (VXLAN | {"key": 5000}, ("vxlan 5000", "203.0.113.1 → 203.0.113.2")),
+        (GRE | OUTER_V6, ("gre 305419896", "2001:db8:ff::1 → 2001:db8:ff::2")),
+        (STT, ("stt 1234605616436508552", "203.0.113.1 → 203.0.113.2")),
+    ],
+)
+def test_cells_of_a_tunnelled_flow(tunnel, shown):
+    """The inner flow is the flow; the tunnel stands last, for it is long."""
+    with Harness(profile="full", cache_active_timeout=0) as harness:
+        harness.tick()
+        harness.ingest(sample(tunnel=tunnel))
+        decoder = Decoder()
+        *_, flow = [record for octets in harness.receiver.datagrams for record in decoder.decode(octets, "")]
+    cells = dict(zip(header_line().split(), flow_cells(flow), strict=True))
+    assert cells["flow"] == "192.0.2.1:1000 → 198.51.100.2:80"
+    assert (cells["tunnel"], cells["outer"]) == shown
+    assert flow_line(flow).split()[-5:] == " ".join(shown).split()
 
 
 def test_a_time_beyond_the_local_calendar_is_shown(monkeypatch: pytest.MonkeyPatch):

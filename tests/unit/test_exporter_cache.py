@@ -63,16 +63,6 @@ def test_every_part_of_the_key_tells_flows_apart(change: dict):
         assert (harness.stats["flows"], harness.stats["samples_cached"]) == (2, 4)
 
 
-def test_tunnels_are_left_out_on_request():
-    """enable_tunnel_sampling = false: the parser gives the outer packet then; a tunnel key that comes is not used."""
-    with Harness(enable_tunnel_sampling=False) as harness:
-        harness.tick()
-        harness.ingest(sample(), sample(tunnel=VXLAN))
-        assert harness.stats["flows"] == 1
-        harness.flush()
-        assert "tunnelKey" not in harness.records[0].values
-
-
 @pytest.mark.parametrize(("option", "direction", "name"), [("input", 0, "input"), ("output", 1, "output")])
 def test_a_direction_can_be_switched_off(option: str, direction: int, name: str):
     with Harness(**{f"enable_{option}_sampling": False}) as harness:

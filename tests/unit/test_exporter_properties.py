@@ -5,13 +5,60 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.harness import START, UNTAGGED, VLAN, VXLAN, Harness
+from lib.harness import START, UNTAGGED, VLAN, Harness
+from lib.ipfix_oracle import OracleRecord
 from lib.samples import sample
 
 ADDRESSES_V4 = st.ip_addresses(v=4).map(str)
 ADDRESSES_V6 = st.ip_addresses(v=6).map(str)
 UINT16 = st.integers(0, 65535)
 MAC = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+
+
+# Type, octets of its key and protocol of Open vSwitch's kinds of tunnels.
+KINDS = ((1, 3, 17), (2, 4, 47), (3, 3, 17), (4, 8, 6), (5, 4, 47), (7, 3, 17))
+
+
+@st.composite
+def tunnels(draw: st.DrawFn) -> dict:
+    kind, length, protocol = draw(st.sampled_from(KINDS))
+    version = draw(st.sampled_from([4, 6]))
+    addresses = ADDRESSES_V4 if version == 4 else ADDRESSES_V6
+    return {
+        "type": kind,
+        "key_length": length,
+        "key": draw(st.one_of(st.just(0), st.integers(0, 256**length - 1))),
+        "protocol": protocol,
+        "ip_version": version,
+        "src_addr": draw(addresses),
+        "dst_addr": draw(addresses),
+        "src_port": draw(UINT16),
+        "dst_port": draw(UINT16),
+    }
+
+
+def of_tunnel(tunnel: dict | None, profile: str) -> dict:
+    """What a record says of a tunnel; None where an element must not be there."""
+    ends4 = ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address")
+    ends6 = ("UNTUNNELED_IPV6_SRC_ADDR", "UNTUNNELED_IPV6_DST_ADDR")
+    record: dict[str, object] = dict.fromkeys((*ends4, *ends6, "tunnelType", "tunnelKey", "layer2SegmentId", "greKey"))
+    if tunnel is None or (profile == "ovs" and tunnel["ip_version"] == 6):
+        return record
+    ends = ends4 if tunnel["ip_version"] == 4 else ends6
+    key = tunnel["key"]
+    record |= dict(zip(ends, (tunnel["src_addr"], tunnel["dst_addr"]), strict=True))
+    record |= {
+        "tunnelType": tunnel["type"],
+        "tunnelKey": key.to_bytes(tunnel["key_length"], "big"),
+        "tunnelProtocolIdentifier": tunnel["protocol"],
+        "tunnelSourceTransportPort": tunnel["src_port"],
+        "tunnelDestinationTransportPort": tunnel["dst_port"],
+    }
+    if profile == "full" and tunnel["type"] == 1:
+        record["layer2SegmentId"] = 1 << 56 | key
+    if profile == "full" and tunnel["type"] in (2, 5) and key:
+        record["greKey"] = key
+    return record
 
 
 @st.composite
@@ -26,8 +73,7 @@ def described(draw: st.DrawFn) -> dict:
     if draw(st.booleans()):
         base |= VLAN | {"vlan_tci": [draw(UINT16), 0]}
     if draw(st.booleans()):
-        key = draw(st.integers(0, 2**64 - 1))
-        base["tunnel"] = VXLAN | {"key": key, "key_length": draw(st.sampled_from([3, 4, 8])), "type": 7}
+        base["tunnel"] = draw(tunnels())
     if "ip_version" in base:
         addresses = ADDRESSES_V4 if base["ip_version"] == 4 else ADDRESSES_V6
         base |= {"src_addr": draw(addresses), "dst_addr": draw(addresses), "ip_tos": draw(st.integers(0, 255))}
@@ -52,9 +98,7 @@ def expected(values: dict, profile: str) -> dict:
     }
     if "vlan_tci" in values:
         record |= {"vlanId": values["vlan_tci"][0] & 0xFFF, "dot1qPriority": values["vlan_tci"][0] >> 13}
-    if "tunnel" in values:
-        octets = values["tunnel"]["key"].to_bytes(8, "big")[8 - values["tunnel"]["key_length"] :]
-        record |= {"tunnelKey": octets, "tunnelDestinationTransportPort": 4789, "tunnelType": 7}
+    record |= of_tunnel(values.get("tunnel"), profile)
     if "ip_version" in values:
         version = values["ip_version"]
         record |= {
@@ -94,11 +138,17 @@ def test_records_say_what_the_samples_said(samples: list[dict], profile: str, si
 
 
 def pair(records: list, want: list[dict]) -> list:
-    """Put each record beside the one expectation that shares most of its values; order differs, for sets group them."""
+    """Put each record beside the one expectation that fits it best; order differs, for sets group them."""
     left = list(want)
     pairs = []
     for record in records:
-        best = max(left, key=lambda names: sum(record.values.get(name) == value for name, value in names.items()))
+
+        def fit(names: dict, record: OracleRecord = record) -> tuple[int, int]:
+            """Few values that differ, then many that do not."""
+            same = sum(record.values.get(name) == value for name, value in names.items())
+            return same - len(names), same
+
+        best = max(left, key=fit)
         left.remove(best)
         pairs.append((record, best))
     return pairs
