@@ -17,6 +17,7 @@ ENDS4 = (padded("192.0.2.1"), 4, padded("192.0.2.2"), 4)
 ENDS6 = (padded("2001:db8::1"), 6, padded("2001:db8::2"), 6)
 NONE = (bytes(16), 0, bytes(16), 0)
 GRE = (lib.TUNNEL_GRE, 4, 47)
+ERSPAN = (lib.TUNNEL_GRE, 2, 47)
 GENEVE = (lib.TUNNEL_GENEVE, 3, 17)
 EXTERNAL = lib.TUNNEL_PORT_EXTERNAL
 
@@ -37,11 +38,11 @@ KINDS: dict[str, tuple[tuple[str, ...], Any, Any, tuple[int, int], int, int]] = 
     "ip6gre": (("ip6gre", *V6, "key", "16909060"), GRE, ENDS6, (0x01020304, 0x01020304), 0, 0),
     "ip6gretap": (("ip6gretap", *V6, "key", "99"), GRE, ENDS6, (99, 99), 0, 0),
     "ip6gretap external": (("ip6gretap", "external"), GRE, NONE, (0, 0), 0, EXTERNAL),
-    "erspan": (("erspan", "seq", "key", "30", *V4, "erspan_ver", "1", "erspan", "123"), GRE, ENDS4, (30, 30), 0, 0),
-    "erspan external": (("erspan", "external"), GRE, NONE, (0, 0), 0, EXTERNAL),
+    "erspan": (("erspan", "seq", "key", "30", *V4, "erspan_ver", "1", "erspan", "123"), ERSPAN, ENDS4, (30, 30), 0, 0),
+    "erspan external": (("erspan", "external"), ERSPAN, NONE, (0, 0), 0, EXTERNAL),
     "ip6erspan": (
         ("ip6erspan", "seq", "key", "31", *V6, "erspan_ver", "2", "erspan_dir", "ingress", "erspan_hwid", "17"),
-        *(GRE, ENDS6, (31, 31), 0, 0),
+        *(ERSPAN, ENDS6, (31, 31), 0, 0),
     ),
 }
 
