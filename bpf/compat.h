@@ -56,12 +56,17 @@
 
 /*
  * Headers lie at any even address. The BPF back end would load them byte by byte, the
- * verifier allows whole words where the machine does (x86-64, arm64).
+ * verifier allows whole words where the machine does (x86-64, arm64). The words may alias
+ * fields of other types, or the compiler would put stores to these before or behind them.
  */
 #if SAMPLER_KERNEL
 #define WORD_FUNCTIONS(bits) \
-	static __always_inline __u##bits load##bits(const void *from) { return *(const __u##bits *)from; } \
-	static __always_inline void copy##bits(void *to, const void *from) { *(__u##bits *)to = *(const __u##bits *)from; }
+	typedef __u##bits __attribute__((may_alias)) word##bits; \
+	static __always_inline __u##bits load##bits(const void *from) { return *(const word##bits *)from; } \
+	static __always_inline void copy##bits(void *to, const void *from) \
+	{ \
+		*(word##bits *)to = *(const word##bits *)from; \
+	}
 #else
 #define WORD_FUNCTIONS(bits) \
 	static __always_inline __u##bits load##bits(const void *from) \

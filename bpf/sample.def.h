@@ -60,7 +60,7 @@ struct tunnel_key {
 	__be16 src_port;	/* 0: protocol without ports, or not known */
 	__be16 dst_port;
 	__u8 type;		/* enum tunnel_type */
-	__u8 key_length;	/* octets of key on the wire: 3, 4 or 8 */
+	__u8 key_length;	/* octets of key on the wire: 2 (ERSPAN), 3, 4 or 8 */
 	__u8 protocol;		/* 17 UDP, 47 GRE, 6 TCP */
 	__u8 ip_version;	/* 4 or 6: of the outer header */
 };

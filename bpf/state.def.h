@@ -109,7 +109,7 @@ struct tunnel_port {
 	__be64 key_out;
 	__be16 port;	/* UDP destination port, 0 for GRE */
 	__u8 type;	/* enum tunnel_type */
-	__u8 key_length;	/* octets of key: 3 or 4 */
+	__u8 key_length;	/* octets of key: 2, 3 or 4 */
 	__u8 protocol;	/* 17 UDP, 47 GRE */
 	__u8 local_version;	/* 4 or 6; 0: no local address */
 	__u8 remote_version;	/* 4 or 6; 0: no fixed remote address */

@@ -42,6 +42,7 @@
 #define ERSPAN_III_SIZE 12
 #define ERSPAN_III_PLATFORM_SIZE 8
 #define ERSPAN_SESSION 0x03ff
+#define ERSPAN_KEY_LENGTH 2
 
 /* RFC 9300 section 5.3; KK is RFC 8061's: the payload is encrypted. */
 #define LISP_SIZE 8
@@ -111,6 +112,8 @@ static __always_inline enum tunnel_miss parse_erspan(struct cursor *cursor, stru
 	bool third = inner->packet.protocol == BE16(ETHERTYPE_ERSPAN_III);
 	const __u8 *header;
 
+	inner->key = 0;
+	inner->key_length = ERSPAN_KEY_LENGTH;
 	inner->packet.protocol = BE16(ETHERTYPE_TEB);
 	if (!third && !sequence)
 		return TUNNEL_MISS_NONE;

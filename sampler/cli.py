@@ -236,7 +236,7 @@ def _add_read(commands: Commands) -> None:
     )
     command.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="take [exporter] from it: profile, timeouts, targets"
+        "--config", type=Path, metavar="FILE", help="take [exporter] and [sampler.tunnel_ports] from it"
     )
     command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
     command.add_argument(
@@ -252,7 +252,8 @@ def _add_read(commands: Commands) -> None:
 
 def _read(arguments: argparse.Namespace) -> int:
     overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
-    arguments.options = config.load(arguments.config, overrides).exporter
+    loaded = config.load(arguments.config, overrides)
+    arguments.options, arguments.tunnel_ports = loaded.exporter, loaded.sampler.tunnel_ports
     from sampler import read
 
     code: int = read.main(arguments)

@@ -20,12 +20,13 @@ from exporter.decoder import Decoder, Record
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions
 from exporter.recorder import Recorder
-from sampler._native import ffi
+from sampler._native import ffi, lib
 from sampler.capture import Capture, CaptureError, CaptureStats
 from sampler.collect import record_json
 from sampler.errors import StartError
 from sampler.messagefile import MessageFile
 from sampler.table import FlowTable
+from sampler.tunnels.ports import TunnelPorts, port_types
 
 BATCH = 1024
 NS_PER_S = 1_000_000_000
@@ -44,11 +45,17 @@ ROWS_AT_END = 1000  # of the table on a terminal
 
 
 class Reader:
-    """Captures, one after the other, into one exporter. Times are ns since 1970."""
+    """Captures, one after the other, into one exporter. Times are ns since 1970.
 
-    def __init__(self, exporter: Exporter, sampling: int) -> None:
+    `ports` are those that tunnels are known by; None: tunnels are not looked into.
+    """
+
+    def __init__(self, exporter: Exporter, sampling: int, ports: TunnelPorts | None) -> None:
         self.exporter = exporter
         self.sampling = sampling
+        self._ports = None if ports is None else ffi.new("struct port_tunnels[]", lib.PORT_ENTRIES)
+        if ports is not None:
+            ffi.memmove(self._ports, port_types(ports), lib.PORT_ENTRIES * 8)
         self.stats = CaptureStats()
         self.errors: list[str] = []
         self.opened = 0
@@ -72,6 +79,8 @@ class Reader:
             with Capture(path) as capture:
                 self.opened += 1
                 capture.set_sampling(self.sampling, GENERATION)
+                if self._ports is not None:
+                    capture.set_tunnels(self._ports)
                 try:
                     self._read(capture, Path(path).stat().st_size if path != "-" else 0)
                 finally:
@@ -214,7 +223,10 @@ def show_json(record: Record) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run the command: `files`, `options` (ExporterOptions), `json`, `table`, `write`. Give the exit code."""
+    """Run the command and give the exit code.
+
+    `arguments` are files, options (ExporterOptions), tunnel_ports (TunnelPorts), json, table and write.
+    """
     options: ExporterOptions = arguments.options
     with ExitStack() as stack:
         file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
@@ -229,7 +241,8 @@ def main(arguments: argparse.Namespace) -> int:
             show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
         if show or file:
             exporter.collectors.append(Recorder(exporter, deliver_to(show, file)))  # type: ignore[arg-type]
-        reader = Reader(exporter, options.sampling)
+        ports = arguments.tunnel_ports if options.enable_tunnel_sampling else None
+        reader = Reader(exporter, options.sampling, ports)
         with stop_on_signal(reader):
             for path in arguments.files:
                 if not reader.stopped:

@@ -17,7 +17,17 @@ SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
 
 # The columns of `xdpfix show tunnels`.
 TUNNEL_COLUMNS = (
-    *("ifindex", "name", "kind", "type", "key_length", "key", "local", "remote", "port", "neighbours", "sampled"),
+    "ifindex",
+    "name",
+    "kind",
+    "type",
+    "key_length",
+    "key",
+    "local",
+    "remote",
+    "port",
+    "neighbours",
+    "sampled",
 )
 
 # How the counters of enum tunnel_miss begin.

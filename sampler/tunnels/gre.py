@@ -11,7 +11,7 @@ from pyroute2.netlink import nla
 
 from sampler.tunnels.tunnel import PROTOCOL_GRE, PROTOCOL_UDP, Tunnel, TunnelType, address
 
-KINDS = ("gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan")
+KINDS = ("gre", "gretap", "ip6gre", "ip6gretap")
 KEY_LENGTH = 4
 GRE_KEY = 0x2000  # RFC 2890 section 2, of the flags in network byte order
 TUNNEL_ENCAP_FOU, TUNNEL_ENCAP_GUE = 1, 2
@@ -53,9 +53,8 @@ class gre_attributes(nla):
 def tunnel(data: Any) -> Tunnel:
     """Describe a netdev over GRE.
 
-    A key that the flags do not announce is not on the wire: it is 0. The key of erspan is
-    its session, which Linux keeps as the link's key too. Over FOU or GUE the outer packet
-    is UDP; the link names the port it sends to, but not the one it receives on, so none.
+    A key that the flags do not announce is not on the wire: it is 0. Over FOU or GUE the
+    outer packet is UDP; the link names the port it sends to, but not the one it receives on, so none.
     """
     external = data.get_attr("IFLA_GRE_COLLECT_METADATA") is not None
     over_udp = data.get_attr("IFLA_GRE_ENCAP_TYPE") in (TUNNEL_ENCAP_FOU, TUNNEL_ENCAP_GUE)

@@ -5,14 +5,14 @@ from typing import Any
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from sampler.tunnels import geneve, gre, vxlan
+from sampler.tunnels import erspan, geneve, gre, vxlan
 from sampler.tunnels.tunnel import Tunnel
 
 READERS: Mapping[str, Callable[[Any], Tunnel]] = {
-    kind: module.tunnel for module in (vxlan, geneve, gre) for kind in module.KINDS
+    kind: module.tunnel for module in (vxlan, geneve, gre, erspan) for kind in module.KINDS
 }
 
-ifinfmsg.ifinfo.register_link_kind(module=dict.fromkeys(gre.KINDS, gre.gre_attributes))
+ifinfmsg.ifinfo.register_link_kind(module=dict.fromkeys(gre.KINDS + erspan.KINDS, gre.gre_attributes))
 
 
 def tunnel_of(kind: str, data: Any) -> Tunnel | None:

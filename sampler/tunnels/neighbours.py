@@ -19,13 +19,13 @@ AF_BRIDGE = 7
 SO_ATTACH_FILTER = 26
 # struct sock_filter: code, jump if true, jump if false, operand. <linux/bpf_common.h>
 _INSTRUCTION = struct.Struct("=HBBI")
-_LOAD_BYTE, _JUMP_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x30, 0x15, 0x45, 0x06
-# Offsets in a message: struct nlmsghdr (16 octets), then struct ndmsg.
-_FAMILY, _FLAGS = 16 + 0, 16 + 10
+_LOAD_BYTE, _JUMP_ANY_BIT, _RETURN = 0x30, 0x45, 0x06
+# Offset in a message: struct nlmsghdr (16 octets), then struct ndmsg.
+_FLAGS = 16 + 10
 
 
 def forwarding_only() -> bytes:
-    """Give a socket filter that keeps the databases of netdevs themselves.
+    """Give a socket filter that keeps the databases of netdevs themselves: only their entries have NTF_SELF.
 
     The multicast group also tells of every neighbour of ARP and ND, and of every address
     that a bridge learns: with thousands of hosts more than a netlink socket holds.
@@ -33,8 +33,6 @@ def forwarding_only() -> bytes:
     return b"".join(
         _INSTRUCTION.pack(*instruction)
         for instruction in (
-            (_LOAD_BYTE, 0, 0, _FAMILY),
-            (_JUMP_EQUAL, 0, 3, AF_BRIDGE),
             (_LOAD_BYTE, 0, 0, _FLAGS),
             (_JUMP_ANY_BIT, 0, 1, NTF_SELF),
             (_RETURN, 0, 0, 0xFFFFFFFF),
@@ -67,12 +65,11 @@ class Neighbours(Subscription):
         self._wanted: frozenset[int] = frozenset()
         self._missing: set[int] = set()
 
-    def follow(self, ifindexes: Iterable[int], changed: Iterable[int] = ()) -> None:
-        """Follow exactly these netdevs. Those that are new, or that `changed`, are dumped."""
-        wanted = frozenset(ifindexes)
-        self._missing = (self._missing | (wanted - self._wanted) | set(changed)) & wanted
-        self._wanted = wanted
-        if not wanted:
+    def follow(self, ifindexes: Iterable[int], changed: Iterable[int]) -> None:
+        """Follow exactly these netdevs; those that are new or `changed` are dumped."""
+        self._wanted = frozenset(ifindexes)
+        self._missing = (self._missing | set(changed)) & self._wanted
+        if not self._wanted:
             self.stop()
             return
         self.start()

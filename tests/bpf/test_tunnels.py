@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from lib.testrun import octets
+from lib.testrun import IFINDEX, octets
 from lib.tunnel_frames import FALLBACKS, FRAMES, PLAIN, ports
 from sampler._native import lib
 from sampler.loader_libbpf import LibbpfPrograms
@@ -28,7 +28,9 @@ ALL = (
 @pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress", "sample_tc_egress"])
 def test_same_sample_as_native(kernel, program):
     for name, frame in ALL.items():
-        assert octets(kernel.sample(program, frame)) == octets(parse(frame, ports=PORTS)), name
+        sample = kernel.sample(program, frame)
+        assert octets(sample) == octets(parse(frame, ports=PORTS)), name
+        assert (sample.key.ifindex, sample.key.direction) == (IFINDEX, program == "sample_tc_egress"), name
 
 
 @pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress"])

@@ -94,7 +94,7 @@ static inline void check_tunnel(const struct sample *sample, const struct sample
 	CHECK(tunnel->protocol == plain->key.ip_protocol && tunnel->ip_version == plain->key.ip_version);
 	CHECK(tunnel->src_port == plain->key.src_port && tunnel->dst_port == plain->key.dst_port);
 	CHECK(!memcmp(tunnel->src_addr, plain->key.src_addr, 16) && !memcmp(tunnel->dst_addr, plain->key.dst_addr, 16));
-	CHECK(tunnel->key_length == 3 || tunnel->key_length == 4 || tunnel->key_length == 8);
+	CHECK(tunnel->key_length == 2 || tunnel->key_length == 3 || tunnel->key_length == 4 || tunnel->key_length == 8);
 	memcpy(key, &tunnel->key, sizeof(key));
 	for (int i = 0; i < 8 - tunnel->key_length; i++)
 		CHECK(!key[i]);

@@ -25,7 +25,9 @@ from scapy.layers.l2 import Ether
 
 from lib.capturefile import pcap
 from lib.receiver import Receiver
+from lib.tunnel_frames import FALLBACKS, FRAMES
 from lib.wait import wait_until
+from sampler.capture import TUNNEL_MISSES
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -285,3 +287,33 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 def test_a_wrong_interval_is_a_wrong_argument(tmp_path: Path) -> None:
     done = read(written(tmp_path / "a.pcap", [udp(1)]), "--sampling", 0)
     assert done.returncode == 2 and done.stderr.startswith("xdpfix: --sampling = 0: must be")
+
+
+def tunnel_capture(path: Path) -> Path:
+    """Each tunnel packet of the parser's tests once."""
+    return written(path, [case.frame for case in FRAMES.values()] + [frame for frame, _ in FALLBACKS.values()])
+
+
+def test_tunnels_are_looked_into(tmp_path: Path) -> None:
+    """Inner flows with their keys; packets without their tunnel are counted by cause in the last line."""
+    done = read("--json", tunnel_capture(tmp_path / "tunnels.pcap"))
+    tunnelled = [flow for flow in flows(done) if flow.get("tunnelType")]
+    assert sum(flow["packetDeltaCount"] for flow in tunnelled) == len(FRAMES)
+    assert {flow["tunnelType"] for flow in tunnelled} == {1, 2, 3, 4, 7}
+    for cause, count in Counter(miss for _, miss in FALLBACKS.values()).items():
+        assert f"{count} tunnel_{TUNNEL_MISSES[cause - 1]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ("[sampler.tunnel_ports]\nvxlan = []\nstt = [9]\n", {2, 3, 7}),
+        ("[exporter]\nenable_tunnel_sampling = false\n", set()),
+    ],
+)
+def test_tunnels_by_the_configuration(tmp_path: Path, text: str, types: set[int]) -> None:
+    config = tmp_path / "xdpfix.toml"
+    config.write_text(text)
+    done = read("--json", "--config", config, "--sampling", 1, tunnel_capture(tmp_path / "tunnels.pcap"))
+    assert {flow["tunnelType"] for flow in flows(done) if flow.get("tunnelType")} == types
+    assert ("tunnel_" in done.stderr) == bool(types)

@@ -188,7 +188,8 @@ def test_generic_xdp_is_inexact_and_says_so(
             assert counted == truth.sent + truth.again
 
 
-def test_tunnel_over_a_sampled_underlay(left: Namespace, right: Namespace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("looked_into", ["true", "false"])
+def test_tunnel_over_a_sampled_underlay(left: Namespace, right: Namespace, tmp_path: Path, looked_into: str) -> None:
     """Super-packets of a VXLAN tunnel: each segment has the outer and the inner headers."""
     transfer.join(left, right)
     ends = ((left, "192.0.2.1", "192.0.2.2", "198.51.100.1"), (right, "192.0.2.2", "192.0.2.1", "198.51.100.2"))
@@ -201,11 +202,16 @@ def test_tunnel_over_a_sampled_underlay(left: Namespace, right: Namespace, tmp_p
     left.run("ip", "neigh", "replace", "198.51.100.2", "lladdr", "02:00:00:00:00:12", "dev", "vx0")
     sends, datagrams, size = 50, 20, 1000
     with Sink(left) as sink:
-        with Daemon(left, tmp_path, CONFIG.format(hook="tc", target=sink.target, sampling=1)).wait_ready() as daemon:
+        config = CONFIG.format(hook="tc", target=sink.target, sampling=1) + f"enable_tunnel_sampling = {looked_into}"
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
             transfer.udp(left, "198.51.100.2", datagrams * size, size, sends)
             wait_until(lambda: daemon.show("interfaces")[0]["packets_out"] >= sends * datagrams)
             assert daemon.show("stats")["samples"]["selected"] < sends * datagrams / 2, "no super-packets: void"
-        flow = {"destinationTransportPort": 4789, "flowDirection": OUT}
+        flow, headers = {"destinationTransportPort": 4789}, 28 + 8 + 14 + 28
+        if looked_into == "true":
+            flow, headers = {"sourceIPv4Address": "198.51.100.1", "tunnelKey": b"\0\0\x05"}, 28
+        flow |= {"flowDirection": OUT, "protocolIdentifier": 17}
         wait_until(lambda: sink.total(**flow) >= sends * datagrams)
         assert sink.total(**flow) == sends * datagrams
-        assert sink.total("octetDeltaCount", **flow) == sends * datagrams * (28 + 8 + 14 + 28 + size)
+        assert sink.total("octetDeltaCount", **flow) == sends * datagrams * (headers + size)
+        assert sink.total("layer2OctetDeltaCount", **flow) == sends * datagrams * (14 + headers + size)

@@ -99,6 +99,7 @@ def test_an_ipv6_underlay_has_addresses_of_its_own(base: dict, tunnel: dict):
         (GRE, "greKey", 0x12345678),
         (IPSEC_GRE, "greKey", 0x12345678),
         (GRE | {"key": 0}, None, None),  # or no key at all
+        (GRE | {"key": 99, "key_length": 2}, None, None),  # ERSPAN's session
         (GENEVE, None, None),  # IANA has no encapsulation type for it
         (LISP, None, None),
         (STT, None, None),

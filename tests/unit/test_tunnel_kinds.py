@@ -13,6 +13,7 @@ V4, W4, G4 = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("233.2
 V6, W6 = ip_address("2001:db8::1"), ip_address("2001:db8::2")
 VXLAN = {"type": TunnelType.VXLAN, "key_length": 3, "protocol": 17, "forwarding": True}
 GENEVE = {"type": TunnelType.GENEVE, "key_length": 3, "protocol": 17}
+ERSPAN = {"type": TunnelType.GRE, "key_length": 2, "protocol": 47}
 GRE = {"type": TunnelType.GRE, "key_length": 4, "protocol": 47}
 
 CASES = {
@@ -46,10 +47,10 @@ CASES = {
         **GRE, key_in=99, key_out=99, local=V6, remote=W6
     ),
     "g5 type erspan seq key 30 local 192.0.2.1 remote 192.0.2.2 erspan_ver 1 erspan 123": Tunnel(
-        **GRE, key_in=30, key_out=30, local=V4, remote=W4
+        **ERSPAN, key_in=30, key_out=30, local=V4, remote=W4
     ),
     "g6 type ip6erspan seq key 31 local 2001:db8::1 remote 2001:db8::2 erspan_ver 2 erspan_dir ingress "
-    "erspan_hwid 17": Tunnel(**GRE, key_in=31, key_out=31, local=V6, remote=W6),
+    "erspan_hwid 17": Tunnel(**ERSPAN, key_in=31, key_out=31, local=V6, remote=W6),
     # GRE in UDP: the outer packet is UDP, and the port that it comes by is another socket's.
     "g7 type gre local 192.0.2.1 remote 192.0.2.2 encap gue encap-sport auto encap-dport 5555": Tunnel(
         **GRE | {"protocol": 17}, local=V4, remote=W4
@@ -58,7 +59,7 @@ CASES = {
         **GRE, key_in=5, key_out=5, local=V4, remote=G4
     ),
     "g9 type ip6gretap external": Tunnel(**GRE, external=True),
-    "g10 type erspan external": Tunnel(**GRE, external=True),
+    "g10 type erspan external": Tunnel(**ERSPAN, external=True),
 }
 
 
