@@ -8,7 +8,7 @@ distribution's service and its /run/openvswitch are not touched.
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +18,9 @@ from lib.wait import wait_until
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 BRIDGE = "br0"
-# An AF_PACKET socket holds net.core.rmem_default octets (212992), which a full frame of the tests' MTU takes 4608 of.
-CHUNK = 32
+# An AF_PACKET socket holds net.core.rmem_default octets (212992), of which a frame takes its own and a buffer's.
+CHUNK = 120_000
+BUFFER = 1536
 RECEIVED = re.compile(r"packets received: (\d+)")
 SAMPLED = re.compile(r"sampled pkts=(\d+)")
 
@@ -125,9 +126,9 @@ class OpenVSwitch:
 
     def replay(self, sender: Namespace, link: str, frames: Sequence[bytes]) -> None:
         """Send the frames out of `link`, the port's peer, no faster than they are read: none is lost."""
-        for start in range(0, len(frames), CHUNK):
-            chunk = frames[start : start + CHUNK]
-            due = self.received() + len(chunk)
+        due = self.received()
+        for chunk in _chunks(frames):
+            due += len(chunk)
             send(sender, link, chunk)
             wait_until(lambda due=due: self.received() >= due, 30, "Open vSwitch reads what was sent")
 
@@ -141,3 +142,16 @@ class OpenVSwitch:
     def flush(self, bridge: str = BRIDGE) -> None:
         """Stop sampling: every flow in the cache is exported, with the end "forced end" (4)."""
         self._vsctl("clear", "bridge", bridge, "ipfix")
+
+
+def _chunks(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Frames in lists that the socket holds."""
+    chunk: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if size > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(frame)
+        size += len(frame) + BUFFER
+    yield chunk
