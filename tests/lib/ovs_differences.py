@@ -19,11 +19,11 @@ EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)  # IANA, "IPv6 Extension Header 
 IP = OCTETS | TOS | PORTS | ICMP | ADDRESSES | {"ipVersion", "ipTTL", "protocolIdentifier"}
 
 # The IP packets, with padding, that a flow of made-up packets is of; none for captured ones.
-Packets = Callable[[Flow], Sequence[bytes]]
+PacketsOf = Callable[[Flow], Sequence[bytes]]
 
 
-def differences(packets: Packets) -> tuple[Difference, ...]:
-    """Give the differences in what is said of a packet itself."""
+def differences(packets: PacketsOf) -> tuple[Difference, ...]:
+    """Give the differences in what is said of a packet that contradicts nothing."""
     return (
         Difference(
             "padding: Open vSwitch counts all that follows the Ethernet header as IP, trailers and SNAP headers "
@@ -67,6 +67,12 @@ def differences(packets: Packets) -> tuple[Difference, ...]:
             PORTS,
             lambda oracle, ours: _is_offset_wrong(packets(oracle), oracle, ours),
         ),
+    )
+
+
+def contradictions(packets: PacketsOf) -> tuple[Difference, ...]:
+    """Give the differences in what is said of IP headers that cannot be."""
+    return (
         Difference(
             "an IP header that contradicts itself or the frame: Open vSwitch sends an IP flow of zeros, we count the "
             "packet at layer 2",
