@@ -11,6 +11,8 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 ARGS ?=
+# The system's, where bcc is found.
+PYTHON ?= /usr/bin/python3
 
 VENV := .venv
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
@@ -31,16 +33,19 @@ BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 pyth
 BCC_PACKAGES := python3-bpfcc
 # Collectors and exporters that we are tested against, and tools that the tests call.
 PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools openvswitch-switch
+# Machines with Debian's kernels, whose packages are unpacked aside.
+VM_PACKAGES := qemu-system-x86 busybox-static kmod
 TOOL_PACKAGES := bpftool dpkg-dev ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
 
-TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging
+TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging test-vm
 HEADERS := .state/kernel-headers
+KERNELS := .state/kernels/6.1 .state/kernels/6.12
 # Captures that the parser is run over, from Debian's source packages (apt-get source wants dpkg-dev).
 CAPTURES := .state/captures/tcpdump .state/captures/ndpi
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
-.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages
+.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages vm-packages
 
 build: build-packages .state/built
 
@@ -50,9 +55,12 @@ build-packages:
 test-packages: build-packages
 	@scripts/install-packages $(BCC_PACKAGES) $(PEER_PACKAGES) $(TOOL_PACKAGES)
 
+vm-packages: test-packages
+	@scripts/install-packages $(VM_PACKAGES)
+
 # The system's interpreter and packages: bcc exists only there.
 .state/venv: pyproject.toml
-	/usr/bin/python3 -m venv --system-site-packages $(VENV)
+	$(PYTHON) -m venv --system-site-packages $(VENV)
 	$(PIP) install --upgrade "pip>=25.1"  # the first with --group
 	$(PIP) install --group build --group test --group lint
 	@mkdir -p .state && touch $@
@@ -65,6 +73,9 @@ test-packages: build-packages
 
 $(HEADERS):
 	scripts/unpack-kernel-headers $@
+
+$(KERNELS): .state/kernels/%: | vm-packages
+	scripts/unpack-kernel $* $@
 
 # Both by one call; its packages first.
 $(CAPTURES) &: | test-packages
@@ -98,6 +109,9 @@ test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 
 test-packaging: test-packages build
 	$(PYTEST) tests/packaging
+
+test-vm: vm-packages build $(HEADERS) $(KERNELS)
+	$(PYTEST) tests/vm
 
 # What the figures in README.md are made with.
 bench: build build-packages $(HEADERS)

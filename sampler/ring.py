@@ -82,7 +82,11 @@ class Ring:
 def _explain(err: int, pages: int) -> str:
     what = f"cannot open a perf ring of {pages} pages on every CPU: {os.strerror(err)}"
     if err == errno.EACCES:
-        return f"{what}; run xdpfix as root or grant CAP_PERFMON"
+        # Debian's and Ubuntu's kernels know a level above upstream's highest, which asks for CAP_SYS_ADMIN.
+        return (
+            f"{what}; run xdpfix as root or grant CAP_PERFMON, and where the sysctl kernel.perf_event_paranoid is "
+            "3 or more CAP_SYS_ADMIN too, or set it to 2"
+        )
     if err == errno.EPERM:
         # What perf_event_mlock_kb does not cover; or somebody else's filter, since CAP_PERFMON is there.
         return (

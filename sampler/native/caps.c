@@ -17,10 +17,13 @@ int caps_keep(__u64 keep)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	/* EINVAL: the kernel knows no capability of that number, nor a higher one. */
+	/*
+	 * EINVAL: the kernel knows no capability of that number, nor a higher one. EPERM: without CAP_SETPCAP, as under
+	 * the systemd unit, the bounding set stays; nothing can be gained from it after PR_SET_NO_NEW_PRIVS.
+	 */
 	for (cap = 0; cap < 64; cap++) {
 		if (!(keep & ((__u64)1 << cap)) && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1 &&
-		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
 			return -errno;
 	}
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))

@@ -1,6 +1,5 @@
 """`xdpfix run` as a test's child process inside a namespace: started, waited for, asked, stopped by its pid."""
 
-import json
 import os
 import signal
 import socket
@@ -11,9 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from lib.netns import Namespace
-from lib.wait import wait_until
+from lib.wait import PATIENCE, wait_until
+from sampler.control import ask
 
 PROGRAM = Path(sys.executable).with_name("xdpfix")
+# The loader of every daemon whose configuration names none.
+LOADER = os.environ.get("XDPFIX_TEST_LOADER", "libbpf")
 
 
 class Daemon:
@@ -63,6 +65,9 @@ class Daemon:
 
     def configure(self, config: str) -> None:
         """Write the configuration file."""
+        if LOADER != "libbpf" and "loader =" not in config:
+            assert "[sampler]" in config
+            config = config.replace("[sampler]", f'[sampler]\nloader = "{LOADER}"')
         self.config_file.write_text(config)
 
     def _read_notifications(self) -> str:
@@ -91,8 +96,8 @@ class Daemon:
         wait_until(lambda: text in self.text(), timeout, f"{text!r} in the log, which is: {self.text()}")
 
     def show(self, what: str) -> Any:
-        """`xdpfix show WHAT --json`, decoded."""
-        return json.loads(self.show_text(what, "--json"))
+        """What `xdpfix show WHAT --json` prints, asked without a process each time: tests poll."""
+        return ask(self.socket, what, timeout=30 * PATIENCE)
 
     def show_text(self, what: str, *options: str) -> str:
         """`xdpfix show WHAT`, as it is printed."""
@@ -100,7 +105,7 @@ class Daemon:
             [str(PROGRAM), "show", what, *options, "--socket", str(self.socket)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=30 * PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -110,7 +115,7 @@ class Daemon:
         """Send the signal and wait for the end; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from lib.wait import PATIENCE
+
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
@@ -85,7 +87,7 @@ class Namespace:
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command inside, wait for it, give what it wrote. A failure shows its stderr."""
-        options = {"capture_output": True, "text": True, "timeout": 60} | options
+        options = {"capture_output": True, "text": True, "timeout": 60 * PATIENCE} | options
         with self.enter():
             done = subprocess.run(command, check=False, **options)
         if check and done.returncode:

@@ -7,17 +7,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
 
 from lib.netns import Namespace, send_frames
 from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
+from lib.tc import ETH_P_IP, HAS_TCX, WAYS, add_filter, link_tcx
 from lib.wait import wait_until
 from sampler import clsact
 from sampler._native import lib
 from sampler.attach import Attacher, Hook, InterfaceGoneError
 from sampler.errors import StartError
 
-ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
 
 
@@ -54,6 +53,8 @@ def counted(programs, here, there, sent=3, answered=5):
 def test_every_frame_once_in_its_direction(pair, programs, hook, tcx, hooks, expected):
     here, there = pair
     with attached(here, programs, hook, tcx=tcx) as attachment:
+        if not HAS_TCX:
+            hooks = [(direction, kind.replace("tcx", "clsact")) for direction, kind in hooks]
         assert attachment.hooks == tuple(Hook(*entry) for entry in hooks)
         assert counted(programs, here, there) == expected
     assert counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}
@@ -62,7 +63,7 @@ def test_every_frame_once_in_its_direction(pair, programs, hook, tcx, hooks, exp
         attachment.close()  # once more: nothing happens
 
 
-@pytest.mark.parametrize("tcx", [True, False])
+@pytest.mark.parametrize("tcx", WAYS)
 def test_from_within_a_running_event_loop(pair, programs, tcx):
     """As the service does: the asyncio thread attaches, and clsact's netlink calls run a loop of their own."""
     here, there = pair
@@ -80,7 +81,7 @@ def test_environment_forces_clsact(pair, programs, monkeypatch):
         assert {hook.kind for hook in attachment.hooks} == {"clsact"}
 
 
-@pytest.mark.parametrize("tcx", [True, False])
+@pytest.mark.parametrize("tcx", WAYS)
 def test_only_the_enabled_directions(pair, programs, tcx):
     here, there = pair
     with attached(here, programs, tcx=tcx, egress=False):
@@ -89,34 +90,19 @@ def test_only_the_enabled_directions(pair, programs, tcx):
         assert counted(programs, here, there) == {IN: 0, OUT: 5, XDP: 0}
 
 
-def add_filter(namespace, direction, fd, **options):
-    """Add another's clsact filter to xf0 at the first preference."""
-    index = namespace.ifindex("xf0")
-    options = {"protocol": ETH_P_ALL, "prio": 1, "parent": clsact.PARENTS[direction]} | options
-
-    def add():
-        with IPRoute() as netlink:
-            netlink.tc("add-filter", "bpf", index, 1, fd=fd, name="other", direct_action=True, **options)
-
-    namespace.call(add)
-
-
 @pytest.mark.parametrize("fate", ["drop", "end of chain", "redirect"])
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
-@pytest.mark.parametrize("tcx", [True, False], ids=["tcx", "clsact"])
+@pytest.mark.parametrize("tcx", WAYS)
 def test_first_beside_a_program_that_ends_the_chain(pair, programs, tcx, direction, fate):
     here, there = pair
     others = Counter()
     target = here.add("xf5", "bridge") if fate == "redirect" else None
     other = program("tc", TC_OK if fate == "end of chain" else TC_SHOT, others, redirect_to=target)
     if tcx:
-        place = lib.LINK_TCX_INGRESS if direction == "ingress" else lib.LINK_TCX_EGRESS
-        with here.enter():
-            link = lib.link_create(other, here.ifindex("xf0"), place)
-        assert link >= 0
+        link = link_tcx(here, "xf0", direction, other)
     else:
         here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
-        add_filter(here, direction, other)
+        add_filter(here, "xf0", direction, other)
     with attached(here, programs, tcx=tcx):
         assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
     assert others.value() == (3 if direction == "ingress" else 5), "the other program runs behind ours"
@@ -135,7 +121,7 @@ def test_behind_a_filter_of_another_protocol_at_the_first_preference(pair, progr
     here, there = pair
     here.run("tc", "qdisc", "add", "dev", "xf0", "clsact")
     other = program("tc", TC_UNSPEC)
-    add_filter(here, "ingress", other, protocol=ETH_P_IP)
+    add_filter(here, "xf0", "ingress", other, protocol=ETH_P_IP)
     with attached(here, programs, tcx=False):
         assert counted(programs, here, there) == {IN: 3, OUT: 5, XDP: 0}
     assert "in front of ours at tc ingress" in caplog.text
@@ -184,7 +170,7 @@ def test_a_link_that_is_gone(namespace, programs):
             Attacher(programs, tcx=tcx).attach(9999, "xf9", "auto")
 
 
-@pytest.mark.parametrize("tcx", [True, False])
+@pytest.mark.parametrize("tcx", WAYS)
 def test_the_link_goes_while_attached(pair, programs, tcx, caplog):
     here, _ = pair
     with attached(here, programs, tcx=tcx):
@@ -192,7 +178,7 @@ def test_the_link_goes_while_attached(pair, programs, tcx, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("tcx", [True, False])
+@pytest.mark.parametrize("tcx", WAYS)
 def test_a_link_that_moved_away_is_let_go(pair, programs, tcx, caplog):
     here, there = pair
     with Namespace() as elsewhere:
@@ -238,11 +224,13 @@ def killed_while_attached(namespace, programs, **options):
         os.waitpid(child, 0)
 
 
-def test_links_die_with_a_killed_process(pair, programs):
-    here, there = pair
-    killed_while_attached(here, programs, tcx=True)
-    # The kernel lets go of a dead process's descriptors a moment after waitpid() tells of its end.
-    wait_until(lambda: counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}, what="links gone")
+if HAS_TCX:
+
+    def test_links_die_with_a_killed_process(pair, programs):
+        here, there = pair
+        killed_while_attached(here, programs, tcx=True)
+        # The kernel lets go of a dead process's descriptors a moment after waitpid() tells of its end.
+        wait_until(lambda: counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}, what="links gone")
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["our qdisc", "another's qdisc"])

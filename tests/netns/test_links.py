@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from lib.netns import Namespace
+from lib.wait import PATIENCE
 from sampler.links import Links, dump
 from sampler.linktable import Appeared, Changed, Gone, Moved, Renamed, overlaps
 
@@ -35,7 +36,7 @@ class Follower:
                 assert not self._task.done(), self._task.exception()
                 await asyncio.sleep(0.005)
 
-        await asyncio.wait_for(poll(), timeout)
+        await asyncio.wait_for(poll(), timeout * PATIENCE)
 
     async def told(self, predicate):
         await self.until(lambda: any(predicate(change) for change in self.seen))

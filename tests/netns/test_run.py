@@ -1,6 +1,6 @@
 """`xdpfix run` on live interfaces: by every hook and loader it counts every packet and octet that passed."""
 
-import platform
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import pytest
 from lib.daemon import PROGRAM, Daemon
 from lib.netns import Namespace
 from lib.sink import Sink
+from lib.tc import here
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import wait_until
 
@@ -32,14 +33,6 @@ HOOKS = [
     pytest.param("tc", "bcc", {}, ["ingress tcx", "egress tcx"], id="tcx-bcc"),
     pytest.param("xdp", "bcc", {}, ["ingress xdp", "egress tcx"], id="xdp-bcc"),
 ]
-
-
-# tcx came with Linux 6.6 (commit e420bed02507); before it, clsact takes its place.
-HAS_TCX = tuple(int(part) for part in platform.release().split(".")[:2]) >= (6, 6)
-
-
-def here(places: list[str]) -> list[str]:
-    return places if HAS_TCX else [place.replace("tcx", "clsact") for place in places]
 
 
 @pytest.mark.parametrize(("hook", "loader", "environment", "places"), HOOKS)
@@ -167,7 +160,7 @@ def test_show(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     ):
         send(right, "b", [udp_frame()] * 12)
         wait_until(lambda: daemon.show("stats")["ring"]["received"] == 12)
-        (flow,) = daemon.show("flows")
+        (flow,) = json.loads(daemon.show_text("flows", "--json"))
         assert (flow["interface"], flow["direction"], flow["packets"], flow["octets"]) == ("a", "in", 12, 12 * 128)
         assert (flow["source"], flow["source_port"]) == ("198.51.100.2", 1024)
         (interface,) = daemon.show("interfaces")

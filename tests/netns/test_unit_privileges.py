@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from lib.wait import PATIENCE
+
 TREE = Path(__file__).parents[2]
 UNIT = (TREE / "systemd/xdpfix.service").read_text()
-DEADLINE = 30.0  # seconds: far above what a start takes, also on a busy machine
+DEADLINE = 30.0 * PATIENCE  # seconds: far above what a start takes, also on a busy machine
 
 # Refuses memory that gains execute permission, as MemoryDenyWriteExecute= does; kept across exec (prctl(2), Linux 6.3).
 LAUNCHER = """

@@ -1,8 +1,6 @@
 """VLAN tags that the kernel holds beside the frame: seen as those in it, and the same flow."""
 
-import contextlib
-import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,9 @@ from lib.daemon import Daemon
 from lib.netns import Namespace, veth
 from lib.programs import TC_UNSPEC, program, vlan_pusher
 from lib.sink import Sink
+from lib.tc import attached
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
-from sampler._native import lib
 
 CONFIG = """
 [sampler]
@@ -35,16 +33,9 @@ def tagged(frame: bytes, *tags: tuple[int, int]) -> bytes:
     return frame
 
 
-@contextlib.contextmanager
-def pushing(namespace: Namespace, name: str, *tags: tuple[int, int]) -> Iterator[None]:
+def pushing(namespace: Namespace, name: str, *tags: tuple[int, int]) -> AbstractContextManager[None]:
     """Every packet that leaves by the link gets these tags, the innermost first."""
-    program = vlan_pusher(*tags)
-    with namespace.enter():
-        link = lib.link_create(program, namespace.ifindex(name), lib.LINK_TCX_EGRESS)
-    assert link >= 0, os.strerror(-link)
-    yield
-    os.close(link)
-    os.close(program)
+    return attached(namespace, name, "egress", vlan_pusher(*tags))
 
 
 def lengths(sink: Sink) -> list[tuple[object, object, object]]:
@@ -125,10 +116,7 @@ def test_at_egress(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     left, right = wire
     veth(left, "c", None, right, "d", None)
     redirect = program("tc", TC_UNSPEC, redirect_to=left.ifindex("c"))
-    with left.enter():
-        link = lib.link_create(redirect, left.ifindex("a"), lib.LINK_TCX_INGRESS)
-    assert link >= 0, os.strerror(-link)
-    with Sink(left) as sink:
+    with attached(left, "a", "ingress", redirect), Sink(left) as sink:
         config = CONFIG.format(name="c", hook="tc", target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
             send(left, "c", [tagged(udp_frame(), *TWO)] * 10)
@@ -138,5 +126,3 @@ def test_at_egress(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
         wait_until(lambda: sink.total() == 20)
         assert lengths(sink) == [(22, 200, 20)]
         assert {record.get("flowDirection") for record in sink.records} == {1}
-    os.close(link)
-    os.close(redirect)

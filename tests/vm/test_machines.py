@@ -1,0 +1,143 @@
+"""Tests that run in virtual machines with Debian's kernels, by the scripts that prepare and test a Vagrant machine.
+
+Which tests is a choice, because emulation makes a start of xdpfix take some four seconds, and one that compiles with
+bcc twenty. Chosen is what the kernel's release or its modules decide:
+
+- the verifier and the parser in the kernel, under both loaders: 6.1 refuses what later ones accept;
+- attaching by clsact, where there is no tcx (before 6.6), and by tcx beside it;
+- the path from the wire to the record, the law of sampling, the ledger, links that come and go, VLAN tags beside the
+  frame, a life cycle with kills and a reload: with what the kernel does there, not with every parameter;
+- the privileges of the systemd unit: Debian's kernels ask for more (kernel.perf_event_paranoid = 3);
+- all of tests/modules, which has no other place to run.
+
+Super-packets, messages of errors, limits of memory and all of user space are the same everywhere and stay outside.
+"""
+
+import importlib
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lib.machine import SHARE, TREE, Machine, Result
+
+# Seconds for all runs of a machine: several times what they take.
+DEADLINE = 1500
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of vagrant/run-tests.sh in a machine.
+
+    Attributes:
+        kernel: series of the kernel, a folder of .state/kernels.
+        name: what it shows.
+        tests: arguments for pytest.
+        loader: for every xdpfix that names none.
+
+    """
+
+    kernel: str
+    name: str
+    tests: tuple[str, ...]
+    loader: str = "libbpf"
+
+    @property
+    def command(self) -> str:
+        """For the shell inside. What it prints and its exit code go into files of the shared folder."""
+        file = f"{SHARE}/{self.name}"
+        call = shlex.join(["vagrant/run-tests.sh", "-p", "no:cacheprovider", f"--junitxml={file}.xml", *self.tests])
+        return f"XDPFIX_TEST_LOADER={self.loader} {call} > {file}.output 2>&1 && : > {file}.passed || :"
+
+
+NETNS = "tests/netns/test_"
+EVERYWHERE = (
+    f"{NETNS}attach.py",
+    f"{NETNS}unit_privileges.py",
+    f"{NETNS}run.py::test_every_packet_is_counted[tcx]",
+    f"{NETNS}run.py::test_every_packet_is_counted[xdp]",
+    f"{NETNS}sampling.py::test_estimates[10-tc]",
+)
+WITHOUT_TCX = (
+    f"{NETNS}run.py::test_every_packet_is_counted[xdp-generic]",
+    f"{NETNS}links.py",
+    f"{NETNS}interfaces.py::test_appear_rename_go_move",
+    f"{NETNS}sampling.py::test_estimates[10-xdp]",
+    f"{NETNS}ledger.py",
+    f"{NETNS}vlan.py::test_same_flow_as_in_the_frame[tc-on-two]",
+    f"{NETNS}vlan.py::test_at_egress",
+    f"{NETNS}lifecycle.py::test_stop_and_kill",
+    f"{NETNS}lifecycle.py::test_changed_hook_goes_on_counting",
+    f"{NETNS}capabilities.py",
+)
+WITH_BCC = (
+    f"{NETNS}run.py::test_every_packet_is_counted[tcx-bcc]",
+    f"{NETNS}run.py::test_every_packet_is_counted[xdp-bcc]",
+    f"{NETNS}sampling.py::test_estimates[10-tc]",
+    "tests/modules/test_vlan.py::test_two_tags",
+)
+RUNS = (
+    Run("6.1", "programs", ("tests/bpf", "--deselect=tests/bpf/test_verifier.py::test_programs_have_no_loop")),
+    Run("6.1", "links", EVERYWHERE + WITHOUT_TCX),
+    Run("6.1", "links-bcc", WITH_BCC, "bcc"),
+    Run("6.1", "modules", ("tests/modules",)),
+    Run("6.12", "programs", ("tests/bpf/test_verifier.py", "tests/bpf/test_parser.py", "-k", "libbpf")),
+    Run("6.12", "links", EVERYWHERE),
+    Run("6.12", "modules", ("tests/modules",)),
+)
+
+
+class Guests:
+    """The machines that tests ask for, started together and awaited one by one."""
+
+    def __init__(self, runs: list[Run], folder: Path) -> None:
+        self._machines: dict[str, Machine] = {}
+        self._results: dict[str, Result] = {}
+        for kernel in dict.fromkeys(run.kernel for run in runs):
+            shared = folder / kernel
+            shared.mkdir()
+            commands = ["vagrant/provision.sh", *(run.command for run in runs if run.kernel == kernel)]
+            self._machines[kernel] = Machine(TREE / ".state/kernels" / kernel, shared).start(commands)
+
+    def result(self, kernel: str) -> Result:
+        """How the machine with this kernel ended; waits for it."""
+        if kernel not in self._results:
+            self._results[kernel] = self._machines[kernel].wait(DEADLINE)
+        return self._results[kernel]
+
+    def close(self) -> None:
+        for machine in self._machines.values():
+            machine.close()
+
+
+@pytest.fixture(scope="session")
+def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    # Whoever imports them compiles them if a source changed: here, and not twenty times slower inside.
+    importlib.import_module("sampler._native")
+    importlib.import_module("exporter._native")
+    runs = [
+        item.callspec.params["run"] for item in request.session.items if "guests" in getattr(item, "fixturenames", ())
+    ]
+    started = Guests(runs, tmp_path_factory.mktemp("machines"))
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.kernel}-{run.name}")
+def test_in_a_machine(run: Run, guests: Guests, record_property: Callable[[str, object], None]) -> None:
+    result = guests.result(run.kernel)
+    report = result.folder / f"{run.name}.xml"
+    output = result.folder / f"{run.name}.output"
+    if not report.exists():
+        said = output.read_text() if output.exists() else result.output
+        pytest.fail(f"Linux {run.kernel} ended without a report of this run:\n{said}\n{result.console}", pytrace=False)
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    assert suite is not None
+    count = {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+    record_property("inside", f"Linux {run.kernel}, {run.name}: {count['tests']} tests in {suite.get('time')} s")
+    passed = (result.folder / f"{run.name}.passed").exists()
+    if not passed or not count["tests"] or count["failures"] + count["errors"] + count["skipped"]:
+        pytest.fail(f"Linux {run.kernel}: {count}\n{output.read_text()}", pytrace=False)
