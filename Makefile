@@ -40,6 +40,8 @@ PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools
 TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
 # Machines with Debian's kernels, whose packages are unpacked aside.
 VM_PACKAGES := qemu-system-x86 busybox-static
+# Judges vagrant/Vagrantfile, for which it needs no virtual machine.
+VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
 TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging test-vm
 HEADERS := .state/kernel-headers
@@ -116,6 +118,7 @@ test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 	$(TEST_ENV) $(PYTEST) tests/$*
 
 test-packaging: test-packages build
+	@scripts/install-packages $(VAGRANT_PACKAGES)
 	$(PYTEST) tests/packaging
 
 test-vm: vm-packages build $(HEADERS) $(KERNELS)
