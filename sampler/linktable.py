@@ -51,6 +51,18 @@ class Link:
     xdp_program: int = 0
     tunnel: Tunnel | None = None
 
+    @property
+    def bare(self) -> bool:
+        """A tunnel netdev whose packets come without their outer headers.
+
+        All do but gre for any remote, or for a multicast group: there the outer header takes
+        the place of Ethernet's (ipgre_header_ops in the kernel), and is seen as on the underlay.
+        """
+        tunnel = self.tunnel
+        if tunnel is None or self.kind != "gre" or tunnel.external:
+            return tunnel is not None
+        return tunnel.remote is not None and not tunnel.remote.is_multicast
+
 
 @dataclass(frozen=True)
 class Seen:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from sampler.linktable import (
     Appeared,
     Changed,
@@ -17,6 +19,7 @@ from sampler.linktable import (
     overlaps,
     unmatched,
 )
+from sampler.tunnels.tunnel import Tunnel, TunnelType, address
 
 ETH0 = Link(2, "eth0", physical=True, up=True)
 ETH1 = Link(3, "eth1", physical=True, up=True)
@@ -117,3 +120,20 @@ def test_both_ends_of_a_veth():
 
 def test_a_loop_of_links_ends():
     assert len(names(Link(5, "a", "vlan", lower=6), Link(6, "b", "vlan", lower=5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote", "external", "bare"),
+    [
+        ("gre", "192.0.2.2", False, True),
+        ("gre", None, True, True),
+        ("gre", None, False, False),
+        ("gre", "233.252.0.1", False, False),
+        ("gretap", None, False, True),
+        ("vxlan", None, False, True),
+    ],
+)
+def test_packets_of_gre_without_one_remote_keep_their_outer_header(kind, remote, external, bare):
+    tunnel = Tunnel(TunnelType.GRE, 4, 47, remote=address(remote), external=external)
+    assert Link(5, "g0", kind, l3=kind == "gre", tunnel=tunnel).bare == bare
+    assert not Link(5, "e0", "veth").bare
