@@ -1,7 +1,7 @@
 """Flows of two exporters side by side: same flows, field by field, but for differences that are listed with reasons.
 
-flows = collect(sink.records)              # {key: fields}, records of one flow added up
-report = compare(oracle, ours, ALLOWED)    # → Report: .problems (lines to read), .used (differences met)
+flows = collect(sink.records)                    # {key: fields}, records of one flow added up
+report = compare(oracle, ours, ALLOWED, name)    # → Report: .problems (lines to read), .used (differences met)
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +12,19 @@ from exporter.decoder import Record
 Flow = dict[str, int | str | None]
 Key = tuple[int | str | None, ...]
 
+TUNNEL = (
+    "tunnelType",
+    "tunnelKey",
+    "tunnelProtocolIdentifier",
+    "tunnelSourceIPv4Address",
+    "tunnelDestinationIPv4Address",
+    "UNTUNNELED_IPV6_SRC_ADDR",
+    "UNTUNNELED_IPV6_DST_ADDR",
+    "tunnelSourceTransportPort",
+    "tunnelDestinationTransportPort",
+    "layer2SegmentId",
+    "greKey",
+)
 KEY = (
     "flowDirection",
     "sourceMacAddress",
@@ -37,9 +50,8 @@ KEY = (
     "icmpCodeIPv4",
     "icmpTypeIPv6",
     "icmpCodeIPv6",
+    *TUNNEL,
 )
-# In every key difference these stay: flows are looked for among those that have them in common.
-ANCHOR = ("flowDirection", "sourceMacAddress", "destinationMacAddress")
 SUMS = ("packetDeltaCount", "layer2OctetDeltaCount", "octetDeltaCount", "octetDeltaSumOfSquares")
 OTHER = ("ethernetHeaderLength", "minimumIpTotalLength", "maximumIpTotalLength")
 FIELDS = KEY + SUMS + OTHER
@@ -80,6 +92,8 @@ def collect(records: Iterable[Record]) -> dict[Key, Flow]:
 
 
 def _plain(value: object) -> int | str | None:
+    if isinstance(value, bytes):
+        return value.hex()
     return value if isinstance(value, int) or value is None else str(value)
 
 
@@ -118,7 +132,7 @@ def _allowed(oracle: Flow, ours: Flow, allowed: Iterable[Difference]) -> set[Dif
 
 
 def compare(
-    oracle: dict[Key, Flow], ours: dict[Key, Flow], allowed: Iterable[Difference], name: Callable[[str], str] = str
+    oracle: dict[Key, Flow], ours: dict[Key, Flow], allowed: Iterable[Difference], name: Callable[[Flow], str]
 ) -> Report:
     """Pair the flows by key, and those left over by a key that an allowed difference explains.
 
@@ -126,36 +140,33 @@ def compare(
         oracle: the flows to be met.
         ours: the flows to be judged.
         allowed: the differences to accept.
-        name: what a problem says for a source address.
+        name: which packet a flow is of; no difference pairs flows that have different names.
 
     """
     allowed = tuple(allowed)
     report = Report()
-    left = {key: flow for key, flow in ours.items() if key not in oracle}
+    left: dict[str, list[Flow]] = {}
+    for key, flow in ours.items():
+        if key not in oracle:
+            left.setdefault(name(flow), []).append(flow)
     for key, theirs in oracle.items():
-        candidates = [ours[key]] if key in ours else [flow for flow in left.values() if _near(theirs, flow)]
+        near = left.get(name(theirs), [])
+        candidates = [ours[key]] if key in ours else near
         for mine in candidates:
             used = _allowed(theirs, mine, allowed)
             if used is not None:
                 report.used |= used
-                left.pop(_key(mine), None)
+                if key not in ours:
+                    near.remove(mine)
                 break
         else:
             if key in ours:
-                report.problems.append(f"{_title(theirs, name)}: {_fields_text(theirs, ours[key])}")
+                report.problems.append(f"{name(theirs)}: {_fields_text(theirs, ours[key])}")
             else:
-                near = "".join(f"\n    nearest: {_fields_text(theirs, flow)}" for flow in candidates[:3])
-                report.problems.append(f"only in the oracle: {_title(theirs, name)} {_text(theirs)}{near}")
-    report.problems += [f"only in xdpfix: {_title(flow, name)} {_text(flow)}" for flow in left.values()]
+                nearest = "".join(f"\n    nearest: {_fields_text(theirs, flow)}" for flow in candidates[:3])
+                report.problems.append(f"only in the oracle: {name(theirs)} {_text(theirs)}{nearest}")
+    report.problems += [f"only in xdpfix: {title} {_text(flow)}" for title, flows in left.items() for flow in flows]
     return report
-
-
-def _near(one: Flow, other: Flow) -> bool:
-    return all(one[name] == other[name] for name in ANCHOR)
-
-
-def _title(flow: Flow, name: Callable[[str], str]) -> str:
-    return name(str(flow["sourceMacAddress"]))
 
 
 def _text(flow: Flow) -> str:

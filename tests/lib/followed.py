@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from lib.netns import Namespace
 from lib.tunnelmaps import Kernel
+from lib.wait import PATIENCE
 from sampler.links import Links
 from sampler.maps import Maps
 from sampler.tunnels.follower import TunnelFollower
@@ -56,7 +57,7 @@ class Followed:
             return kernel
 
         try:
-            return await asyncio.wait_for(poll(), timeout)
+            return await asyncio.wait_for(poll(), timeout * PATIENCE)
         except TimeoutError:
             raise AssertionError(f"{self.tunnels.table.rows()}, {self.kernel().neighbours()}") from None
 

@@ -1,4 +1,4 @@
-"""Open vSwitch as a peer: its daemons, started by the test in a namespace of the test, sampling one port to IPFIX.
+"""Open vSwitch as a peer: its daemons, started by the test in a namespace of the test, sampling bridges to IPFIX.
 
 ovsdb-server and ovs-vswitchd with the userspace datapath (`datapath_type=netdev`), which reads the port through an
 AF_PACKET socket and needs no kernel module. Database, sockets, pid files and logs are in a folder of the test; the
@@ -8,7 +8,7 @@ distribution's service and its /run/openvswitch are not touched.
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -18,14 +18,17 @@ from lib.wait import wait_until
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 BRIDGE = "br0"
-# An AF_PACKET socket holds net.core.rmem_default octets (212992), which a full frame of the tests' MTU takes 4608 of.
-CHUNK = 32
+# An AF_PACKET socket holds net.core.rmem_default octets (212992), of which a frame takes its own and a buffer's.
+CHUNK = 120_000
+BUFFER = 1536
 RECEIVED = re.compile(r"packets received: (\d+)")
 SAMPLED = re.compile(r"sampled pkts=(\d+)")
 
 
 class OpenVSwitch:
     """A bridge with one port that drops all packets, after a sample of each went to the IPFIX cache.
+
+    lib.ovs_tunnels has another one, with tunnels.
 
     A context manager; leaving it ends both daemons by their pids.
 
@@ -74,11 +77,18 @@ class OpenVSwitch:
         self._daemon("ovsdb-server", str(database), f"--remote=p{self._database}")
         self._vsctl("--no-wait", "init")
         self._daemon("ovs-vswitchd", self._database)
-        # secure: no flow of its own accord, and no NORMAL forwarding; what meets no flow is dropped.
-        bridge = ("add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev", "fail_mode=secure")
         # Two tags are parsed, as by xdpfix; the default is one, with all of the inner packet unseen.
-        limits = ("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
-        self._vsctl(*limits, "--", *bridge, "--", "add-port", BRIDGE, self._port)
+        self._vsctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
+        self._build()
+
+    def _build(self) -> None:
+        """Make the bridges."""
+        self._add_bridge(BRIDGE, "--", "add-port", BRIDGE, self._port)
+
+    def _add_bridge(self, name: str, *more: str) -> None:
+        # secure: no flow of its own accord, and no NORMAL forwarding; what meets no flow is dropped.
+        settings = ("datapath_type=netdev", "fail_mode=secure")
+        self._vsctl("add-br", name, "--", "set", "bridge", name, *settings, *more)
 
     def _daemon(self, name: str, *arguments: str) -> None:
         """Start a daemon in the foreground, wait until it answers on its control socket."""
@@ -103,11 +113,12 @@ class OpenVSwitch:
     def _appctl(self, *arguments: str) -> str:
         return self._run("ovs-appctl", f"--target={self._folder}/ovs-vswitchd.ctl", "--timeout=20", *arguments)
 
-    def sample_to(self, target: str) -> None:
-        """Sample every packet at input, cache its flow until `flush()`."""
+    def sample_to(self, target: str, bridge: str = BRIDGE) -> None:
+        """Sample every packet at input, with the tunnel it came by, cache its flow until `flush()`."""
         # enable-input-sampling stays away: in 3.1 "true" switches it off (mended by OVS commit 8e073791d, 3.2).
-        row = (f'targets="{target}"', "sampling=1", "cache_active_timeout=4200", "cache_max_flows=1000000")
-        self._vsctl("--", "set", "bridge", BRIDGE, "ipfix=@i", "--", "--id=@i", "create", "IPFIX", *row)
+        tunnels = "other_config:enable-tunnel-sampling=true"
+        row = (f'targets="{target}"', "sampling=1", "cache_active_timeout=4200", "cache_max_flows=1000000", tunnels)
+        self._vsctl("--", "set", "bridge", bridge, "ipfix=@i", "--", "--id=@i", "create", "IPFIX", *row)
 
     def received(self) -> int:
         """Packets that the datapath has processed."""
@@ -115,17 +126,32 @@ class OpenVSwitch:
 
     def replay(self, sender: Namespace, link: str, frames: Sequence[bytes]) -> None:
         """Send the frames out of `link`, the port's peer, no faster than they are read: none is lost."""
-        for start in range(0, len(frames), CHUNK):
-            chunk = frames[start : start + CHUNK]
-            due = self.received() + len(chunk)
+        due = self.received()
+        for chunk in _chunks(frames):
+            due += len(chunk)
             send(sender, link, chunk)
             wait_until(lambda due=due: self.received() >= due, 30, "Open vSwitch reads what was sent")
 
-    def sampled(self) -> int:
-        """Packets that were sampled; those of BFD are not."""
-        answer = self._run("ovs-ofctl", "dump-ipfix-bridge", f"unix:{self._folder}/{BRIDGE}.mgmt")
-        return int(SAMPLED.findall(answer)[0])
+    def _ofctl(self, command: str, bridge: str, *arguments: str) -> str:
+        return self._run("ovs-ofctl", command, f"unix:{self._folder}/{bridge}.mgmt", *arguments)
 
-    def flush(self) -> None:
+    def sampled(self, bridge: str = BRIDGE) -> int:
+        """Packets that were sampled; those of BFD are not."""
+        return int(SAMPLED.findall(self._ofctl("dump-ipfix-bridge", bridge))[0])
+
+    def flush(self, bridge: str = BRIDGE) -> None:
         """Stop sampling: every flow in the cache is exported, with the end "forced end" (4)."""
-        self._vsctl("clear", "bridge", BRIDGE, "ipfix")
+        self._vsctl("clear", "bridge", bridge, "ipfix")
+
+
+def _chunks(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Frames in lists that the socket holds."""
+    chunk: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if size > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(frame)
+        size += len(frame) + BUFFER
+    yield chunk

@@ -13,6 +13,7 @@ import pytest
 from lib.followed import Followed, end, inside, padded
 from lib.netns import Namespace
 from lib.tunnelmaps import GRE, Kernel, number
+from lib.wait import PATIENCE
 from sampler._native import lib
 from sampler.linktable import Link
 from sampler.maps import Maps
@@ -307,7 +308,7 @@ def test_ipsec_is_followed(namespace: Namespace, gre: tuple[Link, ...]) -> None:
                     while Kernel(os.getpid()).port(5).type != kind:
                         await asyncio.sleep(0.01)
 
-                await asyncio.wait_for(poll(), 10)
+                await asyncio.wait_for(poll(), 10 * PATIENCE)
 
             policy("add", *POLICY, "proto", "tcp", *TEMPLATE)
             tunnels.set_links(gre)

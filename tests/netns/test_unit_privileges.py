@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from lib.wait import PATIENCE
+from sampler import control
 
 TREE = Path(__file__).parents[2]
 UNIT = (TREE / "systemd/xdpfix.service").read_text()
@@ -57,7 +58,9 @@ def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess
     program = shutil.which("xdpfix", path=Path(sys.executable).parent)
     assert program is not None
     capabilities = unit_capabilities()
-    command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    # A vxlan netdev: its forwarding database is followed by a socket with a filter.
+    links = "ip link set lo up && ip link add vx0 type vxlan id 7 dstport 4789 remote 192.0.2.2"
+    command = ["unshare", "--net", "sh", "-c", f'{links} && exec "$@"', "sh"]
     command += ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
     command += [f"--ambient-caps={capabilities}", "--no-new-privs"]
     command += [sys.executable, "-c", LAUNCHER, program, "run", "--config", str(configuration)]
@@ -81,11 +84,12 @@ def wait_for(line: str, notifications: socket.socket, service: subprocess.Popen[
 
 
 def test_service_starts_feeds_the_watchdog_and_stops(
-    notifications: socket.socket, service: subprocess.Popen[str]
+    notifications: socket.socket, service: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     wait_for("READY=1", notifications, service)
     (effective,) = re.findall(r"^CapEff:\s*(\w+)$", Path(f"/proc/{service.pid}/status").read_text(), re.MULTILINE)
     assert int(effective, 16) & ~(1 << 12 | 1 << 38 | 1 << 39) == 0  # NET_ADMIN, PERFMON, BPF
+    assert control.ask(tmp_path / "control.sock", "tunnels")["netdevs"][-1]["neighbours"] == 1
     wait_for("WATCHDOG=1", notifications, service)
     service.send_signal(signal.SIGTERM)
     output = service.communicate(timeout=DEADLINE)[0]
@@ -97,3 +101,32 @@ def test_service_reloads(notifications: socket.socket, service: subprocess.Popen
     wait_for("READY=1", notifications, service)
     service.send_signal(signal.SIGHUP)
     wait_for("READY=1", notifications, service)  # ready again, sd_notify(3)
+
+
+IPSEC = """
+import asyncio
+from sampler.tunnels.security import Security
+
+async def follow():
+    security = Security(lambda event: print(event), lambda: print("told"))
+    security.follow(True)
+    await security.settled()
+    await security.close()
+
+asyncio.run(follow())
+"""
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_ipsec_is_followed_with_what_the_unit_grants(granted: bool) -> None:
+    """Without CAP_NET_ADMIN one sentence says what is missing."""
+    capabilities = unit_capabilities() if granted else "-all"
+    command = ["unshare", "--net", "setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    command += [*([f"--ambient-caps={capabilities}"] if granted else []), "--no-new-privs"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", IPSEC], capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == (["Replaced(policies=(), states=())", "told"] if granted else [])
+    refused = "IPsec policies and states cannot be followed: [Errno 1] Operation not permitted; "
+    assert done.stderr.splitlines() == ([] if granted else [refused + "GRE under IPsec is exported as plain GRE"])

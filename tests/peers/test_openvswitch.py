@@ -1,6 +1,7 @@
 """Open vSwitch as the oracle: it and xdpfix see the same frames and must report the same flows, field by field.
 
-ALLOWED lists the differences there may be, with reasons. Each is met by a frame, so that none outlives its reason.
+lib.ovs_differences lists the differences there may be, with reasons. Each is met by a frame, so that none outlives its
+reason.
 """
 
 import os
@@ -13,11 +14,12 @@ from scapy.utils import RawPcapWriter
 
 from lib.corpus import captures
 from lib.daemon import PROGRAM, Daemon
-from lib.flowdiff import Difference, Flow, Key, collect, compare
+from lib.flowdiff import Flow, Key, collect, compare
 from lib.netns import Namespace, veth
 from lib.oracle_frames import MTU
-from lib.oracle_traffic import capture, frames_of, ip_length, ip_packet, mutated, name_of, traffic
+from lib.oracle_traffic import capture, frames_of, ip_packet, mutated, name_of, traffic
 from lib.ovs import OpenVSwitch
+from lib.ovs_differences import contradictions, differences
 from lib.replay import ETHERNET
 from lib.sink import Sink
 from lib.superpackets import SUPER_PACKETS, SuperPacket, send_whole
@@ -28,6 +30,8 @@ CONFIG = """
 [sampler]
 interfaces = ["a"]
 hook = "{hook}"
+# All that is sent at once, on one CPU, whenever the data thread comes to read it.
+ring_pages = 1024
 [exporter]
 targets = ["{target}"]
 sampling = 1
@@ -35,156 +39,20 @@ profile = "{profile}"
 cache_active_timeout = 4200
 cache_idle_timeout = 4200
 enable_output_sampling = false
+# Open vSwitch describes a tunnel's packet by its outer headers where it does not end the tunnel.
+enable_tunnel_sampling = false
 """
-
-OCTETS = frozenset({"octetDeltaCount", "octetDeltaSumOfSquares", "minimumIpTotalLength", "maximumIpTotalLength"})
-TOS = frozenset({"ipClassOfService", "ipDiffServCodePoint", "ipPrecedence"})
-PORTS = frozenset({"sourceTransportPort", "destinationTransportPort"})
-ICMP = frozenset({"icmpTypeIPv4", "icmpCodeIPv4", "icmpTypeIPv6", "icmpCodeIPv6"})
-ADDRESSES = frozenset(
-    {"sourceIPv4Address", "destinationIPv4Address", "sourceIPv6Address", "destinationIPv6Address", "flowLabelIPv6"}
-)
-EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)  # IANA, "IPv6 Extension Header Types", without ESP
-IP = OCTETS | TOS | PORTS | ICMP | ADDRESSES | {"ipVersion", "ipTTL", "protocolIdentifier"}
 
 
 def _packets(flow: Flow) -> list[bytes]:
-    """The IP packets, with padding, that a flow of made-up packets is of; none for captured ones."""
     return [packet for frame in frames_of(str(flow["sourceMacAddress"])) if (packet := ip_packet(frame))]
 
 
-def _is_padded(oracle: Flow, ours: Flow) -> bool:
-    """Ours are the lengths that the IP headers say, and less than there is behind the Ethernet header."""
-    lengths = [ip_length(packet) for packet in _packets(ours)]
-    behind = ours["layer2OctetDeltaCount"] - ours["packetDeltaCount"] * ours["ethernetHeaderLength"]
-    return (
-        ours["ipVersion"] is not None
-        and ours["octetDeltaCount"] == sum(lengths) < behind
-        and ours["octetDeltaSumOfSquares"] == sum(length**2 for length in lengths)
-        and ours["minimumIpTotalLength"] == min(lengths)
-        and ours["maximumIpTotalLength"] == max(lengths)
-    )
+def _name(flow: Flow) -> str:
+    return name_of(str(flow["sourceMacAddress"]))
 
 
-def _is_double_tagged(oracle: Flow, ours: Flow) -> bool:
-    return oracle["ethernetHeaderLength"] == 18 and ours["ethernetHeaderLength"] == 22
-
-
-def _is_double_tagged_ip(oracle: Flow, ours: Flow) -> bool:
-    """Each length is less by the four octets of the inner tag: (x - 4)^2 = x^2 - 8x + 16 in the sum of squares."""
-    packets, octets = oracle["packetDeltaCount"], oracle["octetDeltaCount"]
-    return (
-        _is_double_tagged(oracle, ours)
-        and octets is not None
-        and ours["octetDeltaCount"] == octets - 4 * packets
-        and ours["octetDeltaSumOfSquares"] == oracle["octetDeltaSumOfSquares"] - 8 * octets + 16 * packets
-        and ours["minimumIpTotalLength"] == oracle["minimumIpTotalLength"] - 4
-        and ours["maximumIpTotalLength"] == oracle["maximumIpTotalLength"] - 4
-    )
-
-
-def _is_unparsed(oracle: Flow, ours: Flow) -> bool:
-    """Open vSwitch read nothing of the IP header, and we read none."""
-    addresses = {oracle[name] for name in ADDRESSES}
-    zero = addresses <= {"0.0.0.0", "::", 0, None} and oracle["ipTTL"] == oracle["protocolIdentifier"] == 0
-    return zero and ours["ipVersion"] is None
-
-
-def _is_other_version(oracle: Flow, ours: Flow) -> bool:
-    packets = _packets(oracle)
-    return bool(packets) and ours["ipVersion"] is None and packets[0][0] >> 4 != oracle["ipVersion"]
-
-
-def _is_long_chain(oracle: Flow, ours: Flow) -> bool:
-    """Ours ends at an extension header, behind eight that have eight octets or more."""
-    packets = _packets(oracle)
-    return (
-        ours["ipVersion"] == 6
-        and ours["protocolIdentifier"] in EXTENSIONS
-        and ours["sourceTransportPort"] is None
-        and bool(packets)
-        and len(packets[0]) >= 40 + 9 * 8
-    )
-
-
-def _is_offset_wrong(oracle: Flow, ours: Flow) -> bool:
-    packets = _packets(oracle)
-    if not packets or ours["protocolIdentifier"] != 6 or {oracle[name] for name in PORTS} != {0}:
-        return False
-    ports = b"".join(int(ours[name]).to_bytes(2, "big") for name in ("sourceTransportPort", "destinationTransportPort"))
-    header = packets[0][packets[0].index(ports, 20) : _end(packets[0])]
-    return not 20 <= (header[12] >> 4) * 4 <= len(header)
-
-
-def _end(packet: bytes) -> int:
-    return min(len(packet), ip_length(packet))
-
-
-def _is_chain_cut(oracle: Flow, ours: Flow) -> bool:
-    given_up = TOS | {"ipTTL", "protocolIdentifier", "flowLabelIPv6"}
-    return oracle["ipVersion"] == ours["ipVersion"] == 6 and {oracle[name] for name in given_up} == {0}
-
-
-ALLOWED = (
-    Difference(
-        "padding: Open vSwitch counts all that follows the Ethernet header as IP, trailers and SNAP headers included; "
-        "we count the total length that the IP header says, which is what octetDeltaCount means (RFC 7012)",
-        OCTETS,
-        _is_padded,
-    ),
-    Difference(
-        "QinQ: Open vSwitch parses two tags and says the length of a header with one",
-        frozenset({"ethernetHeaderLength"}),
-        _is_double_tagged,
-    ),
-    Difference(
-        "QinQ: so its octets include the inner tag's four",
-        OCTETS,
-        _is_double_tagged_ip,
-    ),
-    Difference(
-        "later IPv6 fragments: Open vSwitch stops at the fragment header, we name the protocol behind it, with no "
-        "ports, as both do in IPv4",
-        frozenset({"protocolIdentifier"}) | PORTS | ICMP,
-        lambda oracle, ours: (
-            oracle["ipVersion"] == 6
-            and oracle["protocolIdentifier"] == 44
-            and {ours[name] for name in PORTS | ICMP} <= {0, None}
-        ),
-    ),
-    Difference(
-        "Mobility, HIP and Shim6 are extension headers (IANA's list): we go on behind them, Open vSwitch stops",
-        frozenset({"protocolIdentifier"}),
-        lambda oracle, ours: oracle["ipVersion"] == 6 and oracle["protocolIdentifier"] in (135, 139, 140),
-    ),
-    Difference(
-        "extension headers: we follow eight, for the kernel's verifier; Open vSwitch follows any number",
-        frozenset({"protocolIdentifier"}) | PORTS,
-        _is_long_chain,
-    ),
-    Difference(
-        "a TCP data offset that cannot be: Open vSwitch 3.1 drops the ports for it, 2.5 did not and we do not",
-        PORTS,
-        _is_offset_wrong,
-    ),
-    Difference(
-        "an IP header that contradicts itself or the frame: Open vSwitch sends an IP flow of zeros, we count the "
-        "packet at layer 2",
-        IP,
-        _is_unparsed,
-    ),
-    Difference(
-        "the IP version: Open vSwitch goes by the ethertype and does not look at it; for us it is such a contradiction",
-        IP,
-        _is_other_version,
-    ),
-    Difference(
-        "an extension header beyond the packet: Open vSwitch gives up with TTL, class, flow label and protocol 0, "
-        "which the IPv6 header does say",
-        TOS | {"ipTTL", "protocolIdentifier", "flowLabelIPv6"},
-        _is_chain_cut,
-    ),
-)
+ALLOWED = differences(_packets) + contradictions(_packets)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -248,7 +116,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def _assert_same(case: Case, sink: Sink) -> None:
     wait_until(lambda: sink.total() >= case.due, 30, f"{case.due} packets in xdpfix's flows")
-    report = compare(case.flows, collect(sink.records), ALLOWED, name_of)
+    report = compare(case.flows, collect(sink.records), ALLOWED, _name)
     assert not report.problems, "\n" + "\n".join(report.problems)
     if case.name == "made-up":
         unused = [difference.reason for difference in ALLOWED if difference not in report.used]
@@ -291,15 +159,15 @@ def test_read(case: Case, tmp_path: Path, profile: str) -> None:
 def test_comparison_sees_each_fault(case: Case) -> None:
     """A flow too few, one too many, and a field that is wrong: each is a problem of its own."""
     flows = case.flows
-    assert compare(flows, flows, ()).problems == []
+    assert compare(flows, flows, (), _name).problems == []
     key = next(key for key, flow in flows.items() if flow["octetDeltaCount"] and flow["ipTTL"])
     flow, name = flows[key], name_of(str(flows[key]["sourceMacAddress"]))
     fewer = {k: v for k, v in flows.items() if k != key}
-    (problem,) = compare(flows, fewer, ALLOWED, name_of).problems
+    (problem,) = compare(flows, fewer, ALLOWED, _name).problems
     assert problem.startswith(f"only in the oracle: {name} ")
-    (problem,) = compare(fewer, flows, ALLOWED, name_of).problems
+    (problem,) = compare(fewer, flows, ALLOWED, _name).problems
     assert problem.startswith(f"only in xdpfix: {name} ")
     for wrong in ("packetDeltaCount", "layer2OctetDeltaCount", "octetDeltaCount", "ethernetHeaderLength"):
         value = int(flow[wrong])
-        (problem,) = compare(flows, flows | {key: flow | {wrong: value + 1}}, ALLOWED, name_of).problems
+        (problem,) = compare(flows, flows | {key: flow | {wrong: value + 1}}, ALLOWED, _name).problems
         assert problem == f"{name}: {wrong} oracle {value} xdpfix {value + 1}"
