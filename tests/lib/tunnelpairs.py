@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lib.netns import Namespace
+from lib.wait import PATIENCE
 
 HERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 THERE = {4: "192.0.2.2", 6: "2001:db8::2"}
@@ -156,13 +157,24 @@ class Pair:
         return f"02:00:00:00:00:{int(address.rpartition('.')[2]):02x}"
 
     def talk(self, here: Namespace, there: Namespace) -> None:
-        """Send OUT datagrams from `here` to `there` and IN back."""
-        _send(here, self.inner[0], (self.inner[1], self.ports[0]), OUT)
-        _send(there, self.inner[1], (self.inner[0], self.ports[1]), IN)
+        """Send OUT datagrams from `here` to `there` and IN back, and see them arrive."""
+        ends = ((here, self.inner[0]), (there, self.inner[1]))
+        for (sender, source), (receiver, to), port, count in (
+            (*ends, self.ports[0], OUT),
+            (*ends[::-1], self.ports[1], IN),
+        ):
+            # Received, or there would be ICMP messages.
+            with _bound(receiver, to, port) as end, _bound(sender, source, port) as sock:
+                end.settimeout(15 * PATIENCE)
+                for _ in range(count):
+                    sock.sendto(PAYLOAD, (to, port))
+                assert [end.recv(100) for _ in range(count)] == [PAYLOAD] * count
 
 
-def _send(namespace: Namespace, source: str, to: tuple[str, int], count: int) -> None:
-    with namespace.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((source, to[1]))
-        for _ in range(count):
-            sock.sendto(PAYLOAD, to)
+def _bound(namespace: Namespace, address: str, port: int) -> socket.socket:
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((address, port))
+        return sock
+
+    return namespace.call(make)
