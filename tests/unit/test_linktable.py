@@ -137,3 +137,32 @@ def test_packets_of_gre_without_one_remote_keep_their_outer_header(kind, remote,
     tunnel = Tunnel(TunnelType.GRE, 4, 47, remote=address(remote), external=external)
     assert Link(5, "g0", kind, l3=kind == "gre", tunnel=tunnel).bare == bare
     assert not Link(5, "e0", "veth").bare
+
+
+class Counted(Link):
+    """A link that counts how often anything of it is read."""
+
+    reads = 0
+
+    def __getattribute__(self, name):
+        Counted.reads += 1
+        return super().__getattribute__(name)
+
+
+def reads_for(number):
+    """How often links are read for so many tunnels, veth pairs and vlans over one interface, all of them sampled."""
+    links = [Counted(2, "eth0", physical=True)]
+    for base in range(10, 10 + 4 * number, 4):
+        links.append(Counted(base, f"vx{base}", "vxlan", lower=2))
+        links.append(Counted(base + 1, f"eth0.{base}", "vlan", lower=2))
+        links.append(Counted(base + 2, f"a{base}", "veth", lower=base + 3))
+        links.append(Counted(base + 3, f"b{base}", "veth", lower=base + 2))
+    ifindexes = [link.ifindex for link in links]
+    Counted.reads = 0
+    assert len(overlaps(links, ifindexes)) == 3 * number
+    return Counted.reads
+
+
+def test_overlaps_of_many_links_are_found_without_comparing_each_with_each():
+    few, many = reads_for(10), reads_for(1000)
+    assert many < 110 * few
