@@ -52,7 +52,9 @@ class Neighbours(Subscription):
     """
 
     what = "vxlan forwarding entries"
-    consequence = "packets on vxlan interfaces without a fixed remote go out without their tunnel"
+    consequence = (
+        'packets on vxlan interfaces without a fixed remote go out without their tunnel and are counted as "remote"'
+    )
 
     def __init__(
         self,

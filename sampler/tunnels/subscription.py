@@ -92,8 +92,13 @@ class Subscription(ABC):
         """Have _dump() called, for there is something new to read."""
         self._messages.put_nowait(None)
 
+    @property
+    def known(self) -> bool:
+        """Whether what there is has been read, or cannot be, or is not wanted."""
+        return self._task is None or self._settled.is_set()
+
     async def settled(self) -> None:
-        """Wait until what there is has been read, or cannot be."""
+        """Wait until it is known."""
         if self._task is not None:
             await self._settled.wait()
 
