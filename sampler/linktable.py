@@ -15,6 +15,8 @@ TUNNEL_KINDS = frozenset(
     {"vxlan", "geneve", "bareudp", "wireguard", "xfrm", "vti", "vti6", "ipip", "sit", "ip6tnl"}
     | {"gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan"}
 )
+# Link kinds whose members pass packets on to each other.
+BRIDGE_KINDS = frozenset({"bridge", "openvswitch"})
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ def overlaps(links: Iterable[Link], sampled: Iterable[int]) -> list[str]:
     for upper in wanted.values():
         for other, sentence in _carriers(upper, wanted, _below(upper.ifindex, direct)):
             found.setdefault(_pair(upper, other), sentence)
-    for upper, other in _perhaps(wanted.values()):
+    # Last: where a tunnel is a member of the other, or below it, that was said.
+    for upper, other in _perhaps(wanted.values(), table):
         sentence = f"{upper.name} ({upper.kind}) may carry its packets over {other.name}"
         found.setdefault(_pair(upper, other), sentence)
     return [f"{found[pair]}: their packets are counted twice; sample one of them" for pair in sorted(found)]
@@ -231,12 +234,23 @@ def _carriers(upper: Link, wanted: dict[int, Link], below: set[int]) -> Iterator
             yield other, f"{upper.name} ({upper.kind or 'link'}) carries its packets over {other.name}"
 
 
-def _perhaps(wanted: Iterable[Link]) -> Iterator[tuple[Link, Link]]:
-    """Give tunnels that the routes alone lead to an underlay, each with every link that may be it."""
+def _perhaps(wanted: Iterable[Link], table: dict[int, Link]) -> Iterator[tuple[Link, Link]]:
+    """Give tunnels whose underlay the routes alone tell, each with every link that may be it.
+
+    That has an address of this host, as members of a bridge have not: their bridge has it.
+    Hardware is the way out of its bridge, though, unless the tunnel is a member beside it.
+    """
     links = list(wanted)
-    undecided = [link for link in links if link.kind in TUNNEL_KINDS and not link.lower]
-    underlays = [link for link in links if link.physical] if undecided else []
-    return itertools.product(undecided, underlays)
+    tunnels = [link for link in links if link.kind in TUNNEL_KINDS and not link.lower and not link.lower_elsewhere]
+    members = {link.ifindex for link in links if link.master in table and table[link.master].kind in BRIDGE_KINDS}
+    underlays = [
+        link
+        for link in links
+        if link.kind not in TUNNEL_KINDS and not link.loopback and (link.physical or link.ifindex not in members)
+    ]
+    for upper, other in itertools.product(tunnels, underlays):
+        if upper.ifindex not in members or upper.master != other.master:
+            yield upper, other
 
 
 def _directly_below(table: dict[int, Link]) -> dict[int, set[int]]:
