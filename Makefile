@@ -31,11 +31,17 @@ BUILD_PACKAGES := clang llvm gcc libc6-dev make pkg-config patchelf python3 pyth
 	libbpf-dev libelf-dev zlib1g-dev libxxhash-dev libpcap-dev iproute2
 # The second loader compiles on the host. PyPI's "bcc" is an unrelated package.
 BCC_PACKAGES := python3-bpfcc
-# Collectors and exporters that we are tested against, and tools that the tests call.
-PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools openvswitch-switch
+# What the tests of the kernel side call; with that, all that vagrant/run-tests.sh needs.
+# (Ubuntu's bpftool comes with each kernel.)
+BPFTOOL := bpftool
+MACHINE_PACKAGES := $(BPFTOOL) ethtool kmod openvswitch-switch procps util-linux
+# Collectors that we are tested against, and tools that the other tests call.
+PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools
+TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
 # Machines with Debian's kernels, whose packages are unpacked aside.
-VM_PACKAGES := qemu-system-x86 busybox-static kmod
-TOOL_PACKAGES := bpftool dpkg-dev ethtool git libclang-rt-14-dev mandoc procps systemd tcpdump util-linux
+VM_PACKAGES := qemu-system-x86 busybox-static
+# Judges vagrant/Vagrantfile, for which it needs no virtual machine.
+VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
 TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging test-vm
 HEADERS := .state/kernel-headers
@@ -45,7 +51,8 @@ CAPTURES := .state/captures/tcpdump .state/captures/ndpi
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
-.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages vm-packages
+.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages machine-packages \
+	vm-packages
 
 build: build-packages .state/built
 
@@ -53,7 +60,10 @@ build-packages:
 	@scripts/install-packages $(BUILD_PACKAGES)
 
 test-packages: build-packages
-	@scripts/install-packages $(BCC_PACKAGES) $(PEER_PACKAGES) $(TOOL_PACKAGES)
+	@scripts/install-packages $(BCC_PACKAGES) $(MACHINE_PACKAGES) $(PEER_PACKAGES) $(TOOL_PACKAGES)
+
+machine-packages: build-packages
+	@scripts/install-packages $(BCC_PACKAGES) $(MACHINE_PACKAGES)
 
 vm-packages: test-packages
 	@scripts/install-packages $(VM_PACKAGES)
@@ -108,6 +118,7 @@ test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
 	$(TEST_ENV) $(PYTEST) tests/$*
 
 test-packaging: test-packages build
+	@scripts/install-packages $(VAGRANT_PACKAGES)
 	$(PYTEST) tests/packaging
 
 test-vm: vm-packages build $(HEADERS) $(KERNELS)

@@ -9,5 +9,6 @@ cd "$(dirname "$0")/.."
 tree=$PWD
 [ $# -gt 0 ] || set -- tests/bpf tests/netns tests/modules
 export PATH=$tree/.venv/bin:$PATH
-export BCC_KERNEL_SOURCE=${BCC_KERNEL_SOURCE-$tree/.state/kernel-headers}
+# Else bcc finds the headers of the running kernel itself, in /lib/modules.
+[ ! -d .state/kernel-headers ] || export BCC_KERNEL_SOURCE=${BCC_KERNEL_SOURCE-$tree/.state/kernel-headers}
 exec pytest "$@"

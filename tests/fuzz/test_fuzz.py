@@ -28,7 +28,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(folder: Path, source: str, *more: Path, fuzzer: bool = True) -> Path:
     clang = shutil.which("clang")
     if clang is None:
-        pytest.skip("clang is not installed: apt-get install clang libclang-rt-14-dev")
+        pytest.skip("clang is not installed: apt-get install clang libclang-rt-dev")
     program = folder / source.removesuffix(".c")
     command = [clang, "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
     command += [SANITIZERS + (",fuzzer" if fuzzer else ""), f"-I{NATIVE}", f"-I{ROOT / 'bpf'}"]

@@ -8,7 +8,7 @@ bcc twenty. Chosen is what the kernel's release or its modules decide:
 - the path from the wire to the record, the law of sampling, the ledger, links that come and go, VLAN tags beside the
   frame, a life cycle with kills and a reload: with what the kernel does there, not with every parameter;
 - the privileges of the systemd unit: Debian's kernels ask for more (kernel.perf_event_paranoid = 3);
-- all of tests/modules, which has no other place to run.
+- all of tests/modules, which has no other place to run, and the tunnels of vagrant/, of which the host has one kind.
 
 Super-packets, messages of errors, limits of memory and all of user space are the same everywhere and stay outside.
 """
@@ -57,6 +57,7 @@ NETNS = "tests/netns/test_"
 EVERYWHERE = (
     f"{NETNS}attach.py",
     f"{NETNS}unit_privileges.py",
+    f"{NETNS}vagrant_tunnels.py",
     f"{NETNS}run.py::test_every_packet_is_counted[tcx]",
     f"{NETNS}run.py::test_every_packet_is_counted[xdp]",
     f"{NETNS}sampling.py::test_estimates[10-tc]",
