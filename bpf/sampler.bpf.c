@@ -102,7 +102,8 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	__asm__ volatile("" ::: "memory");
 	if (parse_packet(window, sample)) {
 		parse_inner(window, load_skb(skb, window, window->inner.offset, window->inner.carried), sample);
-		mark_ipsec(skb, &sample->key.tunnel);
+		if (direction == DIRECTION_INGRESS)
+			mark_ipsec(skb, &sample->key.tunnel);
 	} else if (window->packet.netdev) {
 		take_netdev(skb, sample);
 	}

@@ -42,19 +42,24 @@
 #define ERSPAN_III_SIZE 12
 #define ERSPAN_III_PLATFORM_SIZE 8
 #define ERSPAN_SESSION 0x03ff
+#define ERSPAN_III_FRAME_TYPE 0x7c	/* of octet 10; 0: Ethernet */
 #define ERSPAN_KEY_LENGTH 2
 
-/* RFC 9300 section 5.3; KK is RFC 8061's: the payload is encrypted. */
+/* RFC 9300 section 5.3. P is RFC 9305's, which puts other payloads in, KK is RFC 8061's: the payload is encrypted. */
 #define LISP_SIZE 8
 #define LISP_NONCE 0x80
 #define LISP_MAP_VERSION 0x10
 #define LISP_INSTANCE 0x08
+#define LISP_OTHER_PAYLOAD 0x04
 #define LISP_ENCRYPTED 0x03
 
 /* draft-davie-stt section 3: sequence number = frame length << 16 | offset; the frame begins with this header. */
 #define STT_SIZE 18
 #define STT_TAG_PRESENT 0x1000
 #define STT_KEY_LENGTH 8
+/* Of TCP's data offset and flags: STT has no options, and neither begins nor ends a connection. */
+#define STT_TCP_MASK 0xf017
+#define STT_TCP 0x5010	/* 20 octets, ACK */
 
 #define VNI_LENGTH 3
 
@@ -122,6 +127,8 @@ static __always_inline enum tunnel_miss parse_erspan(struct cursor *cursor, stru
 	if (header[0] >> 4 != (third ? 2 : 1))
 		return TUNNEL_MISS_HEADER;
 	inner->key = BE64((__u64)(BE16(load16(header + 2)) & ERSPAN_SESSION));
+	if (third && header[10] & ERSPAN_III_FRAME_TYPE)
+		return TUNNEL_MISS_PAYLOAD;
 	if (third && header[11] & 1 && !skip(cursor, ERSPAN_III_PLATFORM_SIZE))
 		return TUNNEL_MISS_SHORT;
 	return TUNNEL_MISS_NONE;
@@ -165,7 +172,7 @@ static __always_inline enum tunnel_miss parse_lisp(struct cursor *cursor, struct
 		return TUNNEL_MISS_SHORT;
 	if (header[0] & LISP_NONCE && header[0] & LISP_MAP_VERSION)
 		return TUNNEL_MISS_HEADER;
-	if (header[0] & LISP_ENCRYPTED)
+	if (header[0] & (LISP_OTHER_PAYLOAD | LISP_ENCRYPTED))
 		return TUNNEL_MISS_PAYLOAD;
 	inner->key_length = VNI_LENGTH;
 	if (header[0] & LISP_INSTANCE)
@@ -192,6 +199,8 @@ static __always_inline enum tunnel_miss parse_stt(struct cursor *cursor, struct 
 	if (!pull(cursor, TCP_SIZE, &header))
 		return TUNNEL_MISS_SHORT;
 	cursor->position = forget(cursor, behind);
+	if ((BE16(load16(header + 12)) & STT_TCP_MASK) != STT_TCP)
+		return TUNNEL_MISS_HEADER;
 	total = BE16(load16(header + 4));
 	if (load16(header + 6))
 		return TUNNEL_MISS_SEGMENT;

@@ -13,7 +13,7 @@
 #define TUNNEL_INFO_IPV6 1	/* BPF_F_TUNINFO_IPV6 */
 
 /*
- * struct bpf_tunnel_key of <linux/bpf.h>, which has its last member since Linux 6.0 (commit
+ * struct bpf_tunnel_key of <linux/bpf.h>, which has its last member since Linux 5.19 (commit
  * 26101f5ab6bd). The helper calls the source of the outer header remote and its destination
  * local, at egress too.
  */
@@ -38,19 +38,19 @@ struct xfrm_state_info {
 	__u32 remote[4];
 };
 
-/* The IP version of the skb's tunnel metadata, 0 where there is none. */
+/* The IP version of the skb's tunnel metadata, 0 where there is none. The helper looks at the family ahead of the size. */
 static __always_inline __u8 get_tunnel_info(struct __sk_buff *skb, struct tunnel_info *info)
 {
-	int error = bpf_skb_get_tunnel_key(skb, (void *)info, sizeof(*info), 0);
+	__u64 flags = 0;
+	int error = bpf_skb_get_tunnel_key(skb, (void *)info, sizeof(*info), flags);
 
-	if (error == EPROTO_ERROR)
-		return bpf_skb_get_tunnel_key(skb, (void *)info, sizeof(*info), TUNNEL_INFO_IPV6) ? 0 : 6;
-	if (error != EINVAL_ERROR)
-		return error ? 0 : 4;
-	error = bpf_skb_get_tunnel_key(skb, (void *)info, TUNNEL_INFO_OLD_SIZE, 0);
-	if (error == EPROTO_ERROR)
-		return bpf_skb_get_tunnel_key(skb, (void *)info, TUNNEL_INFO_OLD_SIZE, TUNNEL_INFO_IPV6) ? 0 : 6;
-	return error ? 0 : 4;
+	if (error == EPROTO_ERROR) {
+		flags = TUNNEL_INFO_IPV6;
+		error = bpf_skb_get_tunnel_key(skb, (void *)info, sizeof(*info), flags);
+	}
+	if (error == EINVAL_ERROR)
+		error = bpf_skb_get_tunnel_key(skb, (void *)info, TUNNEL_INFO_OLD_SIZE, flags);
+	return error ? 0 : flags ? 6 : 4;
 }
 
 static __always_inline void set_address(__u8 *address, const __u32 *words, __u8 version)
@@ -140,7 +140,8 @@ static __always_inline void take_netdev(struct __sk_buff *skb, struct sample *sa
 	tunnel->type = port->type;
 	tunnel->key_length = port->key_length;
 	tunnel->protocol = port->protocol;
-	if (port->flags & TUNNEL_PORT_EXTERNAL) {
+	/* A GRE netdev for any remote has metadata, too, of what it receives (ip_tunnel_rcv). */
+	if (port->flags & TUNNEL_PORT_EXTERNAL || (!egress && !port->remote_version && port->type != TUNNEL_VXLAN)) {
 		tunnel->ip_version = skb ? get_tunnel_info(skb, &info) : 0;
 		if (!tunnel->ip_version)
 			goto unknown;

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # Octets of messages that may wait: some 2000 link messages, for a host whose containers all start at once.
 RECEIVE_BUFFER = 4 * 1024 * 1024
+SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; with CAP_NET_ADMIN
 # Seconds before the next try to open netlink or to dump, when it fails again and again.
 RETRY_DELAY = 0.2
 # A dump that links changed under may miss one (NLM_F_DUMP_INTR): so often it is read again before it is taken as it is,
@@ -87,6 +89,7 @@ class Links:
         """Subscribe, dump, then give one event a message, until the socket fails."""
         netlink = AsyncIPRoute(groups=RTMGRP_LINK, rcvbuf=self._receive_buffer)
         try:
+            enlarge(netlink, self._receive_buffer)
             await netlink.bind()
             # Subscribed before the dump: what changes meanwhile is dumped, told, or both, but never missed.
             yield Dumped(await dump())
@@ -98,6 +101,12 @@ class Links:
         finally:
             with contextlib.suppress(OSError):
                 netlink.close()
+
+
+def enlarge(netlink: Any, octets: int) -> None:
+    """Let so many octets of messages wait, beyond net.core.rmem_max, which holds some 250 messages by default."""
+    with contextlib.suppress(PermissionError):
+        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
 
 
 async def dump() -> tuple[Link, ...]:

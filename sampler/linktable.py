@@ -4,7 +4,8 @@ sampler.links feeds it from netlink; the service attaches and detaches by the ch
 """
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sampler.tunnels.tunnel import Tunnel
@@ -14,6 +15,8 @@ TUNNEL_KINDS = frozenset(
     {"vxlan", "geneve", "bareudp", "wireguard", "xfrm", "vti", "vti6", "ipip", "sit", "ip6tnl"}
     | {"gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan"}
 )
+# Link kinds whose members pass packets on to each other.
+BRIDGE_KINDS = frozenset({"bridge", "openvswitch"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,18 @@ class Link:
     mtu: int = 0
     xdp_program: int = 0
     tunnel: Tunnel | None = None
+
+    @property
+    def bare(self) -> bool:
+        """A tunnel netdev whose packets come without their outer headers.
+
+        All do but gre for any remote, or for a multicast group: there the outer header takes
+        the place of Ethernet's (ipgre_header_ops in the kernel), and is seen as on the underlay.
+        """
+        tunnel = self.tunnel
+        if tunnel is None or self.kind != "gre" or tunnel.external:
+            return tunnel is not None
+        return tunnel.remote is not None and not tunnel.remote.is_multicast
 
 
 @dataclass(frozen=True)
@@ -188,27 +203,54 @@ def overlaps(links: Iterable[Link], sampled: Iterable[int]) -> list[str]:
     """
     table = {link.ifindex: link for link in links}
     direct = _directly_below(table)
-    wanted = [table[ifindex] for ifindex in sorted(set(sampled)) if ifindex in table]
-    below = {link.ifindex: _below(link.ifindex, direct) for link in wanted}
-    sentences = []
-    for number, first in enumerate(wanted):
-        for second in wanted[number + 1 :]:
-            sentence = _overlap(first, second, below) or _overlap(second, first, below)
-            if sentence:
-                sentences.append(f"{sentence}: their packets are counted twice; sample one of them")
-    return sentences
+    wanted = {ifindex: table[ifindex] for ifindex in sorted(set(sampled)) if ifindex in table}
+    # By pair, the lower number first. Each link is asked for its few others: of a thousand links most have no part
+    # in each other.
+    found: dict[tuple[int, int], str] = {}
+    for upper in wanted.values():
+        for other, sentence in _carriers(upper, wanted, _below(upper.ifindex, direct)):
+            found.setdefault(_pair(upper, other), sentence)
+    # Last: where a tunnel is a member of the other, or below it, that was said.
+    for upper, other in _perhaps(wanted.values(), table):
+        sentence = f"{upper.name} ({upper.kind}) may carry its packets over {other.name}"
+        found.setdefault(_pair(upper, other), sentence)
+    return [f"{found[pair]}: their packets are counted twice; sample one of them" for pair in sorted(found)]
 
 
-def _overlap(upper: Link, other: Link, below: dict[int, set[int]]) -> str:
-    if upper.kind == other.kind == "veth" and upper.lower == other.ifindex and not upper.lower_elsewhere:
-        return f"{upper.name} and {other.name} are the two ends of one veth"
-    if other.ifindex in below[upper.ifindex]:
+def _pair(one: Link, other: Link) -> tuple[int, int]:
+    return min(one.ifindex, other.ifindex), max(one.ifindex, other.ifindex)
+
+
+def _carriers(upper: Link, wanted: dict[int, Link], below: set[int]) -> Iterator[tuple[Link, str]]:
+    """Give those of the wanted links that carry all packets of this one, and the sentence that says it."""
+    peer = wanted.get(upper.lower) if upper.kind == "veth" and not upper.lower_elsewhere else None
+    if peer is not None and peer.kind == "veth":
+        yield peer, f"{upper.name} and {peer.name} are the two ends of one veth"
+    for ifindex in below & wanted.keys():
+        other = wanted[ifindex]
         if upper.ifindex == other.master:
-            return f"{other.name} is a member of {upper.name} ({upper.kind or 'its master'})"
-        return f"{upper.name} ({upper.kind or 'link'}) carries its packets over {other.name}"
-    if upper.kind in TUNNEL_KINDS and not upper.lower and other.physical:
-        return f"{upper.name} ({upper.kind}) may carry its packets over {other.name}"
-    return ""
+            yield other, f"{other.name} is a member of {upper.name} ({upper.kind or 'its master'})"
+        else:
+            yield other, f"{upper.name} ({upper.kind or 'link'}) carries its packets over {other.name}"
+
+
+def _perhaps(wanted: Iterable[Link], table: dict[int, Link]) -> Iterator[tuple[Link, Link]]:
+    """Give tunnels whose underlay the routes alone tell, each with every link that may be it.
+
+    That has an address of this host, as members of a bridge have not: their bridge has it.
+    Hardware is the way out of its bridge, though, unless the tunnel is a member beside it.
+    """
+    links = list(wanted)
+    tunnels = [link for link in links if link.kind in TUNNEL_KINDS and not link.lower and not link.lower_elsewhere]
+    members = {link.ifindex for link in links if link.master in table and table[link.master].kind in BRIDGE_KINDS}
+    underlays = [
+        link
+        for link in links
+        if link.kind not in TUNNEL_KINDS and not link.loopback and (link.physical or link.ifindex not in members)
+    ]
+    for upper, other in itertools.product(tunnels, underlays):
+        if upper.ifindex not in members or upper.master != other.master:
+            yield upper, other
 
 
 def _directly_below(table: dict[int, Link]) -> dict[int, set[int]]:

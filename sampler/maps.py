@@ -20,9 +20,10 @@ MAP_TYPE_PERCPU_ARRAY = 6
 F_NO_PREALLOC = 1 << 0
 F_MMAPABLE = 1 << 10
 
-# Tunnel netdevs, and inner MAC addresses behind them: memory is taken entry by entry, so these only bound it.
-TUNNEL_PORTS_MAX = 1 << 16
-TUNNEL_NEIGHBOURS_MAX = 1 << 20
+# Tunnel netdevs (no more have gates), and inner MAC addresses behind them. Entries take memory as they come, the hash
+# tables 16 octets a bucket from the start: 64 KiB and 2 MiB.
+TUNNEL_PORTS_MAX = 1 << 12
+TUNNEL_NEIGHBOURS_MAX = 1 << 17
 
 KEY_SIZE = 4  # of arrays, and of interface numbers
 WINDOW_SIZE = 560  # struct window, asserted in bpf/cursor.h

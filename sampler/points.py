@@ -82,7 +82,7 @@ class ObservationPoints:
     def _take(self, link: Link) -> None:
         try:
             for direction in self._directions:
-                self._gates.open(link.ifindex, direction, l3=link.l3, tunnel=link.tunnel is not None)
+                self._gates.open(link.ifindex, direction, l3=link.l3, tunnel=link.bare)
             attachment = self._attach(link)
         except InterfaceGoneError:
             # It went between the event and the attaching: netlink tells us next.

@@ -44,6 +44,8 @@ MAIN = "main"
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
+# So long the sampled interfaces must stay as they are before it is looked for what they have in common, in seconds.
+QUIET_SECONDS = 0.5
 # What a running service cannot change: it says so, and keeps what it has.
 FIXED_OPTIONS = ("loader", "ring_pages", "control_socket")
 # Generations are 16 bit in samples.
@@ -77,6 +79,7 @@ class Service:
         self._weights: dict[int, Fraction] = {}  # by generation, the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
         self._warned: set[str] = set()
+        self._looking: asyncio.TimerHandle | None = None  # for interfaces that carry the same packets
         self._running = False  # until then a refusal ends the start, with its sentence
 
     async def serve(self) -> int:
@@ -207,10 +210,18 @@ class Service:
         self._tunnels.set_links(links)
         self._set_obs_point_ids()
         self._points.update(link for link in links if linktable.matches(link, globs))
-        if self._running:
-            self._points.tell_refusals()
-        if self._points.links == before:
+        if not self._running:
             return
+        self._points.tell_refusals()
+        if self._points.links != before:
+            # At each of a thousand changes, the same question about all links would take longer than the changes.
+            if self._looking is not None:
+                self._looking.cancel()
+            self._looking = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._tell_overlaps)
+
+    def _tell_overlaps(self) -> None:
+        """Warn of sampled interfaces that carry the same packets, of each pair once."""
+        links = self._links.table.links
         for sentence in linktable.overlaps(links, [link.ifindex for link in self._points.links]):
             if sentence not in self._warned:
                 self._warned.add(sentence)
@@ -236,6 +247,7 @@ class Service:
             raise StartError(self._points.refusals[0])
         self._running = True
         self._points.tell_refusals()
+        self._tell_overlaps()
         for glob in literal:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self._points.links:

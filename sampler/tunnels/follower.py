@@ -5,7 +5,7 @@ it follows itself, in tasks that run while there is a netdev that they matter to
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Iterable
 
 from sampler.linktable import Link
@@ -16,6 +16,8 @@ from sampler.tunnels.security import Security
 from sampler.tunnels.subscription import RECEIVE_BUFFER
 from sampler.tunnels.tunnelmaps import TunnelMaps
 from sampler.tunnels.tunneltable import TunnelTable
+
+log = logging.getLogger(__name__)
 
 # Seconds that the start waits for forwarding databases to be read.
 SETTLE_TIMEOUT = 5.0
@@ -52,10 +54,19 @@ class TunnelFollower:
         self._security.follow(self.table.may_be_protected)
 
     async def settled(self) -> None:
-        """Wait until what belongs to the links is known too, but not for long."""
+        """Wait until what belongs to the links is known too, but not for long: what is not is told."""
         reading = asyncio.gather(self._neighbours.settled(), self._security.settled())
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(reading, SETTLE_TIMEOUT)
+        except TimeoutError:
+            for late in (self._neighbours, self._security):
+                if not late.known:
+                    log.warning(
+                        "%s are not read after %g s, sampling begins without them: until they are, %s",
+                        late.what,
+                        SETTLE_TIMEOUT,
+                        late.consequence,
+                    )
 
     async def close(self) -> None:
         """End the tasks. The maps stay as they are."""

@@ -11,9 +11,9 @@ from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, RTMGRP_NEIGH
 from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, ndmsg
 
-from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR
+from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
 from sampler.tunnels.neighbourtable import Added, Deleted, Dumped, Entry, NeighbourEvent, Remote
-from sampler.tunnels.subscription import RECEIVE_BUFFER, Subscription, enlarge
+from sampler.tunnels.subscription import RECEIVE_BUFFER, Subscription
 
 AF_BRIDGE = 7
 SO_ATTACH_FILTER = 26
@@ -52,7 +52,9 @@ class Neighbours(Subscription):
     """
 
     what = "vxlan forwarding entries"
-    consequence = "packets on vxlan interfaces without a fixed remote go out without their tunnel"
+    consequence = (
+        'packets on vxlan interfaces without a fixed remote go out without their tunnel and are counted as "remote"'
+    )
 
     def __init__(
         self,

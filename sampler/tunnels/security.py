@@ -7,7 +7,7 @@ from typing import Any
 
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
-from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR
+from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
 from sampler.tunnels import xfrm
 from sampler.tunnels.securitytable import (
     Network,
@@ -22,7 +22,7 @@ from sampler.tunnels.securitytable import (
     StateSeen,
     StatesFlushed,
 )
-from sampler.tunnels.subscription import RECEIVE_BUFFER, Subscription, enlarge
+from sampler.tunnels.subscription import RECEIVE_BUFFER, Subscription
 from sampler.tunnels.tunnel import Address
 
 

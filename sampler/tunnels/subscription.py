@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -21,7 +20,6 @@ log = logging.getLogger(__name__)
 
 # Octets of messages that may wait: some 5000 of the kernel's, which counts a message as 800 octets.
 RECEIVE_BUFFER = 4 * 1024 * 1024
-SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; with CAP_NET_ADMIN
 # So many messages are taken before what they changed is told, when they come without end.
 TOLD_AFTER = 1000
 
@@ -92,8 +90,13 @@ class Subscription(ABC):
         """Have _dump() called, for there is something new to read."""
         self._messages.put_nowait(None)
 
+    @property
+    def known(self) -> bool:
+        """Whether what there is has been read, or cannot be, or is not wanted."""
+        return self._task is None or self._settled.is_set()
+
     async def settled(self) -> None:
-        """Wait until what there is has been read, or cannot be."""
+        """Wait until it is known."""
         if self._task is not None:
             await self._settled.wait()
 
@@ -157,12 +160,6 @@ class Subscription(ABC):
             if message is not None:
                 self._take(message)
                 taken += 1
-
-
-def enlarge(netlink: Any, octets: int) -> None:
-    """Let so many octets of messages wait, beyond net.core.rmem_max, which holds some 250 messages by default."""
-    with contextlib.suppress(PermissionError):
-        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
 
 
 def _close(netlink: Any) -> None:

@@ -82,7 +82,11 @@ class TunnelTable:
                 continue
             if before is None or before.tunnel != link.tunnel:
                 changed.add(ifindex)
-            self._dirty[ifindex] = None
+            if before is None or (before.tunnel, before.l3) != (link.tunnel, link.l3):
+                self._dirty[ifindex] = None
+            else:
+                # Of all else (MTU, name, up …) no place depends: there may be a hundred thousand.
+                self._dirty.setdefault(ifindex, set())
         self._links = now
         self._find_types()
         self._find_flows()

@@ -207,6 +207,12 @@ FALLBACKS = {
     "gre mpls": (GRE4 / gre(IN_ETHER, 0x8847), lib.TUNNEL_MISS_PAYLOAD),
     "gre flags lie": (GRE4 / Raw(b"\xb0\0\x65\x58"), lib.TUNNEL_MISS_SHORT),
     "erspan version": (GRE4 / gre(Raw(ERSPAN_III) / IN_ETHER, 0x88BE, sequence=True), lib.TUNNEL_MISS_HEADER),
+    "erspan iii of ip": (GRE6 / gre(Raw(ERSPAN_III[:10] + b"\x08" + ERSPAN_III[11:]) / TCP4, 0x22EB, sequence=True),
+                         lib.TUNNEL_MISS_PAYLOAD),
+    "lisp-gpe": (OVER_UDP4 / udp(LISP_PORT) / lisp(MAC / UDP6, 0x0C), lib.TUNNEL_MISS_PAYLOAD),
+    "stt syn": (OVER_UDP4 / TCP(dport=STT_PORT, flags="S", seq=0) / bytes(40), lib.TUNNEL_MISS_HEADER),
+    "stt with options": (OVER_UDP4 / TCP(dport=STT_PORT, flags="A", seq=0x400000, options=[("Timestamp", (1, 2))])
+                         / bytes(60), lib.TUNNEL_MISS_HEADER),
     "lisp encrypted": (OVER_UDP4 / udp(LISP_PORT) / lisp(TCP4, 0x01), lib.TUNNEL_MISS_PAYLOAD),
     "lisp nonce and version": (OVER_UDP4 / udp(LISP_PORT) / lisp(TCP4, 0x90), lib.TUNNEL_MISS_HEADER),
     "stt later segment": (OVER_UDP4 / segment(stt(_BIG), 300), lib.TUNNEL_MISS_SEGMENT),

@@ -1,7 +1,10 @@
 """Following real links by netlink, in a namespace: every kind of change, and a flood that netlink cannot hold."""
 
 import asyncio
+import socket
 from pathlib import Path
+
+from pyroute2 import AsyncIPRoute
 
 from lib.netns import Namespace
 from lib.wait import PATIENCE
@@ -132,6 +135,26 @@ def test_a_flood_beyond_the_socket_ends_in_the_truth(namespace):
     def expected(last):
         return {"lo", last, last.replace("a", "b"), "after"}
 
+    with namespace.enter():
+        asyncio.run(scenario())
+
+
+def test_messages_may_wait_beyond_what_the_host_allows_everyone(namespace, monkeypatch):
+    """net.core.rmem_max is some 200 KiB by default, which hundreds of links at once fill; it is the host's to set."""
+    limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    opened = []
+
+    class Recorded(AsyncIPRoute):
+        def __init__(self, **options):
+            super().__init__(**options)
+            opened.append(self)
+
+    async def scenario():
+        async with Follower(receive_buffer=2 * limit):
+            # The kernel doubles what it is asked for, and cuts a plain request to the limit first.
+            assert opened[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 4 * limit
+
+    monkeypatch.setattr("sampler.links.AsyncIPRoute", Recorded)
     with namespace.enter():
         asyncio.run(scenario())
 

@@ -20,6 +20,7 @@ CONFIG = """
 interfaces = ["a"]
 hook = "{hook}"
 loader = "{loader}"
+ring_pages = 4096  # on a loaded machine the data thread comes late
 [exporter]
 targets = ["{target}"]
 sampling = 1

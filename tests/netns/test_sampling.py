@@ -15,6 +15,7 @@ CONFIG = """
 [sampler]
 interfaces = ["a"]
 hook = "{hook}"
+ring_pages = 4096  # on a loaded machine the data thread comes late
 [exporter]
 targets = ["{target}"]
 sampling = {sampling}

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from sampler.linktable import (
     Appeared,
     Changed,
@@ -17,6 +19,7 @@ from sampler.linktable import (
     overlaps,
     unmatched,
 )
+from sampler.tunnels.tunnel import Tunnel, TunnelType, address
 
 ETH0 = Link(2, "eth0", physical=True, up=True)
 ETH1 = Link(3, "eth1", physical=True, up=True)
@@ -109,6 +112,60 @@ def test_tunnel_over_its_underlay():
     assert names(Link(1, "lo", loopback=True), unknown) == []
 
 
+VXLAN = Link(20, "vxlan0", "vxlan")
+
+
+@pytest.mark.parametrize(
+    "underlay",
+    [
+        ETH0,
+        Link(5, "bond0", "bond"),
+        Link(30, "bond0.100", "vlan", lower=2),
+        Link(5, "up0", "veth", lower=6),
+        Link(30, "br0", "bridge"),
+        replace(ETH0, master=7),  # of a bridge, which is not sampled itself
+        Link(5, "member", "dummy", master=8),  # of a VRF
+    ],
+)
+def test_a_tunnel_without_a_lower_link_may_be_over_any_that_has_an_address(underlay):
+    masters = Link(7, "br7", "bridge"), Link(8, "vrf8", "vrf")
+    sampled = [VXLAN.ifindex, underlay.ifindex]
+    sentence = f"vxlan0 (vxlan) may carry its packets over {underlay.name}"
+    assert names(*masters, VXLAN, underlay, sampled=sampled) == [sentence]
+    assert names(*masters, replace(VXLAN, kind="gretap"), underlay, sampled=sampled) == [
+        sentence.replace("(vxlan)", "(gretap)")
+    ]
+    # Its underlay is elsewhere, or is known to be another.
+    assert names(*masters, replace(VXLAN, lower_elsewhere=True), underlay, sampled=sampled) == []
+    assert names(*masters, replace(VXLAN, lower=3), underlay, sampled=sampled) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Link(1, "lo", loopback=True),
+        Link(5, "gre0", "gre", lower=3),
+        Link(5, "vnet0", "tun", master=7),
+        Link(5, "c0", "veth", lower=6, master=7),
+        Link(5, "vnet0", "tun", master=9),
+    ],
+)
+def test_a_tunnel_is_not_over_other_tunnels_or_a_guests_interface(other):
+    masters = Link(7, "br7", "bridge"), Link(9, "ovs-system", "openvswitch")
+    assert names(*masters, VXLAN, other, sampled=[VXLAN.ifindex, other.ifindex]) == []
+
+
+def test_a_tunnel_that_is_a_member_of_a_bridge_and_what_is_made_on_it():
+    bridge, member, port = Link(30, "br0", "bridge"), replace(VXLAN, master=30), replace(ETH1, master=30)
+    above = Link(31, "vxlan0.7", "vlan", lower=20)
+    assert names(bridge, member, port, above, ETH0) == [
+        "vxlan0 (vxlan) may carry its packets over eth0",
+        "eth1 is a member of br0 (bridge)",
+        "vxlan0 is a member of br0 (bridge)",
+        "vxlan0.7 (vlan) carries its packets over vxlan0",
+    ]
+
+
 def test_both_ends_of_a_veth():
     left, right = Link(5, "a", "veth", lower=6), Link(6, "b", "veth", lower=5)
     assert names(left, right) == ["a and b are the two ends of one veth"]
@@ -117,3 +174,49 @@ def test_both_ends_of_a_veth():
 
 def test_a_loop_of_links_ends():
     assert len(names(Link(5, "a", "vlan", lower=6), Link(6, "b", "vlan", lower=5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote", "external", "bare"),
+    [
+        ("gre", "192.0.2.2", False, True),
+        ("gre", None, True, True),
+        ("gre", None, False, False),
+        ("gre", "233.252.0.1", False, False),
+        ("gretap", None, False, True),
+        ("vxlan", None, False, True),
+    ],
+)
+def test_packets_of_gre_without_one_remote_keep_their_outer_header(kind, remote, external, bare):
+    tunnel = Tunnel(TunnelType.GRE, 4, 47, remote=address(remote), external=external)
+    assert Link(5, "g0", kind, l3=kind == "gre", tunnel=tunnel).bare == bare
+    assert not Link(5, "e0", "veth").bare
+
+
+class Counted(Link):
+    """A link that counts how often anything of it is read."""
+
+    reads = 0
+
+    def __getattribute__(self, name):
+        Counted.reads += 1
+        return super().__getattribute__(name)
+
+
+def reads_for(number):
+    """How often links are read for so many tunnels, veth pairs and vlans over one interface, all of them sampled."""
+    links = [Counted(2, "eth0", physical=True)]
+    for base in range(10, 10 + 4 * number, 4):
+        links.append(Counted(base, f"vx{base}", "vxlan", lower=2))
+        links.append(Counted(base + 1, f"eth0.{base}", "vlan", lower=2))
+        links.append(Counted(base + 2, f"a{base}", "veth", lower=base + 3))
+        links.append(Counted(base + 3, f"b{base}", "veth", lower=base + 2))
+    ifindexes = [link.ifindex for link in links]
+    Counted.reads = 0
+    assert len(overlaps(links, ifindexes)) == 3 * number
+    return Counted.reads
+
+
+def test_overlaps_of_many_links_are_found_without_comparing_each_with_each():
+    few, many = reads_for(10), reads_for(1000)
+    assert many < 110 * few

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from exporter.cache import KNOWN_GENERATIONS
+from sampler import linktable
+from sampler import service as service_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError
 from sampler.ledger import ExporterLedger
-from sampler.linktable import Change, Dumped, Link, LinkTable
+from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
 from sampler.service import GENERATION_MAX, Service
@@ -84,6 +86,48 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     monkeypatch.setattr(service, "_clean_up", lambda: None)
     asyncio.run(service._follow_links(asyncio.Event()))
     assert done == ["attach tun", "detach tun", "attach veth"]
+
+
+def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host whose containers all start at once has hundreds of changes, and no time for the same question at each."""
+    table = LinkTable()
+    points = SimpleNamespace(tell_refusals=lambda: None, refusals=[], links=[])
+    service = Service(Config(SamplerOptions(interfaces=("*",))), Config)
+    service._links = SimpleNamespace(table=table)  # type: ignore[assignment]
+    service._points = points  # type: ignore[assignment]
+    service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
+    points.update = lambda links: setattr(points, "links", list(links))
+    asked: list[int] = []
+
+    def overlaps(links: tuple[Link, ...], _: list[int]) -> list[str]:
+        asked.append(len(links))
+        return ["these are counted twice"]
+
+    monkeypatch.setattr(linktable, "overlaps", overlaps)
+    monkeypatch.setattr(service_module, "QUIET_SECONDS", 0.01)
+
+    async def run() -> None:
+        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1"))))
+        service._update_points()
+        assert asked == []
+        service._require_interfaces()
+        assert asked == [2]
+        for number in range(100):
+            table.apply(Seen(Link(10 + number, f"vnet{number}")))
+            service._update_points()
+        assert asked == [2]
+
+        async def poll() -> None:
+            while len(asked) < 2:
+                await asyncio.sleep(0)
+
+        await asyncio.wait_for(poll(), 10)
+
+    asyncio.run(run())
+    assert asked == [2, 102]
+    assert [record.getMessage() for record in caplog.records] == ["these are counted twice"]
 
 
 def test_settle_runs_on_the_data_thread_and_before_its_start_at_once() -> None:

@@ -23,7 +23,7 @@ from lib.tunnelmaps import (
 from sampler._native import ffi, lib
 from sampler.linktable import Link
 from sampler.tunnels import tunneltable
-from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Added, Deleted, Entry, Remote
+from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Added, Deleted, Entry, Place, Remote
 from sampler.tunnels.ports import PORTS, STT_BIT, TunnelPorts, port_types
 from sampler.tunnels.securitytable import PolicyGone
 from sampler.tunnels.tunnel import Tunnel, TunnelType
@@ -37,8 +37,8 @@ def table(*links: Link, ports: TunnelPorts | None = None) -> tuple[TunnelTable, 
     return made, kernel
 
 
-def vx0(tunnel: Tunnel = VXLAN, **options: Any) -> Link:
-    return Link(4, "vx0", "vxlan", tunnel=tunnel, **options)
+def vx0(tunnel: Tunnel = VXLAN, name: str = "vx0", **options: Any) -> Link:
+    return Link(4, name, "vxlan", tunnel=tunnel, **options)
 
 
 def at(mac: bytes, address: Any, vni: int = 0, **options: Any) -> Entry:
@@ -157,6 +157,35 @@ def test_another_vni_moves_all_entries() -> None:
     assert made.set_links([replace(vx0(replace(VXLAN, key_in=6, key_out=6)), name="vx1")]) == set()
     assert made.changes() == []
     assert [row["name"] for row in made.rows()] == ["vx1"]
+
+
+def test_a_change_that_no_entry_depends_on_encodes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database may have a hundred thousand entries, and a link says each change of its flags."""
+    made, kernel = table(vx0(mtu=1500))
+    made.apply_neighbours(Added(at(MAC, REMOTE)))
+    kernel.write(made.changes())
+    encoded = []
+    encode = made._neighbour
+
+    def counted(link: Link, place: Place) -> tuple[bytes, bytes | None]:
+        encoded.append(place)
+        return encode(link, place)
+
+    monkeypatch.setattr(made, "_neighbour", counted)
+    for link in (vx0(mtu=1450), vx0(up=True), vx0(name="vx1"), vx0(master=9), vx0(xdp_program=3)):
+        made.set_links([link])
+        assert made.changes() == []
+    assert encoded == []
+    made.apply_neighbours(Added(at(UNKNOWN_MAC, OTHER)))
+    made.set_links([vx0(mtu=1400)])  # before that was told
+    kernel.write(made.changes())
+    assert encoded == [(0, UNKNOWN_MAC)]
+    encoded.clear()
+    made.set_links([vx0(replace(VXLAN, key_in=6, key_out=6))])
+    made.set_links([vx0(replace(VXLAN, key_in=6, key_out=6), mtu=1500)])
+    kernel.write(made.changes())
+    assert set(encoded) == {(0, MAC), (0, UNKNOWN_MAC)}
+    assert set(kernel.neighbours()) == {(4, 6, MAC), (4, 6, UNKNOWN_MAC)}
 
 
 def test_what_a_netdev_knew_goes_with_it() -> None:
