@@ -144,6 +144,11 @@ install: build
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/xdpfix.in > $(DESTDIR)$(PREFIX)/bin/xdpfix
 	chmod 755 $(DESTDIR)$(PREFIX)/bin/xdpfix
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' systemd/xdpfix.service > $(DESTDIR)$(UNITDIR)/xdpfix.service
+	@# For this host, not for a package that is made for others.
+	if [ -z "$(DESTDIR)" ] && [ "$$(cat /proc/sys/kernel/perf_event_paranoid)" -ge 3 ]; then \
+		install -D -m 644 systemd/perf-event-paranoid.conf \
+			$(UNITDIR)/xdpfix.service.d/perf-event-paranoid.conf; \
+	fi
 	gzip -9nc docs/xdpfix.8 > $(DESTDIR)$(PREFIX)/share/man/man8/xdpfix.8.gz
 	install -d $(DESTDIR)$(SYSCONFDIR)/xdpfix
 	test -e $(DESTDIR)$(SYSCONFDIR)/xdpfix/xdpfix.toml || \
@@ -154,6 +159,7 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix
 	rm -f $(DESTDIR)$(PREFIX)/bin/xdpfix $(DESTDIR)$(UNITDIR)/xdpfix.service \
 		$(DESTDIR)$(PREFIX)/share/man/man8/xdpfix.8.gz
+	rm -f $(DESTDIR)$(UNITDIR)/xdpfix.service.d/perf-event-paranoid.conf
 
 clean:
 	rm -rf $(VENV) .state build dist

@@ -84,8 +84,8 @@ def _explain(err: int, pages: int) -> str:
     if err == errno.EACCES:
         # Debian's and Ubuntu's kernels know a level above upstream's highest, which asks for CAP_SYS_ADMIN.
         return (
-            f"{what}; run xdpfix as root or grant CAP_PERFMON, and where the sysctl kernel.perf_event_paranoid is "
-            "3 or more CAP_SYS_ADMIN too, or set it to 2"
+            f"{what}; run xdpfix as root or grant CAP_PERFMON; where the sysctl kernel.perf_event_paranoid is 3 or "
+            "more, set it to 2, or grant CAP_SYS_ADMIN too (systemd/perf-event-paranoid.conf)"
         )
     if err == errno.EPERM:
         # What perf_event_mlock_kb does not cover; or somebody else's filter, since CAP_PERFMON is there.

@@ -23,6 +23,9 @@ from sampler import control
 
 TREE = Path(__file__).parents[2]
 UNIT = (TREE / "systemd/xdpfix.service").read_text()
+# At this level, which only kernels of distributions have, the unit needs its drop-in.
+PARANOID = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) >= 3
+DROP_IN = (TREE / "systemd/perf-event-paranoid.conf").read_text() if PARANOID else ""
 DEADLINE = 30.0 * PATIENCE  # seconds: far above what a start takes, also on a busy machine
 
 # Refuses memory that gains execute permission, as MemoryDenyWriteExecute= does; kept across exec (prctl(2), Linux 6.3).
@@ -36,7 +39,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def unit_capabilities() -> str:
-    (words,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT, re.MULTILINE)
+    words = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT + DROP_IN, re.MULTILINE))
     return "-all," + ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in words.split())
 
 
