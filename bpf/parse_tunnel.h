@@ -2,8 +2,8 @@
  * Tunnels on the wire: which packets are a tunnel's, where their inner packet lies, and how
  * the sample of the outer headers becomes that of the inner ones.
  *
- * The inner packet is loaded into a window of its own between the two halves, find_inner and
- * take_inner, so that outer headers and options of any length leave it whole. One tunnel is
+ * The inner packet is loaded into the window anew between the two halves, parse_packet and
+ * parse_inner, so that outer headers and options of any length leave it whole. One tunnel is
  * followed: what a tunnel in a tunnel carries is described by the inner tunnel's outer headers.
  */
 #ifndef XDPFIX_PARSE_TUNNEL_H
@@ -30,7 +30,7 @@ static __always_inline __u8 tunnel_type(const struct cursor *cursor, const struc
 /* The UDP length ends the payload. Those of super-packets are of no use: one segment's, or past 16 bits. */
 static __always_inline bool end_by_udp(struct cursor *cursor, const struct packet *packet)
 {
-	__u64 start = cursor->position - UDP_SIZE, length;
+	__u64 start = cursor->layer4, length;
 	struct cursor header = *cursor;
 	const __u8 *udp;
 
@@ -52,7 +52,7 @@ static __always_inline enum tunnel_miss parse_header(struct cursor *cursor, cons
 	if (inner->type == TUNNEL_GRE)
 		return parse_gre(cursor, inner);
 	if (inner->type == TUNNEL_STT)
-		return parse_stt(cursor, inner, cursor->layer4);
+		return parse_stt(cursor, inner);
 	if (!end_by_udp(cursor, packet))
 		return TUNNEL_MISS_HEADER;
 	cursor->limit = forget(cursor, cursor->limit);
@@ -73,7 +73,7 @@ static __always_inline bool set_layer(struct packet *packet)
 
 /*
  * Behind layer 4, whether there is an inner packet: then window->inner says where, for the
- * caller to load it and call take_inner. What only looks like one is noted in the sample.
+ * caller to load it and call parse_inner. What only looks like one is noted in the sample.
  */
 static __always_inline bool find_inner(struct cursor *cursor, const struct packet *packet, struct sample *sample)
 {

@@ -186,16 +186,16 @@ static __always_inline enum tunnel_miss parse_lisp(struct cursor *cursor, struct
 }
 
 /*
- * The cursor stands behind the TCP header at `tcp`. A frame is cut into segments; only the first
+ * The cursor stands behind the TCP header. A frame is cut into segments; only the first
  * has the STT header. In a super-packet they are together again.
  */
-static __always_inline enum tunnel_miss parse_stt(struct cursor *cursor, struct inner *inner, __u64 tcp)
+static __always_inline enum tunnel_miss parse_stt(struct cursor *cursor, struct inner *inner)
 {
 	__u64 payload = cursor->limit - cursor->position, total, behind = cursor->position;
 	const __u8 *header;
 	__u16 tag;
 
-	cursor->position = forget(cursor, tcp);
+	cursor->position = forget(cursor, cursor->layer4);
 	if (!pull(cursor, TCP_SIZE, &header))
 		return TUNNEL_MISS_SHORT;
 	cursor->position = forget(cursor, behind);

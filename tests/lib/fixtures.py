@@ -1,4 +1,4 @@
-"""Fixtures of tests in namespaces, for the conftest.py of tests/netns and tests/modules to import."""
+"""Fixtures of tests in namespaces: the conftest.py of tests/netns and tests/modules, and single files, import them."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from lib.netns import Namespace, veth
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _root() -> None:
     if os.geteuid() != 0:
         pytest.skip("makes network namespaces: run as root")

@@ -128,6 +128,7 @@ def veth(
     right: Namespace,
     right_name: str,
     right_address: str | None,
+    mtu: int = 1500,
 ) -> tuple[int, int]:
     """Make a veth pair over two namespaces (or in one), both ends up. Gives both ifindexes."""
     peer = () if right is left else ("netns", f"/proc/self/fd/{right.fd}")
@@ -136,7 +137,7 @@ def veth(
     )
     for namespace, name in ((left, left_name), (right, right_name)):
         # No router solicitations nor DAD: a test's packets are the only ones on the wire.
-        namespace.run("ip", "link", "set", "dev", name, "addrgenmode", "none")
+        namespace.run("ip", "link", "set", "dev", name, "mtu", str(mtu), "addrgenmode", "none")
     return left.up(left_name, left_address), right.up(right_name, right_address)
 
 

@@ -4,7 +4,6 @@ lib.ovs_differences lists the differences there may be, with reasons. Each is me
 reason.
 """
 
-import os
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from scapy.utils import RawPcapWriter
 
 from lib.corpus import captures
 from lib.daemon import PROGRAM, Daemon
+from lib.fixtures import _root  # noqa: F401 - found by its name
 from lib.flowdiff import Flow, Key, collect, compare
 from lib.netns import Namespace, veth
 from lib.oracle_frames import MTU
@@ -55,18 +55,6 @@ def _name(flow: Flow) -> str:
 ALLOWED = differences(_packets) + contradictions(_packets)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("makes network namespaces: run as root")
-
-
-def _wire(left: Namespace, right: Namespace) -> None:
-    veth(left, "a", None, right, "b", None)
-    left.run("ip", "link", "set", "dev", "a", "mtu", str(MTU))
-    right.run("ip", "link", "set", "dev", "b", "mtu", str(MTU))
-
-
 @dataclass(frozen=True)
 class Case:
     """Packets, and the flows that Open vSwitch reports of them."""
@@ -88,7 +76,7 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=["made-up", "mutated", "captured"])
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _root: None) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """What the oracle is asked; it sees the segments of super-packets, for it drops what is longer than the MTU."""
     if request.param == "made-up":
         packets = Case(request.param, capture(), SUPER_PACKETS, {})
@@ -99,7 +87,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     else:
         pytest.skip("the captures are not there: python3 tests/lib/corpus.py fetches them")
     with Namespace() as left, Namespace() as right:
-        _wire(left, right)
+        veth(left, "a", None, right, "b", None, mtu=MTU)
         with Sink(left) as sink, OpenVSwitch(left, tmp_path_factory.mktemp("ovs"), "a") as switch:
             switch.sample_to(sink.target)
             switch.replay(right, "b", packets.wire)
@@ -128,7 +116,7 @@ def _assert_same(case: Case, sink: Sink) -> None:
 def test_live(case: Case, tmp_path: Path, hook: str, profile: str) -> None:
     """`xdpfix run` at the receiving end of a veth pair. It sees super-packets whole at tc; for XDP they are split."""
     with Namespace() as left, Namespace() as right:
-        _wire(left, right)
+        veth(left, "a", None, right, "b", None, mtu=MTU)
         with Sink(left) as sink:
             config = CONFIG.format(hook=hook, target=sink.target, profile=profile)
             with Daemon(left, tmp_path, config).wait_ready() as daemon:

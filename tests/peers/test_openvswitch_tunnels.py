@@ -4,7 +4,6 @@ Each packet says who looks into it (lib.ovs_tunnel_frames), and lib.ovs_tunnel_d
 differ of those that both do. Each difference is met by a packet, so that none outlives its reason.
 """
 
-import os
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from scapy.utils import RawPcapWriter
 
 from lib.corpus import captures
 from lib.daemon import PROGRAM, Daemon
+from lib.fixtures import _root  # noqa: F401 - found by its name
 from lib.flowdiff import TUNNEL, Difference, Flow, Key, collect
 from lib.netns import Namespace, veth
 from lib.ovs_tunnel_differences import tunnel_differences
@@ -44,18 +44,6 @@ enable_output_sampling = false
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("makes network namespaces: run as root")
-
-
-def _wire(left: Namespace, right: Namespace) -> None:
-    veth(left, "a", None, right, "b", None)
-    left.run("ip", "link", "set", "dev", "a", "mtu", str(MTU))
-    right.run("ip", "link", "set", "dev", "b", "mtu", str(MTU))
-
-
 @dataclass(frozen=True)
 class Case:
     """Packets, what Open vSwitch says of them, and what may differ."""
@@ -72,13 +60,13 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, _root: None) -> Case:
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """What the oracle says: of the inner packets at br-int, of the outer ones at the bridge below."""
     if not captures():
         pytest.skip("the captures are not there: python3 tests/lib/corpus.py fetches them")
     packets = tunnel_packets(captures())
     with Namespace() as left, Namespace() as right:
-        _wire(left, right)
+        veth(left, "a", None, right, "b", None, mtu=MTU)
         with (
             Sink(left) as outer,
             Sink(left) as inner,
@@ -118,7 +106,7 @@ def test_live(case: Case, tmp_path: Path, hook: str, profile: str) -> None:
     """`xdpfix run` at the interface that the tunnels' packets come in by."""
     packets = case.packets.wire()
     with Namespace() as left, Namespace() as right:
-        _wire(left, right)
+        veth(left, "a", None, right, "b", None, mtu=MTU)
         with Sink(left) as sink:
             config = CONFIG.format(hook=hook, target=sink.target, profile=profile)
             with Daemon(left, tmp_path, config).wait_ready() as daemon:
