@@ -58,7 +58,7 @@ struct window {
 
 #if SAMPLER_KERNEL
 /* sampler/maps.py makes the map by this size. */
-_Static_assert(sizeof(struct window) == 560, "window is a map's value");
+_Static_assert(sizeof(struct window) == 576, "window is a map's value");
 #endif
 
 struct cursor {

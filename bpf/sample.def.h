@@ -27,6 +27,8 @@ enum tunnel_type {
 enum fragment {
 	FRAGMENT_ANY = 1,	/* the packet is an IP fragment */
 	FRAGMENT_LATER = 2,	/* not the first one: ports are 0 */
+	FRAGMENT_MORE = 0x20,	/* as IANA's fragmentFlags (197): MF, in IPv4 or the Fragment header of IPv6 */
+	FRAGMENT_DONT = 0x40,	/* DF of IPv4 */
 };
 
 /* Bits of struct sample_meta.flags: why a packet is described by less than its headers hold. */
@@ -95,19 +97,22 @@ struct flow_key {
 	struct tunnel_key tunnel;
 };
 
-/* What one sampled packet (or GSO super-packet) adds to its flow. 32 bytes. */
+/* What one sampled packet (or GSO super-packet) adds to its flow, and who selected it. 48 bytes. */
 struct sample_meta {
 	__u64 time;		/* ns, CLOCK_MONOTONIC */
+	__u64 rules;		/* bitmap of the flow rules that selected it, by their place in its generation */
 	__u32 packets;		/* wire packets that this sample stands on: gso_segs, else 1 */
 	__u32 frame_octets;	/* layer 2 octets of all of them, headers included, no FCS */
 	__u32 ip_octets;	/* IP total lengths of all of them; 0 without IP */
 	__u32 ip_length;	/* IP total length of each of them; the last may be shorter */
+	__u32 ingress_ifindex;	/* where it came into this host; 0: it was sent by it, or not known */
+	__u32 egress_ifindex;	/* where it leaves this host; 0: it stays here, or not known */
 	__u16 generation;	/* of the configuration that selected it: gives the weight */
 	__u16 tcp_flags;	/* 12 bits, host order; 0 without TCP */
 	__u8 fragment;		/* enum fragment */
 	__u8 flags;		/* enum sample_flag */
 	__u8 tunnel_miss;	/* enum tunnel_miss */
-	__u8 reserved;
+	__u8 main;		/* 1: selected for the main exporter */
 };
 
 struct sample {

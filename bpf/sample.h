@@ -14,8 +14,8 @@
 
 _Static_assert(sizeof(struct tunnel_key) == 48, "tunnel_key is ABI");
 _Static_assert(sizeof(struct flow_key) == 128, "flow_key is ABI");
-_Static_assert(sizeof(struct sample_meta) == 32, "sample_meta is ABI");
-_Static_assert(sizeof(struct sample) == 160, "sample is ABI");
+_Static_assert(sizeof(struct sample_meta) == 48, "sample_meta is ABI");
+_Static_assert(sizeof(struct sample) == 176, "sample is ABI");
 _Static_assert(__builtin_offsetof(struct flow_key, src_mac) == 8, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct flow_key, vlan_tci) == 22, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct flow_key, src_port) == 30, "flow_key is ABI");
@@ -23,6 +23,6 @@ _Static_assert(__builtin_offsetof(struct flow_key, flow_label) == 36, "flow_key 
 _Static_assert(__builtin_offsetof(struct flow_key, src_addr) == 48, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct flow_key, tunnel) == FLOW_KEY_PLAIN_SIZE, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct tunnel_key, key) == 32, "tunnel_key is ABI");
-_Static_assert(__builtin_offsetof(struct sample_meta, generation) == 24, "sample_meta is ABI");
+_Static_assert(__builtin_offsetof(struct sample_meta, generation) == 40, "sample_meta is ABI");
 
 #endif

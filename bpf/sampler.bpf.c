@@ -96,6 +96,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
 	sample->meta.generation = generation;
+	sample->meta.main = 1;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
 	window->packet = packet;
@@ -158,6 +159,7 @@ int sample_xdp(struct xdp_md *xdp)
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
 	sample->meta.generation = generation;
+	sample->meta.main = 1;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;
 	window->packet = packet;

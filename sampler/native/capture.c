@@ -190,6 +190,7 @@ static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header
 	/* The only error is a frame with more captured than it has, which link_frame() rules out. */
 	parse_super_packet(frame->bytes, frame->captured, &info, capture->ports, out);
 	out->meta.generation = capture->thinning.config.generation;
+	out->meta.main = 1;
 	out->meta.time = nanoseconds(header);
 	out->key.ifindex = frame->ifindex;
 	out->key.direction = frame->direction;

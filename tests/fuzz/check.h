@@ -35,7 +35,8 @@ static inline void check_sample(const struct sample *sample, __u32 length, __u32
 	const struct sample_meta *meta = &sample->meta;
 	const struct flow_key *key = &sample->key;
 
-	CHECK(!key->reserved1 && !key->reserved2 && !key->reserved3 && !meta->reserved);
+	CHECK(!key->reserved1 && !key->reserved2 && !key->reserved3);
+	CHECK(!meta->rules && !meta->ingress_ifindex && !meta->egress_ifindex);
 	CHECK(!key->ifindex && !key->direction && !meta->time && !meta->generation);
 	CHECK(meta->packets == segments);
 	if (l3 && key->ip_version)
@@ -83,7 +84,7 @@ static inline void check_tunnel(const struct sample *sample, const struct sample
 	struct sample copy = *sample;
 	__u8 key[8];
 
-	CHECK(!sample->meta.reserved && sample->meta.tunnel_miss < TUNNEL_MISSES);
+	CHECK(sample->meta.tunnel_miss < TUNNEL_MISSES);
 	if (!tunnel->type) {
 		/* The outer flow, as if nobody had looked. */
 		copy.meta.tunnel_miss = 0;

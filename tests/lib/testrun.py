@@ -13,10 +13,11 @@ IFINDEX = 1  # loopback: the one interface that every namespace has
 
 
 def octets(sample) -> bytes:
-    """A sample as bytes, without what only a kernel knows: time, generation, ifindex, direction."""
+    """A sample as bytes, without what only a kernel knows: time, generation, interfaces, direction, who selected it."""
     copy = ffi.new("struct sample *")
     ffi.memmove(copy, ffi.addressof(sample) if ffi.typeof(sample).kind == "struct" else sample, ffi.sizeof(copy[0]))
-    copy.meta.time = copy.meta.generation = copy.key.ifindex = copy.key.direction = 0
+    copy.meta.time = copy.meta.generation = copy.meta.rules = copy.meta.main = 0
+    copy.meta.ingress_ifindex = copy.meta.egress_ifindex = copy.key.ifindex = copy.key.direction = 0
     return bytes(ffi.buffer(copy))
 
 
