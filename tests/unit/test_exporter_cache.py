@@ -250,7 +250,7 @@ def test_the_index_grows_with_the_flows():
 
 
 def test_a_batch_shorter_than_said_is_refused():
-    with Exporter(ExporterOptions()) as exporter, pytest.raises(ValueError, match="320 octets"):
+    with Exporter(ExporterOptions()) as exporter, pytest.raises(ValueError, match="352 octets"):
         exporter.ingest(bytearray(319), 2)
 
 
