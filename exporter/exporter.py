@@ -159,6 +159,12 @@ class Exporter:
         for collector in self.collectors:
             collector.drain(now_ns)
 
+    def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
+        """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
+        ended = self.cache.flush(reason, limit)
+        self._drain(now_ns)
+        return ended
+
     def rewind(self, now_ns: int) -> None:
         """Go on from an earlier time, for samples of an older capture; flush() before."""
         self.cache.rewind()
