@@ -17,7 +17,6 @@ from exporter.options import ExporterOptions
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.session import Session
-from exporter.snapshot import flow_row
 
 # Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
 INGEST_BATCH = 2048
@@ -225,20 +224,22 @@ class Exporter:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
         self.cache.set_points(pairs)
 
-    def flows(self, limit: int, now_ns: int) -> list[dict[str, Any]]:
-        """Return up to `limit` living flows, the oldest first, as rows for people."""
-        return [flow_row(flow, now_ns) for flow in self.cache.copy(limit)]
+    def copy_flows(self, limit: int) -> "ffi.CData":
+        """Copy up to `limit` living flows, the oldest first, for exporter.snapshot: no Python for a flow."""
+        return self.cache.copy(limit)
 
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
-        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made.
+        samples_*: where samples went, and those of TCP, UDP, SCTP and ICMP ("known") or another protocol by IP version;
+        flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
         samples = ("ingested", "cached", "pending")
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
+        values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("ipv4_", "ipv6_"))}
         values["packets_represented"] = cache["represented"]
         values["flows"] = cache["flows"]
         values["flows_created"] = cache["created"]

@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from sampler import configkeys
+from sampler import configkeys, ovsformat
 from sampler.arguments import Commands, add_socket, command, control_socket
-from sampler.control import ask, tell
-from sampler.show import SUBJECTS, ledger, print_result, tunnels
+from sampler.control import tell
+from sampler.errors import ConfigError
+from sampler.flowfilter import SHOWN_FLOWS
+from sampler.show import SUBJECTS, flows, ledger, print_result, tunnels
 
 # What a reload may take: flows of exporters that go are exported first, within a second each.
 RELOAD_TIMEOUT = 120.0
@@ -32,19 +35,46 @@ def _add_show(commands: Commands) -> None:
         "packets).",
     )
     parser.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="JSON instead of a table")
+    form.add_argument("--ovs", action="store_true", help="exporters: as ovs-ofctl dump-ipfix-bridge and -flow")
+    parser.add_argument(
+        "--filter",
+        metavar="TEXT",
+        help="flows: those for which every word holds, such as 'source=192.0.2.0/24 port=53 packets>100'",
+    )
+    parser.add_argument("--sort", metavar="COLUMN", help="flows: the largest of this column first (default: age)")
+    parser.add_argument("--limit", metavar="N", help=f"flows: so many at most (default: {SHOWN_FLOWS})")
     add_socket(parser)
     parser.set_defaults(handler=_show)
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    result = ask(control_socket(arguments), arguments.what)
-    if arguments.what == "stats" and not arguments.json:
-        result = ledger(result)
-    elif arguments.what == "tunnels" and not arguments.json:
-        result = tunnels(result)
+    what = arguments.what
+    options = _show_options(arguments)
+    result = tell(control_socket(arguments), {"show": what, **options})
+    if arguments.ovs:
+        print("\n".join(ovsformat.lines(result)))
+        return 0
+    for_people: dict[str, Callable[[Any], Any]] = {"flows": flows, "stats": ledger, "tunnels": tunnels}
+    if not arguments.json and what in for_people:
+        result = for_people[what](result)
     print_result(result, sys.stdout, arguments.json)
     return 0
+
+
+def _show_options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Check which options go with the subject; give those of the request."""
+    given = {name: getattr(arguments, name) for name in ("filter", "sort", "limit")}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and arguments.what != "flows":
+        raise ConfigError(f"--{next(iter(options))} goes with `show flows` only")
+    if arguments.ovs and arguments.what != "exporters":
+        raise ConfigError("--ovs goes with `show exporters` only")
+    if "limit" in options:
+        number = configkeys.decimal(options["limit"])
+        options["limit"] = configkeys.integer(1, SHOWN_FLOWS)("--limit", options["limit"] if number is None else number)
+    return options
 
 
 def _add_reload(commands: Commands) -> None:

@@ -13,7 +13,7 @@ from sampler.control import Command
 from sampler.errors import ConfigError
 
 # Options that a subject of "show" takes.
-SHOW_OPTIONS: dict[str, tuple[str, ...]] = {}
+SHOW_OPTIONS = {"flows": ("filter", "sort", "limit", "since"), "top": ("filter", "sort", "limit", "since")}
 
 
 class Service(Protocol):

@@ -28,7 +28,6 @@ from sampler.datapath import Datapath
 from sampler.errors import StartError, XdpfixError
 from sampler.flushing import Flusher
 from sampler.gates import Gates
-from sampler.ledger import ExporterLedger
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.losslog import LossLog
@@ -350,12 +349,10 @@ class Service:
         now = time.monotonic_ns()
         old = self._datapath.sinks[MAIN]
         old.flush(FORCED_END, now, now + 10**9)
-        counted = ExporterLedger.of(old.stats())
+        self._datapath.retire(MAIN, old)
         # Its last messages are on their way through the sampled interfaces.
         exporter.take_over(old.endpoints())
         old.close()
-        retired = self._datapath.retired
-        retired[MAIN] = counted + retired[MAIN] if MAIN in retired else counted
         self._datapath.sinks[MAIN] = exporter
 
 

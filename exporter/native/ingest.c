@@ -17,7 +17,11 @@
 
 #define ETHERTYPE_MPLS 0x8847
 #define ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_ICMPV6 58
+#define PROTOCOL_SCTP 132
 #define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
 #define BFD_ECHO_PORT 3785
 
@@ -207,11 +211,37 @@ static struct flow *start(struct cache *cache, const struct item *item)
 	return flow;
 }
 
+static int is_known_protocol(const struct flow_key *key)
+{
+	switch (key->ip_protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+		return 1;
+	case PROTOCOL_ICMP:
+		return key->ip_version == 4;
+	case PROTOCOL_ICMPV6:
+		return key->ip_version == 6;
+	default:
+		return 0;
+	}
+}
+
+static void count_protocol(struct cache_stats *stats, const struct flow_key *key)
+{
+	if (key->ip_version == 4)
+		(*(is_known_protocol(key) ? &stats->ipv4_known : &stats->ipv4_other))++;
+	else if (key->ip_version == 6)
+		(*(is_known_protocol(key) ? &stats->ipv6_known : &stats->ipv6_other))++;
+}
+
+/* Count what a sample that was added to a flow stands for. */
 static void count_represented(struct cache *cache, const struct item *item)
 {
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
 
 	flow_count(&cache->stats.represented, &cache->represented_fraction, (u128)item->weight * packets);
+	count_protocol(&cache->stats, item->key);
 }
 
 static void count_item(struct cache *cache, const struct item *item)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sampler.commands import table
-from sampler.control import REQUEST_MAX, ControlServer, ask, tell
+from sampler.control import PART, REQUEST_MAX, ControlServer, ask, tell
 from sampler.errors import ConfigError, StartError, XdpfixError
 from sampler.show import print_result
 
@@ -93,6 +93,14 @@ def test_nonsense_harms_nobody(tmp_path: Path, request_):
         return ask(path, "stats")
 
     assert serve(path, client, stats=lambda: 1) == 1
+
+
+def test_a_long_list_is_one_answer(tmp_path: Path):
+    """It is written in parts, between which the data thread gets its turn."""
+    path = tmp_path / "sock"
+    rows = [{"number": number} for number in range(2 * PART + 1)]
+    for length in (0, 1, PART, PART + 1, len(rows)):
+        assert serve(path, lambda: ask(path, "flows"), flows=lambda length=length: rows[:length]) == rows[:length]
 
 
 def test_reload_and_set_wait_until_the_data_thread_has_it(tmp_path: Path):
