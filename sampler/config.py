@@ -54,11 +54,24 @@ class SamplerOptions:
 
 
 @dataclass(frozen=True)
+class MetricsOptions:
+    """Where the service gives its figures as metrics.
+
+    Attributes:
+        listen: ADDRESS:PORT; "": nowhere.
+
+    """
+
+    listen: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """One whole configuration, checked: what the service runs and what a reload compares."""
 
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     exporter: ExporterOptions = field(default_factory=ExporterOptions)
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
 
 
 @dataclass(frozen=True)
@@ -98,12 +111,13 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
                 "flow_exporter: exporters for single flow rules are not there yet; remove the table, the main exporter "
                 "([exporter]) sees every flow"
             )
-        _known("", document, ("sampler", "exporter"))
+        _known("", document, ("sampler", "exporter", "metrics"))
         sampler = dict(_table("sampler", document.get("sampler", {})))
         interfaces = _table("sampler.interface", sampler.pop("interface", {}))
         ports = _table("sampler.tunnel_ports", sampler.pop("tunnel_ports", {}))
         sampler_values = _values("sampler", sampler, configkeys.SAMPLER)
         exporter_values = _values("exporter", _table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
+        metrics_values = _values("metrics", _table("metrics", document.get("metrics", {})), configkeys.METRICS)
         obs_point_ids = _interface_tables(interfaces)
         tunnel_ports = _tunnel_ports(ports)
     except ConfigError as error:
@@ -113,6 +127,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     return Config(
         SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids, tunnel_ports=tunnel_ports),
         ExporterOptions(**exporter_values),
+        MetricsOptions(**metrics_values),
     )
 
 

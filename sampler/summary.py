@@ -1,6 +1,7 @@
 """What `xdpfix check` says of a right configuration: what it would sample here, and what to mind."""
 
 import asyncio
+import ipaddress
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
@@ -23,6 +24,7 @@ def lines(config: Config) -> list[str]:
         f"sampling: one packet in {exporter.sampling}, {' and '.join(directions) or 'in no direction'}, "
         f"hook {sampler.hook}, loader {sampler.loader}",
         f"collectors: {', '.join(map(str, exporter.targets)) or 'none, `run` shows the flows itself'}",
+        *([f"metrics: http://{config.metrics.listen}/metrics"] if config.metrics.listen else []),
     ]
 
 
@@ -46,6 +48,9 @@ def warnings(config: Config) -> list[str]:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
     if exporter.stats_interval != ExporterOptions.stats_interval:
         found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
+    listen = config.metrics.listen
+    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found
