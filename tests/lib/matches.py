@@ -35,9 +35,10 @@ class Piece:
 
 
 @st.composite
-def packets(draw: st.DrawFn) -> Packet:
-    """A packet as whole numbers, by field; what it has not is 0."""
-    dl_type = draw(st.sampled_from((0x0800, 0x0800, 0x86DD, 0x86DD, 0x0806, 0x8847, 0x05FF)))
+def packets(draw: st.DrawFn, like: tuple[int, int] = (0, 0)) -> Packet:
+    """A packet as whole numbers, by field; what it has not is 0. `like`: of this dl_type and nw_proto, often."""
+    often = like if draw(st.booleans()) else (0, 0)
+    dl_type = often[0] or draw(st.sampled_from((0x0800, 0x0800, 0x86DD, 0x86DD, 0x0806, 0x8847, 0x05FF)))
     tags = draw(st.integers(0, 2))
     packet = {
         "in_port": draw(st.sampled_from((0, 2, 3, 0x01020304, 0x04030201))),
@@ -58,7 +59,7 @@ def packets(draw: st.DrawFn) -> Packet:
         names = ("src", "dst", "nw_proto", "tos", "ttl", "fragment", "label", "tp_src", "tp_dst", "tcp_flags")
         return packet | dict.fromkeys(names, 0)
     version = 4 if dl_type == 0x0800 else 6
-    proto = draw(st.sampled_from((*PROTOCOLS[dl_type].values(), 89)))
+    proto = often[1] or draw(st.sampled_from((*PROTOCOLS[dl_type].values(), 89)))
     fragment = draw(st.sampled_from((0, 0, 0x40, 0x21, 0x03, 0x23)))
     ports = proto != 89 and not fragment & 2
     numbers = st.sampled_from((8, 0, 3) if proto in (1, 58) else PORTS)
@@ -189,6 +190,17 @@ def _range(side: str, ends: list[int]) -> Piece:
     return Piece(f"tp_{side}={low}-{high}", lambda p: low <= p[f"tp_{side}"] <= high)
 
 
+@st.composite
+def cases(draw: st.DrawFn, ranges: bool = True) -> tuple[list[Piece], list[Packet]]:
+    """A match and packets to try it on, half of them of the protocol that it is about."""
+    parts = draw(pieces(ranges))
+    text = {part.text for part in parts}
+    words = {"arp": 0x0806, "mpls": 0x8847, "ip": 0x0800, "ipv6": 0x86DD}
+    like = [(number, 0) for word, number in words.items() if word in text]
+    like += [(kind, number) for kind, found in PROTOCOLS.items() for word, number in found.items() if word in text]
+    return parts, draw(st.lists(packets(*like), min_size=10, max_size=30))
+
+
 FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
 
 
@@ -231,7 +243,7 @@ def pieces(draw: st.DrawFn, ranges: bool = True) -> list[Piece]:
                 lambda name: Piece(f"in_port={name}", lambda p: p["in_port"] == INTERFACES[name])
             )
         )
-    layer3 = draw(st.sampled_from(("", "", "arp", "mpls", "ip", "ipv6")))
+    layer3 = draw(st.sampled_from(("", "arp", "mpls", *["ip", "ipv6"] * 4)))
     if layer3 in ("arp", "mpls"):
         number = 0x0806 if layer3 == "arp" else 0x8847
         found.append(Piece(layer3, lambda p: p["dl_type"] == number))
@@ -246,10 +258,11 @@ def pieces(draw: st.DrawFn, ranges: bool = True) -> list[Piece]:
         keyword = draw(st.sampled_from((layer3, *PROTOCOLS[dl_type])))
         proto = PROTOCOLS[dl_type].get(keyword)
         found.append(Piece(keyword, lambda p: p["dl_type"] == dl_type and (proto is None or p["nw_proto"] == proto)))
-        some += _over_ip(version) + _over_transport(proto, keyword, ranges)
+        own = _over_ip(version) + _over_transport(proto, keyword, ranges)
+        some = own if draw(st.booleans()) else own + some
     # One more often than several, which seldom all agree.
     most = draw(st.sampled_from((1, 1, 1, 2, 4)))
-    chosen = draw(st.lists(st.integers(0, len(some) - 1), max_size=most, unique=True))
+    chosen = draw(st.lists(st.integers(0, len(some) - 1), min_size=1, max_size=most, unique=True))
     found += [draw(some[index]) for index in chosen]
     return list(draw(st.permutations(found)))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.matches import INTERFACES, Packet, Piece, packets, pieces, sample, takes
+from lib.matches import INTERFACES, Packet, Piece, cases, packets, pieces, sample, takes
 from sampler.errors import ConfigError
 from sampler.rules.match import Match, compile_match, interfaces
 
@@ -21,11 +21,12 @@ def refused(text: str) -> str:
     return message
 
 
-@settings(max_examples=500, deadline=None)
-@given(pieces(), st.lists(packets(), min_size=10, max_size=30), st.sampled_from((",", " ", ", ")))
+@settings(max_examples=800, deadline=None)
+@given(cases(), st.sampled_from((",", " ", ", ")))
 def test_a_match_takes_the_packets_that_agree_with_each_of_its_pieces(
-    parts: list[Piece], some: list[Packet], separator: str
+    case: tuple[list[Piece], list[Packet]], separator: str
 ) -> None:
+    parts, some = case
     match = compiled(separator.join(part.text for part in parts))
     for packet in some:
         assert takes(match, sample(packet)) == all(part.agrees(packet) for part in parts), match.text
