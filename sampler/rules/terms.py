@@ -4,8 +4,6 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-from sampler._native import ffi
-
 ALL = 2**256 - 1  # an octet that may have any value
 NONE = 0
 
@@ -38,6 +36,9 @@ Term = OctetTerm | PortTerm
 @cache
 def place(path: str) -> tuple[int, int]:
     """Offset and size of a field of struct sample, by a path such as "key.tunnel.key"; an index picks of an array."""
+    # Here, so that `xdpfix check` and `xdpfix collect` start where the native part cannot.
+    from sampler._native import ffi
+
     kind, offset = ffi.typeof("struct sample"), 0
     for name in path.split("."):
         if name.isdecimal():

@@ -198,7 +198,7 @@ def cases(draw: st.DrawFn, ranges: bool = True) -> tuple[list[Piece], list[Packe
     words = {"arp": 0x0806, "mpls": 0x8847, "ip": 0x0800, "ipv6": 0x86DD}
     like = [(number, 0) for word, number in words.items() if word in text]
     like += [(kind, number) for kind, found in PROTOCOLS.items() for word, number in found.items() if word in text]
-    return parts, draw(st.lists(packets(*like), min_size=10, max_size=30))
+    return parts, draw(st.lists(packets(*like), min_size=8, max_size=16))
 
 
 FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")

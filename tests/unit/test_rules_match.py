@@ -21,7 +21,7 @@ def refused(text: str) -> str:
     return message
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(cases(), st.sampled_from((",", " ", ", ")))
 def test_a_match_takes_the_packets_that_agree_with_each_of_its_pieces(
     case: tuple[list[Piece], list[Packet]], separator: str
@@ -32,7 +32,7 @@ def test_a_match_takes_the_packets_that_agree_with_each_of_its_pieces(
         assert takes(match, sample(packet)) == all(part.agrees(packet) for part in parts), match.text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pieces(), pieces(), st.lists(packets(), min_size=1, max_size=10))
 def test_matches_that_take_one_packet_overlap(one: list[Piece], other: list[Piece], some: list[Packet]) -> None:
     both = [compiled(",".join(part.text for part in parts)) for parts in (one, other)]
