@@ -5,7 +5,7 @@ The data thread calls it; nothing here runs Python per packet, and per message o
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any, Self
 
@@ -16,10 +16,11 @@ from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
+from exporter.selector import Selected, Selector
 from exporter.session import Session
 from exporter.snapshot import flow_row
 
-# Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
+# Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
 ENCODE_BATCH = 1024  # flows encoded together
 
@@ -95,9 +96,13 @@ class Exporter:
             1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
         )
 
-    def set_weight(self, generation: int, probability: Fraction) -> None:
-        """Say with which probability the samples of this generation of the configuration were taken."""
-        self.cache.set_weight(generation, probability)
+    def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
+        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight()."""
+        self.cache.set_weight(generation, gate, selectors)
+
+    def selected(self) -> dict[tuple[int, int | None], Selected]:
+        """Count what each selector took, by generation and rule: see Cache.selected()."""
+        return self.cache.selected()
 
     def take_over(self, endpoints: Iterable[Endpoint]) -> None:
         """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
@@ -226,10 +231,11 @@ class Exporter:
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
-        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made.
+        samples_*: where samples went, what stands behind samples_pairs once for each selector that took them;
+        flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
-        samples = ("ingested", "cached", "pending")
+        samples = ("ingested", "unselected", "selected", "pairs", "cached", "pending")
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
