@@ -18,7 +18,6 @@ from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
 from exporter.session import Session
-from exporter.snapshot import flow_row
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
@@ -164,6 +163,12 @@ class Exporter:
         for collector in self.collectors:
             collector.drain(now_ns)
 
+    def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
+        """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
+        ended = self.cache.flush(reason, limit)
+        self._drain(now_ns)
+        return ended
+
     def rewind(self, now_ns: int) -> None:
         """Go on from an earlier time, for samples of an older capture; flush() before."""
         self.cache.rewind()
@@ -224,14 +229,15 @@ class Exporter:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
         self.cache.set_points(pairs)
 
-    def flows(self, limit: int, now_ns: int) -> list[dict[str, Any]]:
-        """Return up to `limit` living flows, the oldest first, as rows for people."""
-        return [flow_row(flow, now_ns) for flow in self.cache.copy(limit)]
+    def copy_flows(self, limit: int) -> "ffi.CData":
+        """Copy up to `limit` living flows, the oldest first, for exporter.snapshot: no Python for a flow."""
+        return self.cache.copy(limit)
 
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
         samples_*: where samples went, what stands behind samples_pairs once for each selector that took them;
+        and those of TCP, UDP, SCTP and ICMP ("known") or another protocol by IP version;
         flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
@@ -239,6 +245,7 @@ class Exporter:
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
+        values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("ipv4_", "ipv6_"))}
         values["packets_represented"] = cache["represented"]
         values["flows"] = cache["flows"]
         values["flows_created"] = cache["created"]

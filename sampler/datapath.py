@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from exporter.exporter import Exporter
 from sampler.errors import EndedError
-from sampler.ledger import ExporterLedger
+from sampler.retired import Figures, Retired
 from sampler.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ class Datapath(threading.Thread):
         self._ring = ring
         self._flush = flush
         self.sinks = sinks
-        self.retired: dict[str, ExporterLedger] = {}
-        """What exporters that others took the place of had counted, by name."""
+        self._retired = Retired()
         self._batch = ring.new_batch()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._stopping = False
@@ -73,6 +72,14 @@ class Datapath(threading.Thread):
         For what must hold before the next sample is counted, such as the weight of a generation. EndedError.
         """
         return function() if self.ident is None else self.call(function).result()
+
+    def retire(self, name: str, sink: Exporter) -> None:
+        """On the data thread: keep the counters of an exporter that was flushed and is about to be closed."""
+        self._retired.add(name, sink.stats(), sink.targets())
+
+    def figures(self) -> dict[str, Figures]:
+        """On the data thread: the counters of every exporter, with those of the ones before it."""
+        return {name: self._retired.figures(name, sink.stats(), sink.targets()) for name, sink in self.sinks.items()}
 
     def finish(self) -> None:
         """Have the thread take what the rings still hold, flush and end; wait for it. Detach the programs before."""

@@ -3,7 +3,7 @@
 Pure data: the service collects the figures, `xdpfix show stats` and the tests read them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
@@ -59,22 +59,6 @@ class ExporterLedger:
             unselected=stats["samples_unselected"],
             selected=stats["samples_selected"],
             pairs=stats["samples_pairs"],
-        )
-
-    def __add__(self, other: Self) -> Self:
-        """Both together: an exporter and the one whose place it took."""
-        names = self.causes | other.causes
-        return replace(
-            self,
-            received=self.received + other.received,
-            causes={name: self.causes.get(name, 0) + other.causes.get(name, 0) for name in names},
-            cached=self.cached + other.cached,
-            pending=self.pending + other.pending,
-            exported=self.exported + other.exported,
-            represented=self.represented + other.represented,
-            unselected=self.unselected + other.unselected,
-            selected=self.selected + other.selected,
-            pairs=self.pairs + other.pairs,
         )
 
     def errors(self, name: str) -> list[str]:

@@ -19,15 +19,16 @@ from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.selector import main_selector
-from sampler import capabilities, clsact, linktable, loader
+from sampler import capabilities, clsact, commands, linktable, loader
 from sampler.attach import Attacher, Attachment
+from sampler.changes import changes
 from sampler.collect import EmbeddedCollector
 from sampler.config import Config
-from sampler.control import ControlServer
+from sampler.control import Command, ControlServer
 from sampler.datapath import Datapath
 from sampler.errors import StartError, XdpfixError
+from sampler.flushing import Flusher
 from sampler.gates import Gates
-from sampler.ledger import ExporterLedger
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.losslog import LossLog
@@ -87,9 +88,9 @@ class Service:
         """Start, stay until the stop, take down. Raises StartError."""
         options = self._config.sampler
         async with contextlib.AsyncExitStack() as stack:
-            # First, because it tells whether another xdpfix runs here; what it shows is filled in below.
-            handlers: dict[str, Callable[[], Any]] = {}
-            await stack.enter_async_context(ControlServer(options.control_socket, handlers))
+            # First, because it tells whether another xdpfix runs here; its commands are filled in below.
+            controls: dict[str, Command] = {}
+            await stack.enter_async_context(ControlServer(options.control_socket, controls))
             maps = stack.enter_context(Maps())
             programs = loader.load(options.loader, maps)
             stack.callback(programs.close)
@@ -108,7 +109,6 @@ class Service:
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
             stack.callback(self._points.close)
             reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath, self._tunnels)
-            handlers.update(reports.handlers)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
@@ -121,6 +121,7 @@ class Service:
                     self._viewer.start()
                 self._datapath.start()
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+                controls.update(commands.table(self, reports.handlers, Flusher(self._datapath).flush))
                 self._notifier.ready(self._status())
                 await self._watch(following)
             finally:
@@ -283,14 +284,42 @@ class Service:
             sink.close()
 
     def _reload(self) -> None:
-        """SIGHUP: a right configuration takes the place of the old one, a wrong one changes nothing."""
+        """SIGHUP: as `xdpfix reload`, with the log to tell of an error."""
+        with contextlib.suppress(XdpfixError):
+            self.reload()
+
+    def reload(self) -> list[str]:
+        """Let a right configuration take the place of the old one: what changed, a sentence each.
+
+        Raises:
+            XdpfixError: it is wrong, or cannot be started here; nothing changed.
+
+        """
         self._notifier.reloading()
         try:
-            self._apply(self._load())
+            config = self._load()
+            changed = changes(self._config, config)
+            self._apply(config)
         except XdpfixError as error:
             log.error("configuration not reloaded, the one before stays: %s", error)
+            raise
         finally:
             self._notifier.ready(self._status())
+        return changed
+
+    def set_sampling(self, sampling: int) -> list[str]:
+        """Take one packet in this many until the next reload, as with a configuration that says so."""
+        config = replace(self._config, exporter=replace(self._config.exporter, sampling=sampling))
+        changed = changes(self._config, config)
+        if changed:
+            log.info("one packet in %d is taken from now on, until the next reload or restart", sampling)
+            self._apply(config)
+            self._notifier.ready(self._status())
+        return changed
+
+    async def settled(self) -> None:
+        """Wait until the data thread has done what it was handed."""
+        await asyncio.wrap_future(self._datapath.call(lambda: None))
 
     def _apply(self, config: Config) -> None:
         before = self._config
@@ -321,12 +350,10 @@ class Service:
         now = time.monotonic_ns()
         old = self._datapath.sinks[MAIN]
         old.flush(FORCED_END, now, now + 10**9)
-        counted = ExporterLedger.of(old.stats())
+        self._datapath.retire(MAIN, old)
         # Its last messages are on their way through the sampled interfaces.
         exporter.take_over(old.endpoints())
         old.close()
-        retired = self._datapath.retired
-        retired[MAIN] = counted + retired[MAIN] if MAIN in retired else counted
         self._datapath.sinks[MAIN] = exporter
 
 

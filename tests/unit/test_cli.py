@@ -15,7 +15,7 @@ def xdpfix(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*XDPFIX, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "show", "collect", "read"])
+@pytest.mark.parametrize("command", ["run", "check", "show", "reload", "flush", "set", "collect", "read"])
 def test_help(command):
     done = xdpfix(command, "--help")
     assert done.returncode == 0
@@ -76,6 +76,22 @@ def test_show_without_a_running_xdpfix(tmp_path: Path):
 
 def test_show_something_unknown():
     assert xdpfix("show", "weather").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("show", "stats", "--filter", "tcp"), "--filter goes with `show flows` only"),
+        (("show", "flows", "--ovs"), "--ovs goes with `show exporters` only"),
+        (("show", "flows", "--limit", "0"), "--limit = 0: must be a whole number from 1 to 10000"),
+        (("show", "flows", "--limit", "x"), '--limit = "x": must be a whole number from 1 to 10000'),
+        (("set", "sampling", "0"), "sampling = 0: must be a whole number from 1 to 4294967295"),
+        (("set", "sampling", "half"), 'sampling = "half": must be a whole number from 1 to 4294967295'),
+    ],
+)
+def test_arguments_are_checked_before_anybody_is_asked(arguments: tuple[str, ...], sentence: str, tmp_path: Path):
+    done = xdpfix(*arguments, "--socket", str(tmp_path / "none.sock"))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"xdpfix: {sentence}\n")
 
 
 def test_a_reader_that_has_enough_is_no_error():

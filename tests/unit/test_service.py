@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ from sampler import service as service_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError
-from sampler.ledger import ExporterLedger
 from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
@@ -177,13 +175,3 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
     thread.finish()
     assert stats["errors"] == []
     assert readers == [threading.current_thread()]
-
-
-def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
-    first = ExporterLedger(5, {"lost_memory": 2}, 0, 0, 3, 30, unselected=1, selected=4, pairs=5)
-    second = ExporterLedger(7, {"lost_memory": 1, "excluded_bfd": 1}, 2, 1, 2, 40, unselected=3, selected=4, pairs=7)
-    both = second + first
-    sums = {"unselected": 4, "selected": 8, "pairs": 12}
-    assert both == ExporterLedger(12, {"lost_memory": 3, "excluded_bfd": 1}, 2, 1, 5, 70, **sums)
-    assert both.errors("main") == []
-    assert len(replace(both, selected=9).errors("main")) == len(replace(both, pairs=13).errors("main")) == 1
