@@ -330,8 +330,9 @@ class Service:
         for name in FIXED_OPTIONS:
             if getattr(before.sampler, name) != getattr(config.sampler, name):
                 log.warning("sampler.%s changes with a restart only: the one before stays", name)
-        if before.sampler.hook != config.sampler.hook or old.sampling != new.sampling:
+        if before.sampler.hook != config.sampler.hook:
             self._points.close()
+        if old.sampling != new.sampling:
             self._new_generation()
         self._set_sampling()
         self._tunnels.set_ports(config.sampler.tunnel_ports)
