@@ -13,7 +13,7 @@ from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
 from exporter.errors import ExporterError
-from exporter.options import ExporterOptions
+from exporter.options import ExporterOptions, Target
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
@@ -40,6 +40,29 @@ def wall_offset() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
+def check(options: ExporterOptions) -> None:
+    """ExporterError where no exporter can have these options."""
+    if options.profile not in PROFILES:
+        raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
+    if options.counts != "scaled":
+        raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+
+
+def _layout(options: ExporterOptions) -> tuple[str, str]:
+    """What decides which fields a record has, and what they mean."""
+    return options.profile, options.counts
+
+
+def _buffer(options: ExporterOptions) -> "ffi.CData":
+    return ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
+
+
+def _tell_no_cache(options: ExporterOptions) -> None:
+    for name in ("cache_active_timeout", "cache_max_flows"):
+        if getattr(options, name) == 0:
+            log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
+
+
 class Exporter:
     """Takes samples and sends flow records to every target of its options. A context manager; not thread-safe.
 
@@ -60,10 +83,7 @@ class Exporter:
         pause: Callable[[float], None] = time.sleep,
         seed: int | None = None,
     ) -> None:
-        if options.profile not in PROFILES:
-            raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
-        if options.counts != "scaled":
-            raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+        check(options)
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
@@ -76,15 +96,13 @@ class Exporter:
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
         self._messages = ffi.new("struct message[]", ENCODE_BATCH)
-        self._buffer = ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
+        self._buffer = _buffer(options)
         self._message_count = ffi.new("unsigned int *")
         self._records = 0
         self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
-        for name in ("cache_active_timeout", "cache_max_flows"):
-            if getattr(options, name) == 0:
-                log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
+        _tell_no_cache(options)
 
     def _new_session(self) -> Session:
         options = self.options
@@ -94,6 +112,52 @@ class Exporter:
             options.template_interval * NS_PER_S,
             1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
         )
+
+    def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
+        """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
+
+        Flows stay, and timeouts and limit are those of now for all of them. Targets that stay keep socket, session and
+        queue. Where records get other fields, all flows end as forced and go out by the old ones first. Domain and
+        point come with set_weight().
+
+        Returns:
+            A last row of counters for each target that is no more, as of targets().
+
+        Raises:
+            ExporterError: no exporter can have these options; nothing changed.
+
+        """
+        check(options)
+        before = self.options
+        if options == before:
+            return []
+        if _layout(options) != _layout(before):
+            self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
+        self.options = options
+        self.profile = PROFILES[options.profile]
+        self._encoder = make_encoder(self.profile)
+        self._buffer = _buffer(options)
+        self.cache.set_options(options)
+        _tell_no_cache(options)
+        rows = self._set_targets(options.targets, now_ns)
+        for session in (collector.session for collector in self.collectors):
+            if session is not None:
+                session.change(self.profile.templates, options.obs_domain_id, options.template_interval * NS_PER_S)
+        self._connect(now_ns)
+        return rows
+
+    def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
+        """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
+        there = {collector.target: collector for collector in self.collectors}
+        self.collectors = [
+            there.pop(target) if target in there else Collector(target, self._new_session) for target in targets
+        ]
+        for collector in there.values():
+            collector.drain(now_ns)
+            # What it sent last is on its way.
+            self._predecessors += filter(None, [collector.endpoint()])
+            collector.close()
+        return [collector.row() for collector in there.values()]
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight()."""
