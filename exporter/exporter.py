@@ -11,13 +11,14 @@ from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
-from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.collectors import SMALLEST_MESSAGE, Collector
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.session import Session
 from exporter.snapshot import flow_row
+from exporter.transports.connection import Endpoint
 
 # Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
 INGEST_BATCH = 2048
@@ -67,7 +68,7 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session) for target in options.targets]
+        self.collectors = [Collector(target, self._new_session, options) for target in options.targets]
         self._encoder = make_encoder(self.profile)
         self._predecessors: list[Endpoint] = []
         self._offset = offset
@@ -86,13 +87,14 @@ class Exporter:
             if getattr(options, name) == 0:
                 log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
 
-    def _new_session(self) -> Session:
+    def _new_session(self, reliable: bool) -> Session:
         options = self.options
         return Session(
             self.profile.templates,
             options.obs_domain_id,
             options.template_interval * NS_PER_S,
             1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
+            reliable,
         )
 
     def set_weight(self, generation: int, probability: Fraction) -> None:
@@ -213,7 +215,7 @@ class Exporter:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
-        return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
+        return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
 
     def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
