@@ -141,9 +141,14 @@ class Collector:
     def _distrust(self, now_ns: int) -> None:
         self.trusted_ns = now_ns + TRUST_DELAY_NS
 
+    @property
+    def busy(self) -> bool:
+        """Whether so much waits that soon something is lost."""
+        return len(self._queue) >= QUEUE_LIMIT // 2
+
     def is_well(self, now_ns: int) -> bool:
         """Whether it takes records, and has done so for a while if it ever failed."""
-        if self.connected and len(self._queue) >= QUEUE_LIMIT // 2:
+        if self.connected and self.busy:
             self._distrust(now_ns)
         return self.connected and (self.trusted_ns is None or now_ns >= self.trusted_ns)
 

@@ -27,6 +27,7 @@ class Recorder:
     waiting = 0
     records_lost = 0
     connected = True
+    busy = False
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options

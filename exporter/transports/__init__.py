@@ -2,8 +2,9 @@
 
 import ipaddress
 
-from exporter.options import TCP, UDP, ExporterOptions, Target
+from exporter.options import FILE, TCP, UDP, ExporterOptions, Target
 from exporter.transports.connection import Connection
+from exporter.transports.file import open_file
 from exporter.transports.tcp import open_tcp
 from exporter.transports.udp import open_udp
 
@@ -23,4 +24,6 @@ def open_connection(target: Target, options: ExporterOptions) -> Connection:
     """Make a connection that is ready, authenticated where the transport does that. OSError; may take seconds."""
     if target.transport == TCP:
         return open_tcp(target)
+    if target.transport == FILE:
+        return open_file(target, options.file)
     return open_udp(target)
