@@ -5,16 +5,21 @@ service (SamplerOptions) and exporter.exporter (ExporterOptions).
 """
 
 import difflib
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter import transports
+from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
 from sampler.tunnels.ports import TunnelPorts
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
@@ -74,7 +79,9 @@ class Overrides:
 def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
-    return parse(document, overrides, str(path) if path is not None else "")
+    config = parse(document, overrides, str(path) if path is not None else "")
+    _check_targets(config.exporter, "exporter")
+    return config
 
 
 def watching(overrides: Overrides) -> Config:
@@ -114,6 +121,14 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids, tunnel_ports=tunnel_ports),
         ExporterOptions(**exporter_values),
     )
+
+
+def _check_targets(exporter: ExporterOptions, path: str) -> None:
+    try:
+        for sentence in transports.check(exporter, path):
+            log.warning("%s", sentence)
+    except ExporterError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _read(path: Path) -> Document:

@@ -204,6 +204,18 @@ def test_bad_target(value, reason):
     assert reason in message
 
 
+def test_what_a_secure_target_needs_is_looked_at_when_the_file_is_read(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"^exporter\.tls\.certificate is missing: targets of tls://"):
+        config.load(None, Overrides(targets=["tls://192.0.2.1"]))
+    path = tmp_path / "xdpfix.toml"
+    path.write_text(
+        '[exporter]\ntargets = ["dtls://192.0.2.1"]\n'
+        '[exporter.tls]\ncertificate = "/nowhere/a.pem"\nkey = "/nowhere/a.key"\n'
+    )
+    with pytest.raises(ConfigError, match=r'exporter\.tls\.certificate = "/nowhere/a\.pem": No such file'):
+        config.load(path)
+
+
 def test_the_same_target_twice_gets_each_record_once():
     assert len(config.parse({"exporter": {"targets": ["192.0.2.1", "192.0.2.1:4739"]}}).exporter.targets) == 1
 
