@@ -11,13 +11,14 @@ from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
-from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.collectors import SMALLEST_MESSAGE, Collector
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions, Target
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
 from exporter.session import Session
+from exporter.transports.connection import Endpoint
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
@@ -87,7 +88,7 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session) for target in options.targets]
+        self.collectors = [Collector(target, self._new_session, options) for target in options.targets]
         self._encoder = make_encoder(self.profile)
         self._predecessors: list[Endpoint] = []
         self._offset = offset
@@ -104,13 +105,14 @@ class Exporter:
         self.cache.set_wall_offset(self._offset_ns)
         _tell_no_cache(options)
 
-    def _new_session(self) -> Session:
+    def _new_session(self, reliable: bool) -> Session:
         options = self.options
         return Session(
             self.profile.templates,
             options.obs_domain_id,
             options.template_interval * NS_PER_S,
             1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
+            reliable,
         )
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
@@ -150,12 +152,13 @@ class Exporter:
         """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
         there = {collector.target: collector for collector in self.collectors}
         self.collectors = [
-            there.pop(target) if target in there else Collector(target, self._new_session) for target in targets
+            there.pop(target) if target in there else Collector(target, self._new_session, self.options)
+            for target in targets
         ]
         for collector in there.values():
             collector.drain(now_ns)
             # What it sent last is on its way.
-            self._predecessors += filter(None, [collector.endpoint()])
+            self._predecessors += collector.endpoints()
             collector.close()
         return [collector.row() for collector in there.values()]
 
@@ -287,7 +290,7 @@ class Exporter:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
-        return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
+        return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
 
     def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""

@@ -4,12 +4,15 @@ What the values of single keys may be is in sampler.configkeys; who acts on them
 service (SamplerOptions) and exporter.exporter (ExporterOptions).
 """
 
+import logging
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter import transports
+from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
@@ -17,6 +20,8 @@ from sampler.rules.rule import FlowExporter, FlowRule
 from sampler.rules.tables import flow_exporters
 from sampler.tables import Document, known, table, values
 from sampler.tunnels.ports import TunnelPorts
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
@@ -99,7 +104,9 @@ class Overrides:
 def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
-    return parse(document, overrides, str(path) if path is not None else "")
+    config = parse(document, overrides, str(path) if path is not None else "")
+    _check_targets(config.exporter, "exporter")
+    return config
 
 
 def watching(overrides: Overrides) -> Config:
@@ -137,6 +144,14 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         others,
         has_main,
     )
+
+
+def _check_targets(exporter: ExporterOptions, path: str) -> None:
+    try:
+        for sentence in transports.check(exporter, path):
+            log.warning("%s", sentence)
+    except ExporterError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _read(path: Path) -> Document:
