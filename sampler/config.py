@@ -59,6 +59,18 @@ class SamplerOptions:
 
 
 @dataclass(frozen=True)
+class MetricsOptions:
+    """Where the service gives its figures as metrics.
+
+    Attributes:
+        listen: ADDRESS:PORT; "": nowhere.
+
+    """
+
+    listen: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """One whole configuration, checked: what the service runs and what a reload compares.
 
@@ -67,6 +79,7 @@ class Config:
         exporter: the main exporter's options; enable_tunnel_sampling is for all exporters.
         flow_exporters: exporters for what single rules take.
         has_main: the main exporter runs: there is a table for it, or no other exporter.
+        metrics: where the figures are given as metrics.
 
     """
 
@@ -74,6 +87,7 @@ class Config:
     exporter: ExporterOptions = field(default_factory=ExporterOptions)
     flow_exporters: tuple[FlowExporter, ...] = ()
     has_main: bool = True
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
 
     @property
     def rules(self) -> tuple[FlowRule, ...]:
@@ -125,10 +139,11 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     """Check a TOML document; `source` names it in errors. ConfigError."""
     prefix = f"{source}: " if source else ""
     try:
-        known("", document, ("sampler", "exporter", "flow_exporter"))
+        known("", document, ("sampler", "exporter", "flow_exporter", "metrics"))
         sampler = table("sampler", document.get("sampler", {}))
         sampler_values = values("sampler.", sampler, configkeys.SAMPLER, ("interface", "tunnel_ports"))
         exporter_values = values("exporter.", table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
+        metrics_values = values("metrics.", table("metrics", document.get("metrics", {})), configkeys.METRICS)
         obs_point_ids = _interface_tables(table("sampler.interface", sampler.get("interface", {})))
         tunnel_ports = _tunnel_ports(table("sampler.tunnel_ports", sampler.get("tunnel_ports", {})))
         others = flow_exporters(document.get("flow_exporter", []))
@@ -143,6 +158,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         ExporterOptions(**exporter_values),
         others,
         has_main,
+        MetricsOptions(**metrics_values),
     )
 
 

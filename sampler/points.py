@@ -5,6 +5,7 @@ go, and keeps on when one link refuses.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ class ObservationPoints:
         self._told: dict[int, str] = {}
         self.observed_before = 0
         """Wire packets observed on interfaces that were let go."""
+        self._kept: dict[int, tuple[str, Counter[int]]] = {}  # of observed_before, by ifindex while it is there
 
     def set_directions(self, directions: tuple[int, ...]) -> None:
         """Sample these directions; what is attached otherwise is let go, for update() to take again."""
@@ -104,12 +106,35 @@ class ObservationPoints:
         if point is None:
             return
         point.attachment.close()
-        self._close_gates(ifindex)
+        _, kept = self._kept.get(ifindex, ("", Counter()))
+        self._kept[ifindex] = point.link.name, kept + self._close_gates(ifindex)
         log.info("let go of %s", point.link.name)
 
-    def _close_gates(self, ifindex: int) -> None:
-        for direction in self._directions:
-            self.observed_before += self._gates.close(ifindex, direction)
+    def forget(self, ifindex: int) -> None:
+        """Detach from a link that is gone: another one may have its number soon."""
+        self.let_go(ifindex)
+        self._kept.pop(ifindex, None)
+
+    def _close_gates(self, ifindex: int) -> Counter[int]:
+        """Close the gates of all directions; what they have observed."""
+        observed = Counter({direction: self._gates.close(ifindex, direction) for direction in self._directions})
+        self.observed_before += observed.total()
+        return observed
+
+    def observed(self) -> dict[tuple[str, int], int]:
+        """Wire packets by (interface name, direction) since the interface came, with the times it was let go for."""
+        observed: Counter[tuple[str, int]] = Counter()
+        for name, counts in self._kept.values():
+            observed.update({(name, direction): count for direction, count in counts.items()})
+        for (ifindex, direction), count in self._gates.observed().items():
+            if ifindex in self._points:
+                observed[self._points[ifindex].link.name, direction] += count
+        return dict(observed)
+
+    @property
+    def observed_gone(self) -> int:
+        """Wire packets observed on interfaces that are gone."""
+        return self.observed_before - sum(counts.total() for _, counts in self._kept.values())
 
     def rows(self) -> list[dict[str, object]]:
         """One dict a sampled or refused interface, for `xdpfix show interfaces`."""

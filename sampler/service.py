@@ -37,6 +37,7 @@ from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
 from sampler.reports import Reports
 from sampler.ring import Ring
+from sampler.scrapes import Scrapes
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,9 @@ class Service:
             self._points = ObservationPoints(self._attach, self._gates, self._directions())
             stack.callback(self._points.close)
             reports = Reports(self._links, self._points, self._gates, self._ring, self._datapath, self._tunnels)
+            self._scrapes = Scrapes(reports)
+            stack.callback(self._scrapes.close)
+            self._scrapes.listen(self._config.metrics.listen)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._follow_links(started := asyncio.Event()))
@@ -194,7 +198,7 @@ class Service:
                 self._clean_up()
             if isinstance(change, linktable.Gone):
                 # Its number may be another link's by now, which then is to be attached anew.
-                self._points.let_go(change.link.ifindex)
+                self._points.forget(change.link.ifindex)
             self._update_points()
             started.set()
 
@@ -324,8 +328,9 @@ class Service:
     def _apply(self, config: Config) -> None:
         before = self._config
         old, new = before.exporter, config.exporter
-        # First, since it alone may refuse: then nothing has changed.
+        # First, since these two may refuse: then nothing has changed.
         exporter = self._new_exporter(new) if old != new else None
+        self._scrapes.listen(config.metrics.listen)
         self._config = config
         for name in FIXED_OPTIONS:
             if getattr(before.sampler, name) != getattr(config.sampler, name):

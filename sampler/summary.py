@@ -1,6 +1,7 @@
 """What `xdpfix check` says of a right configuration: what it would sample here, and what to mind."""
 
 import asyncio
+import ipaddress
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
@@ -29,6 +30,8 @@ def lines(config: Config) -> list[str]:
         ]
     else:
         found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
+    if config.metrics.listen:
+        found.append(f"metrics: http://{config.metrics.listen}/metrics")
     return found + advice.lines(config, links)
 
 
@@ -59,6 +62,9 @@ def _main_warnings(exporter: ExporterOptions) -> list[str]:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
     if exporter.stats_interval != ExporterOptions.stats_interval:
         found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
+    listen = config.metrics.listen
+    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found
