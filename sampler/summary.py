@@ -50,6 +50,9 @@ def warnings(config: Config) -> list[str]:
     ]
     if config.has_main:
         found += _main_warnings(config.exporter)
+    listen = config.metrics.listen
+    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     return found + advice.warnings(config, links)
 
 
@@ -62,9 +65,6 @@ def _main_warnings(exporter: ExporterOptions) -> list[str]:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
     if exporter.stats_interval != ExporterOptions.stats_interval:
         found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
-    listen = config.metrics.listen
-    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
-        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found
