@@ -18,6 +18,7 @@ from sampler.rules.tables import flow_exporters
 from sampler.tables import Document, known, table, values
 from sampler.tunnels.ports import TunnelPorts
 
+MAIN = "main"  # the name of the main exporter
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
 # Seconds after which `xdpfix run` without a configuration shows a flow: somebody is watching.
@@ -69,6 +70,12 @@ class Config:
     exporter: ExporterOptions = field(default_factory=ExporterOptions)
     flow_exporters: tuple[FlowExporter, ...] = ()
     has_main: bool = True
+
+    @property
+    def exporters(self) -> dict[str, ExporterOptions]:
+        """The options of all exporters by name."""
+        main = {MAIN: self.exporter} if self.has_main else {}
+        return main | {exporter.name: exporter.options for exporter in self.flow_exporters}
 
     @property
     def rules(self) -> tuple[FlowRule, ...]:
