@@ -90,7 +90,8 @@ class Exporter:
         self.cache = Cache(options, seed)
         self.collectors = [Collector(target, self._new_session, options) for target in options.targets]
         self._encoder = make_encoder(self.profile)
-        self._predecessors: list[Endpoint] = []
+        self._others: list[Endpoint] = []
+        self._ended: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
@@ -155,10 +156,11 @@ class Exporter:
             there.pop(target) if target in there else Collector(target, self._new_session, self.options)
             for target in targets
         ]
+        if there:
+            # What they sent last is on its way.
+            self._ended = [endpoint for collector in there.values() for endpoint in collector.endpoints()]
         for collector in there.values():
             collector.drain(now_ns)
-            # What it sent last is on its way.
-            self._predecessors += collector.endpoints()
             collector.close()
         return [collector.row() for collector in there.values()]
 
@@ -170,10 +172,13 @@ class Exporter:
         """Count what each selector took, by generation and rule: see Cache.selected()."""
         return self.cache.selected()
 
-    def take_over(self, endpoints: Iterable[Endpoint]) -> None:
-        """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
-        self._predecessors = list(endpoints)
-        self.cache.set_endpoints(self.endpoints() + self._predecessors)
+    def leave_out(self, endpoints: Iterable[Endpoint]) -> None:
+        """Leave out the messages of these sessions too: those of other exporters of this host."""
+        self._others = list(endpoints)
+        self._leave_out_own()
+
+    def _leave_out_own(self) -> None:
+        self.cache.set_endpoints(self.own_endpoints() + self._others)
 
     def ingest(self, batch: "bytearray | memoryview | ffi.CData", count: int) -> None:
         """Count the first `count` samples of the batch: a buffer of struct sample, or a struct sample * of cffi."""
@@ -207,7 +212,7 @@ class Exporter:
         """Start what is not connected, and send the templates that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
-            self.cache.set_endpoints(self.endpoints() + self._predecessors)
+            self._leave_out_own()
         export_time = self._export_time(now_ns)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
@@ -291,6 +296,10 @@ class Exporter:
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
         return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
+
+    def own_endpoints(self) -> list[Endpoint]:
+        """Return endpoints(), and those of the targets that were taken away last."""
+        return self.endpoints() + self._ended
 
     def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""

@@ -23,6 +23,7 @@ from sampler.tunnels.ports import TunnelPorts
 
 log = logging.getLogger(__name__)
 
+MAIN = "main"  # the name of the main exporter
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
 # Seconds after which `xdpfix run` without a configuration shows a flow: somebody is watching.
@@ -88,6 +89,12 @@ class Config:
     flow_exporters: tuple[FlowExporter, ...] = ()
     has_main: bool = True
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
+
+    @property
+    def exporters(self) -> dict[str, ExporterOptions]:
+        """The options of all exporters by name."""
+        main = {MAIN: self.exporter} if self.has_main else {}
+        return main | {exporter.name: exporter.options for exporter in self.flow_exporters}
 
     @property
     def rules(self) -> tuple[FlowRule, ...]:

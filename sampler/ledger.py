@@ -80,6 +80,7 @@ class Ledger:
         ring: the ring's counters: appended = received + lost + pending.
         observed: wire packets seen by the gates, exact, by (ifindex, direction).
         exporters: one column an exporter, with those before it that a reload replaced.
+        absent: samples read while there was no exporter of the name, by name.
 
     """
 
@@ -88,6 +89,7 @@ class Ledger:
     ring: dict[str, int]
     observed: dict[tuple[int, int], int]
     exporters: dict[str, ExporterLedger] = field(default_factory=dict)
+    absent: dict[str, int] = field(default_factory=dict)
 
     def errors(self) -> list[str]:
         """One sentence for every sum that does not come out; none when the ledger is whole.
@@ -106,7 +108,8 @@ class Ledger:
         )
         for name, exporter in self.exporters.items():
             errors += exporter.errors(name)
-            errors += _unequal((f"exporter {name}: samples handed over", self.ring["received"], exporter.received))
+            handed = self.ring["received"] - self.absent.get(name, 0)
+            errors += _unequal((f"exporter {name}: samples handed over", handed, exporter.received))
         return errors
 
     def as_dict(self) -> dict[str, Any]:
