@@ -124,7 +124,7 @@ def _exporters(ledger: Ledger, exporters: Mapping[str, Figures]) -> Iterator[Met
     results = {name: dict(column.causes) | {"exported": column.exported} for name, column in ledger.exporters.items()}
     yield _counter(
         "xdpfix_exporter_samples",
-        "What became of the samples that an exporter was handed; xdpfix_exporter_cached_samples are the rest.",
+        "What became of xdpfix_exporter_sample_pairs; xdpfix_exporter_cached_samples are the rest.",
         [series for name, counted in results.items() for series in _by("outcome", counted, exporter=name)],
         "samples",
     )
@@ -135,6 +135,11 @@ def _exporters(ledger: Ledger, exporters: Mapping[str, Figures]) -> Iterator[Met
         "samples",
     )
     yield _counter("xdpfix_exporter_received_samples", "Samples handed over.", one("samples_ingested"), "samples")
+    yield _counter("xdpfix_exporter_selected_samples", "Samples it has use for.", one("samples_selected"), "samples")
+    only = "Samples that only other exporters have use for."
+    yield _counter("xdpfix_exporter_unselected_samples", only, one("samples_unselected"), "samples")
+    pairs = "Selected samples, once for each rule of the exporter that took them."
+    yield _counter("xdpfix_exporter_sample_pairs", pairs, one("samples_pairs"))
     yield _counter(
         "xdpfix_exporter_ip_samples",
         'Counted samples of IP, by version and by protocol: "known" are TCP, UDP, SCTP and ICMP.',

@@ -104,9 +104,8 @@ class Reports:
             samples, packets = self._gates.counters()
             figures = self._datapath.figures()
             ledgers = {name: ExporterLedger.of(exporter.stats) for name, exporter in figures.items()}
-            return Totals(
-                Ledger(samples, packets, self._ring.stats(), observed, ledgers), figures, self._datapath.ticks
-            )
+            ledger = Ledger(samples, packets, self._ring.stats(), observed, ledgers, self._datapath.absent)
+            return Totals(ledger, figures, self._datapath.ticks)
 
         return await self._on_datapath(read)
 

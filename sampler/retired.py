@@ -47,6 +47,10 @@ class Retired:
             counters.update(_numbers(row))
             counters[WAITING_LOST] += counters.pop(WAITING, 0)
 
+    def received(self, name: str) -> int:
+        """Samples that exporters of this name were handed."""
+        return self._stats[name]["samples_ingested"] if name in self._stats else 0
+
     def figures(self, name: str, stats: Mapping[str, int], targets: Sequence[Mapping[str, Any]]) -> Figures:
         """Add what was counted before to the counters of the exporter that has the name now."""
         kept = self._targets.get(name, {})

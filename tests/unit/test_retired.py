@@ -29,10 +29,11 @@ def test_what_was_retired_is_added_by_name_and_target() -> None:
 
 def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
     stats = {"samples_ingested": 5, "samples_cached": 0, "samples_pending": 0, "samples_exported": 3}
+    stats |= {"samples_unselected": 1, "samples_selected": 4, "samples_pairs": 5}
     before = stats | {"samples_lost_memory": 2, "packets_represented": 30}
     after = stats | {"samples_excluded_bfd": 2, "packets_represented": 40}
     retired = Retired()
     retired.add("main", before, [])
     ledger = ExporterLedger.of(retired.figures("main", after, []).stats)
-    assert ledger == ExporterLedger(10, {"excluded_bfd": 2, "lost_memory": 2}, 0, 0, 6, 70)
+    assert ledger == ExporterLedger(10, {"excluded_bfd": 2, "lost_memory": 2}, 0, 0, 6, 70, 2, 8, 10)
     assert ledger.errors("main") == []
