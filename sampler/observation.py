@@ -11,7 +11,7 @@ import logging
 from fractions import Fraction
 
 from exporter.selector import Selector
-from sampler import clsact, linktable
+from sampler import clsact, linktable, rulerows
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
@@ -118,7 +118,7 @@ class Observation:
             (taker.exporter, Selector(taker.rule, Fraction(1), taker.obs_domain_id, taker.obs_point_id))
             for taker in selected.selectors
         ]
-        generation = self._exporters.tell(gate, takers)
+        generation = self._exporters.tell(gate, takers, rulerows.rules(self._config))
         self._gates.set_sampling(gate, generation, selected.budget, selected.tunnels)
         self._selected = selected
 

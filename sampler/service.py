@@ -33,7 +33,7 @@ from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.observation import Observation
 from sampler.plan import plan
-from sampler.reports import Reports
+from sampler.reports import Reports, RuleReader
 from sampler.ring import Ring
 from sampler.scrapes import Scrapes
 from sampler.tunnels.follower import TunnelFollower
@@ -95,7 +95,8 @@ class Service:
             self._observation = Observation(self._config, self._links, attacher, self._gates, tunnels, self._exporters)
             points = self._observation.points
             stack.callback(points.close)
-            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels)
+            rules = RuleReader(lambda: self._config, self._exporters.rule_totals)
+            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
             stack.callback(self._scrapes.close)
             self._scrapes.listen(self._config.metrics.listen)

@@ -153,6 +153,22 @@ def target_counts(snapshot: Snapshot) -> dict[Hashable, int]:
     return counts
 
 
+def rule_counts(snapshot: Snapshot) -> dict[Hashable, int]:
+    """The packets that rules stand for, by place, for CounterRates."""
+    return {("rule", place): row["packets"] for place, row in enumerate(snapshot["rules"])}
+
+
+def rules(snapshot: Snapshot, rates: Rates) -> Table:
+    """What exporters take, by which rule, and how much that is."""
+    columns = ("exporter", "match", "probability", "pkt/s", "samples", "packets", "domain", "point")
+    rows = []
+    for place, row in enumerate(show.rules(snapshot["rules"])):
+        counts = (row["samples"], row["packets"], row["obs_domain_id"], row["obs_point_id"])
+        speed = _rate(rates.get(("rule", place)))
+        rows.append((row["exporter"], row["match"], row["probability"], speed, *map(str, counts)))
+    return Table(columns, tuple(rows), frozenset(columns[3:]))
+
+
 def exporters(snapshot: Snapshot, rates: Rates) -> Table:
     """A row an exporter, and one below it for each of its targets."""
     columns = ("exporter, target", "rec/s", "lost", "waiting", "failures", "state", "records", "messages", "flows")
