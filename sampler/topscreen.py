@@ -1,6 +1,6 @@
 """The terminal screen of `xdpfix top`: panes of tables over successive snapshots of a running xdpfix.
 
-What a snapshot is shown as is in sampler.toptables, rates are made in sampler.rates. The snapshots are fetched by a
+What a snapshot is shown as is in sampler.toptables, rates are made in sampler.toprates. The snapshots are fetched by a
 thread a request, so that a slow daemon leaves the screen alive.
 """
 
@@ -19,7 +19,7 @@ from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, Tab
 
 from sampler import flowfilter, toptables
 from sampler.errors import XdpfixError
-from sampler.rates import CounterRates, FlowRates, RatedFlow
+from sampler.toprates import CounterRates, FlowRates, RatedFlow
 from sampler.toptables import Snapshot, Table
 
 # Flows of a snapshot: many more than the screen shows, of which the fastest are found.

@@ -6,7 +6,7 @@ from typing import Any
 
 from sampler import show
 from sampler.flowfilter import PROTOCOLS
-from sampler.rates import RatedFlow
+from sampler.toprates import RatedFlow
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 # Rows of the flows' pane: more than a person reads.
