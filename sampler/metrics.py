@@ -4,7 +4,7 @@ Counters end in _total and never go back while the service runs; where several a
 them apart. prometheus_client is imported here, and by the service only where metrics are asked for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -187,34 +187,31 @@ def _rules(rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
 def _targets(exporters: Mapping[str, Figures]) -> Iterator[Metric]:
     rows = [(name, row) for name, figures in exporters.items() for row in figures.targets]
 
-    def counts(prefix: str) -> Series:
+    def labelled(label: str, choose: Callable[[str], str]) -> Series:
+        """What `choose` gives a value for; "" is none."""
         for name, row in rows:
             for key, count in sorted(row.items()):
-                if key.startswith(prefix) and key != WAITING and _is_count(count):
-                    yield {"exporter": name, "target": row["target"], "outcome": key.removeprefix(prefix)}, count
+                if key != WAITING and isinstance(count, int) and not isinstance(count, bool) and (value := choose(key)):
+                    yield {"exporter": name, "target": row["target"], label: value}, count
 
-    def others() -> Series:
-        for name, row in rows:
-            for key, count in sorted(row.items()):
-                if not key.startswith(("records_", "messages_")) and _is_count(count):
-                    yield {"exporter": name, "target": row["target"], "event": key}, count
+    def outcome(noun: str) -> Callable[[str], str]:
+        return lambda key: key.removeprefix(noun) if key.startswith((f"{noun}sent", f"{noun}lost")) else ""
+
+    def event(key: str) -> str:
+        return "" if outcome("records_")(key) or outcome("messages_")(key) else key
 
     sent = "Data records for a target, by what became of them."
-    yield _counter("xdpfix_target_records", sent, counts("records_"), "records")
+    yield _counter("xdpfix_target_records", sent, labelled("outcome", outcome("records_")), "records")
     yield _counter(
         "xdpfix_target_messages",
         "IPFIX messages for a target, by what became of them.",
-        counts("messages_"),
+        labelled("outcome", outcome("messages_")),
         "messages",
     )
-    yield _counter("xdpfix_target_events", "Sessions, refusals and errors of a target.", others())
+    yield _counter("xdpfix_target_events", "Sessions, refusals, errors and more of a target.", labelled("event", event))
     waiting = [({"exporter": name, "target": row["target"]}, row.get(WAITING, 0)) for name, row in rows]
     yield _gauge("xdpfix_target_waiting_records", "Data records that wait for a target.", waiting, "records")
     up = [
         ({"exporter": name, "target": row["target"]}, int(row["state"].startswith("connected"))) for name, row in rows
     ]
     yield _gauge("xdpfix_target_connected", "Whether there is a session with a target.", up)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -198,7 +198,12 @@ class Service:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:
             raise StartError(f"an exporter cannot be made: {error}") from None
-        self._scrapes.listen(steps.config.metrics.listen)
+        try:
+            self._scrapes.listen(steps.config.metrics.listen)
+        except StartError:
+            for exporter in made.values():
+                exporter.close()
+            raise
         changed = changes(self._config, steps.config)
         self._config = steps.config
         for name in steps.restart:

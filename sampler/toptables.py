@@ -186,7 +186,7 @@ def exporters(snapshot: Snapshot, rates: Rates) -> Table:
             found.append((f"  {row['target']}", speed, *map(_count, losses), row["state"], *map(_count, counts)))
             if rates.get((name, row["target"], "lost")):
                 marks[place] = "lost"
-            elif lost or row["state"] != "connected":
+            elif lost or row["state"] not in ("connected", "connected, standby"):
                 marks[place] = "warning"
     return Table(columns, tuple(found), frozenset(columns) - {columns[0], "state"}, marks)
 
