@@ -14,7 +14,7 @@ from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
-COMMANDS = ("run", "check", "show", "reload", "flush", "set", "collect", "read")
+COMMANDS = ("run", "check", "show", "reload", "flush", "set", "top", "collect", "read")
 
 
 def example_with_every_key() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
     options = {name for action in commands.choices[command]._actions for name in action.option_strings[-1:]}
     in_page = {f"--{name}" for name in re.findall(r"Fl Fl (\w+)", usage)}
-    assert in_page | ({"--interface"} if "Fl i" in usage else set()) == options - {"--help"}
+    assert in_page | ({"--interface"} if "Op Fl i " in usage else set()) == options - {"--help"}
 
 
 def test_page_and_example_describe_the_same_keys() -> None:
