@@ -50,7 +50,7 @@ class Collector:
 
     """
 
-    always = False  # it may get some of the flows only
+    always = False  # another one may get a flow in its place
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Collector:
         self.counters = self._tally.counters
         self.leftovers = Leftovers(self.counters, returns)
         self.session: Session | None = None
+        self.standby = False  # another one gets the records
         self.trusted_ns: int | None = None  # from when on it is well after a failure; None: it never failed
         self._new_session = new_session
         options = options or ExporterOptions()
@@ -176,7 +177,7 @@ class Collector:
 
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
         """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
-        start = 0
+        start, refusals = 0, self.counters["refusals"]
         while start < count:
             end, records = start, 0
             domain = messages[start].domain
@@ -193,7 +194,11 @@ class Collector:
                 start = self._send_batch(self._connection.batch_fd, buffer, messages, start, end, now_ns)
             for i in range(start, end):
                 octets = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
-                self._push(Outgoing(octets, messages[i].records), now_ns)
+                message = Outgoing(octets, messages[i].records)
+                if self.leftovers.kept and self.counters["refusals"] > refusals:
+                    self.leftovers.add([message], "send")  # rather another's than into the void
+                else:
+                    self._push(message, now_ns)
             start = end
 
     def _push(self, message: Outgoing, now_ns: int) -> None:
@@ -314,6 +319,7 @@ class Collector:
     def row(self) -> dict[str, object]:
         """The target, its counters by name and its last error."""
         state = "connected" if self.connected else "connecting" if self._connector.busy else "not connected"
+        state += ", standby" if self.connected and self.standby else ""
         head = {"target": str(self.target), "transport": self.target.transport}
         return head | self._tally.row(state) | {"records_waiting": self.waiting}
 
