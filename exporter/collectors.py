@@ -88,8 +88,7 @@ class Collector:
     def start(self, now_ns: int) -> bool:
         """Notice what has become of the connection, get on with connecting; True when a session began."""
         if self._connection is not None:
-            self._check(now_ns)
-            return False
+            return self._check(now_ns)
         try:
             connection = self._connector.poll(now_ns)
         except OSError as error:
@@ -113,16 +112,21 @@ class Collector:
         self._announced = None
         self.counters["sessions"] += 1
 
-    def _check(self, now_ns: int) -> None:
+    def _check(self, now_ns: int) -> bool:
+        """Look after the connection; True when another one has taken its place."""
         assert self._connection is not None
         try:
             self._connection.check(now_ns)
+            if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
+                self._begin(successor)
+                return True
         except DisconnectedError as error:
             self._disconnected(error, now_ns)
         except ConnectionRefusedError:
             self._refused(now_ns)
         except OSError:
             pass  # of a message; the next one that fails so is counted
+        return False
 
     def _disconnected(self, error: OSError, now_ns: int) -> None:
         """End the session, keep or count what it leaves behind."""
@@ -163,12 +167,10 @@ class Collector:
         return self._connection.endpoints() if self._connection is not None else ()
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
-        """Send the templates and options that are due; begin another session where the connection wants one."""
+        """Send the templates and options that are due."""
         self.drain(now_ns)
         if self._connection is None or self.session is None:
             return
-        if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
-            self._begin(successor)
         for octets, records in self.session.announce(now_ns, export_time, limit):
             if self._announced is None:
                 self._announced = export_time
