@@ -116,6 +116,7 @@ class Collector:
         """Look after the connection; True when another one has taken its place."""
         assert self._connection is not None
         try:
+            self.counters["messages_abandoned"] += self._connection.abandoned()
             self._connection.check(now_ns)
             if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
                 self._begin(successor)

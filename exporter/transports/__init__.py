@@ -3,9 +3,10 @@
 import ipaddress
 
 from exporter.errors import ExporterError
-from exporter.options import DTLS, FILE, SECURE, TCP, TLS, UDP, ExporterOptions, Target
+from exporter.options import DTLS, FILE, SCTP, SECURE, TCP, TLS, UDP, ExporterOptions, Target
 from exporter.transports.connection import Connection
 from exporter.transports.file import open_file
+from exporter.transports.sctp import open_sctp
 from exporter.transports.tcp import open_tcp
 from exporter.transports.tls import check_files, open_tls
 from exporter.transports.udp import open_udp
@@ -26,6 +27,8 @@ def open_connection(target: Target, options: ExporterOptions) -> Connection:
     """Make a connection that is ready, authenticated where the transport does that. OSError; may take seconds."""
     if target.transport == TCP:
         return open_tcp(target)
+    if target.transport == SCTP:
+        return open_sctp(target)
     if target.transport == TLS:
         return open_tls(target, options.tls)
     if target.transport == DTLS:
