@@ -18,7 +18,7 @@ class KernelRule:
 
     """
 
-    match: Match
+    match: Match | None
     probability: Fraction
     directions: frozenset[int]
     ifindexes: frozenset[int] | None

@@ -10,8 +10,6 @@ from sampler.points import EGRESS, INGRESS
 from sampler.rules.match import compile_match, interfaces
 from sampler.selection import KernelRule
 
-EVERY_PACKET = compile_match("", lambda _: None)
-
 
 @dataclass(frozen=True)
 class Selector:
@@ -69,7 +67,7 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
     everywhere = [(ways, None if ifindexes == all_ else ifindexes) for ways, ifindexes in found]
     main = None
     if config.has_main:
-        main = KernelRule(EVERY_PACKET, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
+        main = KernelRule(None, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
     rules = tuple(
         KernelRule(compile_match(rule.match, numbers.get), rule.rate, *where)
         for rule, where in zip(config.rules, everywhere, strict=True)
