@@ -7,6 +7,7 @@
 #include "gate.h"
 #include "load.h"
 #include "parse.h"
+#include "route.h"
 #include "batch.h"
 #include "segments.h"
 #include "tunnel_netdev.h"
@@ -74,6 +75,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
+	bool carries;
 
 	if (!gate)
 		return;
@@ -108,15 +110,24 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	sample->meta.main = 1;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
+	sample->meta.ingress_ifindex = direction == DIRECTION_INGRESS ? skb->ifindex : skb->ingress_ifindex;
+	if (direction == DIRECTION_EGRESS)
+		sample->meta.egress_ifindex = skb->ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	if (parse_packet(window, sample)) {
+	carries = parse_packet(window, sample);
+	/* What is addressed to another station is bridged, if anything. */
+	if (direction == DIRECTION_INGRESS)
+		route_ask(window, &sample->key, settings->routes && skb->pkt_type == PACKET_HOST);
+	if (carries) {
 		parse_inner(window, load_skb(skb, window, window->inner.offset, window->inner.carried), sample);
 		if (direction == DIRECTION_INGRESS)
 			mark_ipsec(skb, &sample->key.tunnel);
 	} else if (window->packet.netdev) {
 		take_netdev(skb, sample);
 	}
+	if (direction == DIRECTION_INGRESS)
+		sample->meta.egress_ifindex = route_find(skb, window);
 	batch_append(skb, cpu, sample, packet.segments);
 }
 
@@ -144,6 +155,7 @@ int sample_xdp(struct xdp_md *xdp)
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
+	bool carries;
 
 	if (!gate)
 		return XDP_PASS;
@@ -174,12 +186,16 @@ int sample_xdp(struct xdp_md *xdp)
 	sample->meta.main = 1;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;
+	sample->meta.ingress_ifindex = xdp->ingress_ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	if (parse_packet(window, sample))
+	carries = parse_packet(window, sample);
+	route_ask(window, &sample->key, settings->routes);
+	if (carries)
 		parse_inner(window, load_xdp(xdp, window, window->inner.offset, window->inner.carried), sample);
 	else if (window->packet.netdev)
 		take_netdev(0, sample);
+	sample->meta.egress_ifindex = route_find(xdp, window);
 	batch_append(xdp, cpu, sample, 1);
 	return XDP_PASS;
 }

@@ -83,8 +83,9 @@ struct sampling_config {
 	__u64 scale;	/* 1 / log2(1 / (1 - p)), 32.32 fixed point; 0: p = 1 */
 	__u32 generation;	/* what its samples carry, 16 bits */
 	__u32 budget;	/* samples a CPU and second; 0: no limit */
-	__u32 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
-	__u32 reserved;
+	__u8 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
+	__u8 routes;	/* ask the kernel's routing where packets that come in leave this host */
+	__u8 reserved[6];
 };
 
 /*

@@ -38,7 +38,9 @@ class Gates:
         self._maps = maps
         self._slots: dict[tuple[int, int], int] = {}
 
-    def set_sampling(self, probability: Fraction, generation: int, budget: int = 0, tunnels: bool = True) -> None:
+    def set_sampling(
+        self, probability: Fraction, generation: int, budget: int = 0, tunnels: bool = True, routes: bool = False
+    ) -> None:
         """Take packets with this probability, from the next packet of every gate on.
 
         Args:
@@ -47,9 +49,10 @@ class Gates:
                 the generation before are in batches or on the ring.
             budget: samples a CPU and second; 0: no limit.
             tunnels: describe packets by what tunnels carry, else by what is on the wire.
+            routes: ask the kernel's routing where packets that come in leave this host.
 
         """
-        config = ffi.new("struct sampling_config *", (scale(probability), generation, budget, tunnels))
+        config = ffi.new("struct sampling_config *", (scale(probability), generation, budget, tunnels, routes))
         number = (self._maps.selection + 1) % 2**32
         self._maps.update("config", number % lib.SELECTIONS, config)
         self._maps.select(number)

@@ -26,7 +26,7 @@ TUNNEL_PORTS_MAX = 1 << 12
 TUNNEL_NEIGHBOURS_MAX = 1 << 17
 
 KEY_SIZE = 4  # of arrays, and of interface numbers
-WINDOW_SIZE = 592  # struct window, asserted in bpf/cursor.h
+WINDOW_SIZE = 656  # struct window, asserted in bpf/cursor.h
 
 
 class Maps:
