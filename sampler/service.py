@@ -35,6 +35,7 @@ from sampler.notify import Notifier, watchdog_interval
 from sampler.points import EGRESS, INGRESS, ObservationPoints
 from sampler.reports import Reports
 from sampler.ring import Ring
+from sampler.selection import KernelRule, Selection
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,8 @@ class Service:
         """Give the gates the rate, generation and budget of now."""
         generation, probability = next(reversed(self._weights.items()))
         tunnels = self._config.exporter.enable_tunnel_sampling
-        self._gates.set_sampling(probability, generation, self._config.sampler.sample_budget, tunnels)
+        selection = Selection(KernelRule(None, probability), (), self._config.sampler.sample_budget, tunnels)
+        self._gates.set_selection(generation, selection)
 
     def _new_exporter(self, options: ExporterOptions) -> Exporter:
         if not options.targets:

@@ -1,6 +1,7 @@
 """Where packets come in and where they leave, in a router: both loaders, tc and XDP, beside what it does with them."""
 
 import socket
+from fractions import Fraction
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -14,6 +15,7 @@ from sampler._native import ffi, lib
 from sampler.attach import Attacher
 from sampler.gates import Gates
 from sampler.ring import Ring
+from sampler.selection import KernelRule, Selection
 
 ROUTER, STATION = "02:00:00:00:01:01", "02:00:00:00:01:02"
 ETHER = Ether(src=STATION, dst=ROUTER)
@@ -80,6 +82,9 @@ class Router:
     def run(self, command, *words):
         return self.router.run(*command.split(), *words)
 
+    def sample(self, routes):
+        self.gates.set_selection(1, Selection(KernelRule(None, Fraction(1)), routes=routes))
+
     def forward(self, enabled):
         for name in ("net.ipv4.conf.in0.forwarding", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.in0.forwarding"):
             self.run("sysctl -qw", f"{name}={int(enabled)}")
@@ -114,7 +119,7 @@ class Router:
 def router(loaded, request):
     made = Router(*loaded, request.param)
     made.hook = request.param
-    made.gates.set_sampling(1, 1, routes=True)
+    made.sample(routes=True)
     yield made
     made.close()
 
@@ -140,7 +145,7 @@ def test_forwarding_switched_off(router):
 
 
 def test_not_asked_for(router):
-    router.gates.set_sampling(1, 1, routes=False)
+    router.sample(routes=False)
     came, left = router.indexes
     assert router.passed(FORWARDED["ipv4"]) == ((came, 0), (came, left))
 

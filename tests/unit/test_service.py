@@ -165,7 +165,7 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
         readers.append(threading.current_thread())
         return {}
 
-    samples = dict.fromkeys(("selected", "appended", "lost_budget", "lost_nested", "lost_unreadable"), 0)
+    samples = dict.fromkeys(("selected", "appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"), 0)
     gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
     points = SimpleNamespace(rows=list, links=[], observed_before=0)
     thread = datapath()
