@@ -8,7 +8,7 @@ from sampler.config import MAIN, Config
 from sampler.linktable import Link, matches
 from sampler.points import EGRESS, INGRESS
 from sampler.rules.match import compile_match, interfaces
-from sampler.selection import KernelRule
+from sampler.selection import KernelRule, Selection
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Wanted:
         selectors: who takes it.
         budget: samples a CPU and second; 0: no limit.
         tunnels: packets are described by what tunnels carry.
+        routes: somebody's records say where packets leave this host.
 
     """
 
@@ -47,6 +48,11 @@ class Wanted:
     selectors: tuple[Selector, ...]
     budget: int
     tunnels: bool
+    routes: bool
+
+    def selection(self) -> Selection:
+        """What the kernel is told. ValueError: it has no room for that."""
+        return Selection(self.main, self.rules, self.budget, self.tunnels, self.routes)
 
 
 def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, frozenset[int]]]:
@@ -73,8 +79,9 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
         for rule, where in zip(config.rules, everywhere, strict=True)
     )
     options = config.exporter
-    whole = Wanted(main, rules, _selectors(config), config.sampler.sample_budget, options.enable_tunnel_sampling)
-    return whole, directions
+    routes = any(item.profile == "full" for item in config.exporters.values())
+    budget, tunnels = config.sampler.sample_budget, options.enable_tunnel_sampling
+    return Wanted(main, rules, _selectors(config), budget, tunnels, routes), directions
 
 
 def main_directions(config: Config) -> frozenset[int]:
