@@ -12,6 +12,7 @@ from typing import Any, Self
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import SMALLEST_MESSAGE, Collector
+from exporter.distribution import make_distribution
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions, Target
 from exporter.plan import make_encoder
@@ -88,7 +89,9 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session, options) for target in options.targets]
+        self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
+        returns = self._distribution.returns
+        self.collectors = [Collector(target, self._new_session, options, returns) for target in options.targets]
         self._encoder = make_encoder(self.profile)
         self._others: list[Endpoint] = []
         self._ended: list[Endpoint] = []
@@ -216,6 +219,8 @@ class Exporter:
         export_time = self._export_time(now_ns)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
+        self._distribution.settle(self.collectors, now_ns)
+        for collector in self.collectors:
             collector.tell_losses(now_ns)
 
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
@@ -234,6 +239,7 @@ class Exporter:
                 now_ns += pause_ns
         for collector in self.collectors:
             collector.drain(now_ns)
+        self._distribution.settle(self.collectors, now_ns)
 
     def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
         """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
@@ -265,15 +271,25 @@ class Exporter:
         export_time = self._export_time(now_ns)
         limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):
-            self._encode(count, export_time, limit, now_ns)
+            for flows, part, collectors in self._distribution.parts(self._flows, count, self.collectors, now_ns):
+                self._encode(flows, part, collectors, export_time, limit, now_ns)
+            self._distribution.settle(self.collectors, now_ns)
             self.cache.release(self._flows, count)
 
-    def _encode(self, count: int, export_time: int, limit: int, now_ns: int) -> None:
+    def _encode(
+        self,
+        flows: "ffi.CData",
+        count: int,
+        collectors: list[Collector],
+        export_time: int,
+        limit: int,
+        now_ns: int,
+    ) -> None:
         done = 0
         while done < count:
             written = lib.encode_flows(
                 self._encoder,
-                self._flows + done,
+                flows + done,
                 count - done,
                 export_time,
                 limit,
@@ -289,7 +305,7 @@ class Exporter:
             done += written
             self._records += written
             self._messages_made += self._message_count[0]
-            for collector in self.collectors:
+            for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
 

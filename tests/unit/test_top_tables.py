@@ -71,8 +71,8 @@ def test_columns_that_fit(width: int, columns: int) -> None:
 
 
 STATS = {
-    "samples": {"selected": 10, "lost_budget": 4, "lost_nested": 0, "lost_unreadable": 0},
-    "packets": {"selected": 12, "lost_budget": 5, "lost_nested": 0, "lost_unreadable": 0},
+    "samples": {"selected": 10, "unselected": 0, "lost_budget": 4, "lost_nested": 0, "lost_unreadable": 0},
+    "packets": {"selected": 12, "unselected": 0, "lost_budget": 5, "lost_nested": 0, "lost_unreadable": 0},
     "ring": {"received": 3, "lost": 3, "pending": 0},
     "packets_observed": {"2 ingress": 40},
     "packets_observed_before": 0,
