@@ -28,8 +28,8 @@ IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
 IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO, IPV6_MTU = 23, 2, 24
 HEADERS = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}  # IP and UDP
 
-# Never made smaller than this: the largest record and its headers fit, and no path of today has a smaller MTU.
-SMALLEST_MESSAGE = 256
+# Never made smaller than this: the largest record or template and its headers fit, and no path of today is narrower.
+SMALLEST_MESSAGE = 512
 REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones are reported in its place
 
 

@@ -12,10 +12,10 @@ from typing import Any, Self
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.encoder import Encoder
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
-from exporter.plan import make_encoder
-from exporter.profiles import PROFILES
+from exporter.profiles import PROFILES, profile
 from exporter.selector import Selected, Selector
 from exporter.session import Session
 from exporter.snapshot import flow_row
@@ -32,8 +32,6 @@ BURST_NS = 5_000_000
 FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the exporter stops, or its options change
 
 log = logging.getLogger(__name__)
-
-LONGEST_RECORD = 256  # octets, more than any template and its Set header take
 
 
 def wall_offset() -> int:
@@ -66,19 +64,16 @@ class Exporter:
         if options.counts != "scaled":
             raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
         self.options = options
-        self.profile = PROFILES[options.profile]
+        self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self.cache = Cache(options, seed)
         self.collectors = [Collector(target, self._new_session) for target in options.targets]
-        self._encoder = make_encoder(self.profile)
+        self._encoder = Encoder(self.profile, options.virtual_obs_id, ENCODE_BATCH, options.message_size)
         self._predecessors: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
-        self._messages = ffi.new("struct message[]", ENCODE_BATCH)
-        self._buffer = ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
-        self._message_count = ffi.new("unsigned int *")
         self._records = 0
         self._records_lost_memory = 0
         self._messages_made = 0
@@ -194,27 +189,17 @@ class Exporter:
     def _encode(self, count: int, export_time: int, limit: int, now_ns: int) -> None:
         done = 0
         while done < count:
-            written = lib.encode_flows(
-                self._encoder,
-                self._flows + done,
-                count - done,
-                export_time,
-                limit,
-                self._buffer,
-                len(self._buffer),
-                self._messages,
-                len(self._messages),
-                self._message_count,
-            )
+            encoder = self._encoder
+            written = encoder.encode(self._flows + done, count - done, export_time, limit)
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
                 self._records_lost_memory += count - done
                 return
             done += written
             self._records += written
-            self._messages_made += self._message_count[0]
+            self._messages_made += encoder.count
             for collector in self.collectors:
                 collector.announce(now_ns, export_time, limit)
-                collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+                collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""

@@ -20,6 +20,9 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         "source": _mac(key.src_mac),
         "destination": _mac(key.dst_mac),
         "protocol": None,
+        "other_interface": int(flow.other_ifindex) or None,
+        "ttl": None,
+        "mpls": socket.ntohl(key.mpls_label) >> 12 if key.mpls_label else None,
         "vlan": [socket.ntohs(key.vlan_tci[i]) & 0xFFF for i in range(key.vlan_count)] or None,
         "packets": int(flow.packets),
         "octets": int(flow.ip_octets if key.ip_version else flow.frame_octets),
@@ -31,6 +34,8 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         row["source"] = _address(key.ip_version, key.src_addr)
         row["destination"] = _address(key.ip_version, key.dst_addr)
         row["protocol"] = int(key.ip_protocol)
+        low, high = int(flow.ttl_min), int(flow.ttl_max)
+        row["ttl"] = str(low) if low == high else f"{low}-{high}"
     if key.ip_protocol in _PROTOCOLS_WITH_PORTS:
         row["source_port"] = socket.ntohs(key.src_port)
         row["destination_port"] = socket.ntohs(key.dst_port)

@@ -95,6 +95,8 @@ class Reports:
 
         flows = await self._on_datapath(rows)
         for flow in flows:
-            link = self._links.table.get(flow["interface"])
-            flow["interface"] = link.name if link else str(flow["interface"])
+            for column in ("interface", "other_interface"):
+                if flow[column] is not None:
+                    link = self._links.table.get(flow[column])
+                    flow[column] = link.name if link else str(flow[column])
         return flows

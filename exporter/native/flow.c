@@ -40,20 +40,24 @@ static unsigned int key_kind(const struct tunnel_key *tunnel)
 	}
 }
 
-static unsigned int tunnel_kind(const struct tunnel_key *tunnel)
+static unsigned int tunnel_kind(const struct flow *flow)
 {
-	if (!tunnel->type || tunnel->key_length > sizeof(tunnel->key))
+	const struct tunnel_key *tunnel = &flow->key.tunnel;
+
+	if (!(flow->hash & FLOW_TUNNEL) || tunnel->key_length > sizeof(tunnel->key))
 		return 0;
 	if (tunnel->ip_version != 4 && tunnel->ip_version != 6)
 		return 0;
 	return 1 + (tunnel->ip_version == 6) * 3 + key_kind(tunnel);
 }
 
-unsigned int flow_kind(const struct flow_key *key)
+unsigned int flow_kind(const struct flow *flow)
 {
-	unsigned int l2 = key->vlan_count > 0;
+	const struct flow_key *key = &flow->key;
+	unsigned int mpls = flow_is_mpls(key);
+	unsigned int l2 = key->vlan_count < 2 ? key->vlan_count : 2;
 	unsigned int l3 = key->ip_version == 4 ? 1 : key->ip_version == 6 ? 2 : 0;
 	unsigned int l4 = l3 ? l4_kind(key) : L4_OTHER;
 
-	return ((l2 * 3 + l3) * 4 + l4) * 7 + tunnel_kind(&key->tunnel);
+	return (((mpls * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel_kind(flow);
 }

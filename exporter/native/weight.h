@@ -55,6 +55,8 @@ __u64 weight_of(const struct weight *weight, __u32 packets);
 /* What it is for this selector: 96.32. */
 static inline u128 weight_for(const struct selector *selector, __u64 weight)
 {
+	if (selector->factor == 1 && !selector->factor_fraction)
+		return weight;
 	return (u128)weight * selector->factor + (((u128)weight * selector->factor_fraction + (1ull << 63)) >> 64);
 }
 
