@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Self
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
 from exporter.options import ExporterOptions
 from exporter.selector import Selected, Selector
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")

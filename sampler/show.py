@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# Columns of flows that are for programs: they tell one flow from another over time.
+IDENTITY = ("flow", "started")
+
 # What `xdpfix show` may ask for.
 SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
 
@@ -69,6 +72,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     if stats["packets_observed_before"]:
         rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
     rows.append(row("selected", packets["selected"], samples["selected"]))
+    rows.append(row("  no rule's, nor the main exporter's", packets["unselected"], samples["unselected"]))
     rows += [
         row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
         for name in ("lost_budget", "lost_nested", "lost_unreadable")
@@ -95,6 +99,12 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         "links": stats["links"],
         "tunnels": stats["tunnels"],
     } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
+
+
+def flows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what no person reads; the exporter too where there is one only."""
+    hidden = IDENTITY if len({row["exporter"] for row in rows}) > 1 else (*IDENTITY, "exporter")
+    return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
 
 
 def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:

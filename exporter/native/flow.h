@@ -51,6 +51,16 @@ static inline int flow_is_mpls(const struct flow_key *key)
 	return key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS) || key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS_UPSTREAM);
 }
 
+/* A weight (96.32) times an amount, as far as there are numbers. */
+static inline u128 weigh(u128 weight, __u64 amount)
+{
+	u128 product;
+
+	if (__builtin_expect(!(weight >> 64), 1))	/* below 2^32 */
+		return (u128)(__u64)weight * amount;
+	return __builtin_mul_overflow(weight, (u128)amount, &product) ? ~(u128)0 : product;
+}
+
 /* Add `amount` (32 fraction bits) to a counter; at 2^64 - 1 it stays. */
 static inline void flow_count(__u64 *value, __u32 *fraction, u128 amount)
 {
@@ -74,5 +84,8 @@ static inline void flow_count_flag(__u64 *count, u128 amount)
 		sum = ~(__u64)0;
 	*count = (__u64)sum;
 }
+
+/* Count the sample: every one of its wire packets with the same weight, 96.32. */
+void flow_add(struct flow *flow, const struct sample *sample, u128 weight);
 
 #endif

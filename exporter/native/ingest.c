@@ -16,6 +16,9 @@
 #define BLOCK 8
 
 #define MPLS_TTL 0xff	/* RFC 3032 section 2.1; the key has what is in front: label, EXP and bottom of stack */
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_ICMPV6 58
+#define PROTOCOL_SCTP 132
 #define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
 #define BFD_ECHO_PORT 3785
 
@@ -148,71 +151,6 @@ static struct flow *find(const struct cache *cache, const struct item *item)
 	return NULL;
 }
 
-/*
- * Packets by flag. Of the wire packets of a super-packet only the last one has FIN and
- * PSH, as the kernel cuts and joins them; the other flags are those of its header.
- */
-static void add_flags(__u64 *counts, unsigned int flags, __u32 packets, u128 weight)
-{
-	for (flags &= FLOW_TCP_COUNTED; flags; flags &= flags - 1) {
-		unsigned int bit = __builtin_ctz(flags);
-
-		flow_count_flag(&counts[bit], weigh(weight, 1u << bit & (FLOW_TCP_FIN | FLOW_TCP_PSH) ? 1 : packets));
-	}
-}
-
-/* What is known of a flow and does not tell it from others. */
-static void add_traits(struct flow *flow, const struct sample *sample)
-{
-	const struct flow_key *key = &sample->key;
-	__u32 other = key->direction == DIRECTION_INGRESS ? sample->meta.egress_ifindex : sample->meta.ingress_ifindex;
-
-	if (other)
-		flow->other_ifindex = other;
-	if (key->ip_ttl < flow->ttl_min)
-		flow->ttl_min = key->ip_ttl;
-	if (key->ip_ttl > flow->ttl_max)
-		flow->ttl_max = key->ip_ttl;
-	flow->tcp_flags |= sample->meta.tcp_flags;
-	flow->fragment |= sample->meta.fragment;
-}
-
-/* Count the sample: every one of its wire packets with the same weight. */
-static void add(struct flow *flow, const struct sample *sample, u128 weight)
-{
-	const struct sample_meta *meta = &sample->meta;
-	__u32 packets = meta->packets ? meta->packets : 1;
-	__u64 full = (__u64)(packets - 1) * meta->ip_length;
-	__u64 last = meta->ip_octets > full ? meta->ip_octets - full : 0;
-	__u64 squares = (__u64)(packets - 1) * meta->ip_length;
-
-	if (meta->time < flow->first)
-		flow->first = meta->time;
-	if (meta->time > flow->last)
-		flow->last = meta->time;
-	flow_count(&flow->packets, &flow->packets_fraction, weigh(weight, packets));
-	flow_count(&flow->frame_octets, &flow->frame_octets_fraction, weigh(weight, meta->frame_octets));
-	flow->samples++;
-	add_traits(flow, sample);
-	if (flow->hash & FLOW_FLAG_COUNTS)
-		add_flags(flow_flag_counts(flow), meta->tcp_flags, packets, weight);
-	if (!meta->ip_octets)
-		return;
-	if (__builtin_mul_overflow(squares, (__u64)meta->ip_length, &squares) ||
-	    __builtin_add_overflow(squares, last * last, &squares))
-		squares = ~0ull;
-	flow_count(&flow->ip_octets, &flow->ip_octets_fraction, weigh(weight, meta->ip_octets));
-	flow_count(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, weigh(weight, squares));
-	if (packets > 1 && meta->ip_length > flow->ip_length_max)
-		flow->ip_length_max = meta->ip_length;
-	if (last > flow->ip_length_max)
-		flow->ip_length_max = last;
-	if (packets > 1 && (!flow->ip_length_min || meta->ip_length < flow->ip_length_min))
-		flow->ip_length_min = meta->ip_length;
-	if (last && (!flow->ip_length_min || last < flow->ip_length_min))
-		flow->ip_length_min = last;
-}
-
 static struct flow *start(struct cache *cache, const struct item *item)
 {
 	unsigned int lines = flow_extra_lines(item->hash);
@@ -240,13 +178,38 @@ static inline u128 weight_of_item(const struct item *item)
 	return (u128)item->weight_high << 64 | item->weight;
 }
 
-static void count_selector(const struct item *item)
+static int is_known_protocol(const struct flow_key *key)
+{
+	switch (key->ip_protocol) {
+	case FLOW_PROTOCOL_TCP:
+	case FLOW_PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+		return 1;
+	case PROTOCOL_ICMP:
+		return key->ip_version == 4;
+	case PROTOCOL_ICMPV6:
+		return key->ip_version == 6;
+	default:
+		return 0;
+	}
+}
+
+static void count_protocol(struct cache_stats *stats, const struct flow_key *key)
+{
+	if (key->ip_version == 4)
+		(*(is_known_protocol(key) ? &stats->ipv4_known : &stats->ipv4_other))++;
+	else if (key->ip_version == 6)
+		(*(is_known_protocol(key) ? &stats->ipv6_known : &stats->ipv6_other))++;
+}
+
+static void count_selector(struct cache *cache, const struct item *item)
 {
 	struct total *total = &item->counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
 
 	item->counter->samples++;
 	flow_count(&total->packets, &total->fraction, weigh(weight_of_item(item), packets));
+	count_protocol(&cache->stats, item->key);
 }
 
 static void count_item(struct cache *cache, const struct item *item)
@@ -256,8 +219,8 @@ static void count_item(struct cache *cache, const struct item *item)
 	if (flow) {
 		__u8 before = flow->tcp_flags;
 
-		add(flow, item->sample, weight_of_item(item));
-		count_selector(item);
+		flow_add(flow, item->sample, weight_of_item(item));
+		count_selector(cache, item);
 		cache->stats.cached++;
 		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
 			cache_hasten(cache, flow);
@@ -268,8 +231,8 @@ static void count_item(struct cache *cache, const struct item *item)
 		cache->stats.lost_memory++;
 		return;
 	}
-	add(flow, item->sample, weight_of_item(item));
-	count_selector(item);
+	flow_add(flow, item->sample, weight_of_item(item));
+	count_selector(cache, item);
 	if (cache_caches(cache))
 		cache_insert(cache, flow);
 	else

@@ -1,5 +1,6 @@
 """Profile "full": the value of every element that it adds, what is in the key and what is not, whose ids are whose."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from exporter.cache import Cache
 from exporter.options import ExporterOptions
 from exporter.profiles import kinds, profile
+from exporter.snapshot import flow_row
 from lib.harness import ARP, ICMP_V6, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
 from lib.ipfix_oracle import OracleRecord
 from lib.samples import sample
@@ -182,6 +184,18 @@ def test_lengths_take_4_octets_and_counters_8():
     assert [octets[number] for number in (1, 2, 198, 352)] == [8, 8, 8, 8]
 
 
+def test_virtual_obs_id_changes_with_the_options():
+    """Flows of before go out as they were; a template of another layout has another id, and none is used for two."""
+    with Harness(profile="full") as harness:
+        harness.tick()
+        for value in ("", "a", "b", ""):
+            harness.exporter.reconfigure(replace(harness.options, virtual_obs_id=value), round(harness.now * 10**9))
+            harness.ingest(sample())
+        harness.flush()
+        assert [record.values.get("virtualObsID") for record in harness.records] == [None, "a", "b", None]
+        assert [record.template.id // 1024 for record in harness.records] == [1, 2, 2, 1]
+
+
 @pytest.mark.parametrize("name", ["ovs", "full"])
 @pytest.mark.parametrize("value", ["a", "router-7/äöü", "x" * 254])
 def test_virtual_obs_id_stands_behind_the_tunnel(name: str, value: str):
@@ -252,7 +266,8 @@ def test_a_living_flow_shows_what_is_new():
             sample(base, mpls_label=77 << 12 | 0x140, ip_ttl=64), sample(base, mpls_label=77 << 12 | 0x120, ip_ttl=60)
         )
         harness.ingest(sample(ARP))
-        labelled, plain = harness.exporter.flows(10, round(harness.now * 10**9))
+        now = round(harness.now * 10**9)
+        labelled, plain = (flow_row(flow, now) for flow in harness.exporter.copy_flows(10))
     assert (labelled["vlan"], labelled["mpls"], labelled["ttl"], labelled["other_interface"]) == (
         *([100, 4000], 77),
         *("60-64", 9),
