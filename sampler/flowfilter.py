@@ -22,8 +22,11 @@ SHOWN_FLOWS = 10_000
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "icmp6": 58, "sctp": 132}
 # Columns that may be asked for although a row has none of them, and the two that stand for either end.
 ADDRESSES = ("source", "destination", "tunnel_source", "tunnel_destination")
-NUMBERS = ("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key")
-COLUMNS = ("exporter", "interface", "direction", "ethertype", *ADDRESSES, *NUMBERS, "vlan", "tcp_flags", "tunnel")
+NUMBERS = ("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key", "mpls")
+COLUMNS = (
+    *("exporter", "interface", "other_interface", "direction", "ethertype"),
+    *(*ADDRESSES, *NUMBERS, "vlan", "ttl", "tcp_flags", "tunnel"),
+)
 RATE = "rate"
 # Seconds: of a flow that has just begun, one packet is no rate.
 LEAST_AGE = 1.0
