@@ -5,19 +5,25 @@ The data thread calls it; nothing here runs Python per packet, and per message o
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
+from exporter.catalog import Catalog
 from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
 from exporter.errors import ExporterError
-from exporter.options import ExporterOptions
+from exporter.losses import Losses, Reader
+from exporter.message import set_ids
+from exporter.options import ExporterOptions, Target
+from exporter.optionsdata.figures import Selector
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.session import Session
 from exporter.snapshot import flow_row
+from exporter.status import MAIN_SELECTOR, Metering, Status
 
 # Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
 INGEST_BATCH = 2048
@@ -67,12 +73,16 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session) for target in options.targets]
-        self._encoder = make_encoder(self.profile)
-        self._predecessors: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
+        self._status = Status(options)
+        profile = self.profile
+        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._status.figures)
+        self._reader = Reader(profile.templates)
+        self.collectors = [self._new_collector(target) for target in options.targets]
+        self._encoder = make_encoder(self.profile)
+        self._predecessors: list[Endpoint] = []
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
         self._messages = ffi.new("struct message[]", ENCODE_BATCH)
@@ -86,18 +96,38 @@ class Exporter:
             if getattr(options, name) == 0:
                 log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
 
-    def _new_session(self) -> Session:
+    def _new_collector(self, target: Target) -> Collector:
+        losses = Losses(self._reader)
+        collector = Collector(target, partial(self._new_session, losses))
+        collector.losses = losses
+        return collector
+
+    def _new_session(self, losses: Losses, reliable: bool = False) -> Session:
         options = self.options
         return Session(
-            self.profile.templates,
-            options.obs_domain_id,
+            self.catalog,
             options.template_interval * NS_PER_S,
-            1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
+            options.stats_interval * NS_PER_S,
+            reliable=reliable,
+            lost=lambda: losses.total,
         )
 
     def set_weight(self, generation: int, probability: Fraction) -> None:
         """Say with which probability the samples of this generation of the configuration were taken."""
         self.cache.set_weight(generation, probability)
+        options = self.options
+        selector = Selector(MAIN_SELECTOR, options.obs_domain_id, options.obs_point_id, probability)
+        if self._status.set_selectors([selector]):
+            self.catalog.change()
+
+    def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
+        """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
+        if self._status.set_interfaces(interfaces):
+            self.catalog.change()
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the sampler has counted until now, for statistics."""
+        self._status.set_metering(metering)
 
     def take_over(self, endpoints: Iterable[Endpoint]) -> None:
         """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
@@ -133,11 +163,15 @@ class Exporter:
                 break
 
     def _connect(self, now_ns: int) -> None:
-        """Start what is not connected, and send the templates that are due."""
+        """Start what is not connected, and send the templates and options data that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
             self.cache.set_endpoints(self.endpoints() + self._predecessors)
         export_time = self._export_time(now_ns)
+        self._status.began = self._status.began or export_time
+        cache = self.cache.stats()
+        ignored = self._status.ignored_packets + cache["lost_generation"] + cache["lost_memory"]
+        self._status.set_ignored(ignored, 0, export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
             collector.tell_losses(now_ns)
@@ -202,14 +236,23 @@ class Exporter:
                 self._message_count,
             )
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
-                self._records_lost_memory += count - done
+                self._lose(self._flows[done:count], export_time)
                 return
             done += written
             self._records += written
             self._messages_made += self._message_count[0]
+            self.catalog.use(set_ids(self._buffer, self._messages[0 : self._message_count[0]]))
             for collector in self.collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+
+    def _lose(self, flows: Sequence["ffi.CData"], export_time: int) -> None:
+        """Count flows that cannot become records, for want of memory, as not sent to any collector."""
+        self._records_lost_memory += len(flows)
+        packets = sum(flow.packets for flow in flows)
+        octets = sum(flow.ip_octets if flow.key.ip_version else flow.frame_octets for flow in flows)
+        for losses in filter(None, (collector.losses for collector in self.collectors)):
+            losses.add(len(flows), packets, octets, export_time)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""

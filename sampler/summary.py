@@ -2,7 +2,6 @@
 
 import asyncio
 
-from exporter.options import ExporterOptions
 from sampler.config import Config
 from sampler.links import dump
 from sampler.linktable import Link, matches, overlaps, unmatched
@@ -44,8 +43,6 @@ def warnings(config: Config) -> list[str]:
     for key in ("cache_active_timeout", "cache_max_flows"):
         if getattr(exporter, key) == 0:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
-    if exporter.stats_interval != ExporterOptions.stats_interval:
-        found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found
