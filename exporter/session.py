@@ -105,11 +105,10 @@ class Session:
         withdrawn before, in a reliable session.
         """
         ready = self._repeated(export_time, limit) + self._withdrawals(limit)
-        new = self._open(now_ns)
-        for domain, templates in self._catalog.wanted.items():
-            new = self._tell(domain, templates, limit, ready) or new
-        if new or self._version != self._catalog.version:
-            self._tell_changes(limit, ready)
+        all_kinds = self._open(now_ns) or self._version != self._catalog.version
+        new = [self._tell(domain, wanted, limit, ready) for domain, wanted in self._catalog.wanted.items()]
+        if all_kinds or any(new):
+            self._tell_changes(all_kinds, limit, ready)
         self._collect_due(now_ns, limit, ready)
         ready += self._pace.take(now_ns, limit)
         return [self._stamp(domain, item, export_time) for domain, item in ready]
@@ -172,13 +171,18 @@ class Session:
         kinds = KINDS if figures.everything else (ANNOUNCEMENT,)
         return (kind for kind in kinds if kind.statistic == statistic)
 
-    def _tell_changes(self, limit: int, ready: list[tuple[int, Message]]) -> None:
-        """Say what holds until it changes, where it was not said so before: at once where data waits for it."""
+    def _tell_changes(self, all_kinds: bool, limit: int, ready: list[tuple[int, Message]]) -> None:
+        """Say what holds until it changes, where it was not said so before: at once where data waits for it.
+
+        Without `all_kinds` there are new templates only.
+        """
         self._version = self._catalog.version
         figures = self._figures()
         for domain, state in self._domains.items():
             new: list[tuple[Kind, list[Item]]] = []
             for kind in self._kinds(figures, statistic=False):
+                if not all_kinds and not kind.layouts:
+                    continue
                 number = kind.template.id
                 said, state.records[number] = state.records.get(number, []), list(kind.records(figures, domain))
                 if unsaid := set(state.records[number]).difference(said):

@@ -18,6 +18,7 @@ from typing import Any
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions, Target
+from exporter.status import Metering
 from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
 from sampler.collect import EmbeddedCollector
@@ -26,7 +27,7 @@ from sampler.control import ControlServer
 from sampler.datapath import Datapath
 from sampler.errors import StartError, XdpfixError
 from sampler.gates import Gates
-from sampler.ledger import ExporterLedger
+from sampler.ledger import KERNEL_LOSSES, ExporterLedger
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.losslog import LossLog
@@ -44,6 +45,8 @@ MAIN = "main"
 FLUSH_SECONDS = 45
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
+# Names of interfaces that come and go are told to the exporter this often at most, in seconds.
+NAMES_SECONDS = 0.5
 # So long the sampled interfaces must stay as they are before it is looked for what they have in common, in seconds.
 QUIET_SECONDS = 0.5
 # What a running service cannot change: it says so, and keeps what it has.
@@ -78,6 +81,7 @@ class Service:
         self._viewer: EmbeddedCollector | None = None
         self._weights: dict[int, Fraction] = {}  # by generation, the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
+        self._naming: asyncio.TimerHandle | None = None  # for names of interfaces
         self._warned: set[str] = set()
         self._looking: asyncio.TimerHandle | None = None  # for interfaces that carry the same packets
         self._running = False  # until then a refusal ends the start, with its sentence
@@ -156,6 +160,7 @@ class Service:
         exporter = Exporter(options)
         self._tell_weights(exporter)
         exporter.set_obs_point_ids(self._obs_point_ids)
+        exporter.set_interfaces(self._interface_names())
         return exporter
 
     def _tell_weights(self, exporter: Exporter) -> None:
@@ -209,6 +214,10 @@ class Service:
         # First: the kernel side is to know a tunnel netdev before its first packet.
         self._tunnels.set_links(links)
         self._set_obs_point_ids()
+        if not self._running:
+            self._tell_names()
+        elif self._naming is None:
+            self._naming = asyncio.get_running_loop().call_later(NAMES_SECONDS, self._tell_names)
         self._points.update(link for link in links if linktable.matches(link, globs))
         if not self._running:
             return
@@ -226,6 +235,25 @@ class Service:
             if sentence not in self._warned:
                 self._warned.add(sentence)
                 log.warning("%s", sentence)
+
+    def _interface_names(self) -> list[tuple[int, str, str]]:
+        return [(link.ifindex, link.name, link.alias) for link in self._links.table.links]
+
+    def _tell_names(self) -> None:
+        """Tell the exporter how interfaces are called, for its options data."""
+        self._naming = None
+        names = self._interface_names()
+        tell = self._datapath.call if self._running else self._datapath.settle
+        tell(lambda: self._datapath.sinks[MAIN].set_interfaces(names))
+
+    def _tell_metering(self, packets: dict[str, int]) -> None:
+        """Tell the exporter what the gates counted, for its options data. `packets`: the kernel's counters."""
+        metering = Metering(
+            observed=self._points.observed_before + sum(self._gates.observed().values()),
+            selected=packets["selected"],
+            ignored=sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring")),
+        )
+        self._datapath.call(lambda: self._datapath.sinks[MAIN].set_metering(metering))
 
     def _set_obs_point_ids(self) -> None:
         """Tell the exporter, before an interface is attached: its first sample must have the right id."""
@@ -267,7 +295,9 @@ class Service:
             if self._datapath.ticks != ticks:
                 ticks = self._datapath.ticks
                 self._notifier.watchdog()
-            losses.check(self._gates.counters()[0], time.monotonic())
+            samples, packets = self._gates.counters()
+            losses.check(samples, time.monotonic())
+            self._tell_metering(packets)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:

@@ -89,7 +89,7 @@ class Figures:
         lost: Flow Records that this session's collector did not get.
         sent: what this session has sent, by observation domain.
         templates: of flow records, by the observation domains that have any; those that this session has sent.
-        announce_selector: whether samplingProbability (311) may be told.
+        announce_selector: whether selectors, and with them samplingProbability (311), may be told.
         everything: False: samplingInterval alone.
 
     """

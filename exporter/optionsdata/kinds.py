@@ -17,6 +17,7 @@ class Kind:
         records: gives them.
         statistic: they move by themselves and go out every stats_interval; what others say holds until it changes,
             and is repeated with the templates.
+        layouts: they follow from the templates that the collector has.
         first: it goes out ahead of the data that it is about, whatever the pace.
 
     """
@@ -24,6 +25,7 @@ class Kind:
     template: Template
     records: Callable[[Figures, int], Iterable[bytes]]
     statistic: bool = False
+    layouts: bool = False
     first: bool = False
 
 
@@ -31,8 +33,8 @@ ANNOUNCEMENT = Kind(templates.SAMPLING_INTERVAL, sampling.interval, first=True)
 KINDS = (
     ANNOUNCEMENT,
     Kind(templates.INTERFACE, interfaces.names),
-    Kind(templates.FLOW_KEYS, flowkeys.keys),
-    Kind(templates.ELEMENT_TYPE, types.types),
+    Kind(templates.FLOW_KEYS, flowkeys.keys, layouts=True),
+    Kind(templates.ELEMENT_TYPE, types.types, layouts=True),
     Kind(templates.SELECTOR, sampling.selectors),
     Kind(templates.SELECTION_SEQUENCE, sampling.sequences),
     Kind(templates.SEQUENCE_STATISTICS, sampling.statistics, statistic=True),

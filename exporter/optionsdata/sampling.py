@@ -20,21 +20,20 @@ def interval(figures: Figures, domain: int) -> Iterator[bytes]:
 
 
 def _selectors(figures: Figures, domain: int) -> Iterator[Selector]:
-    return (selector for selector in figures.selectors if selector.domain == domain)
+    """Give those that may be told: none where a collector would multiply by the probability of one."""
+    return (item for item in figures.selectors if item.domain == domain and figures.announce_selector)
 
 
 def selectors(figures: Figures, domain: int) -> Iterator[bytes]:
     """Selector Report Interpretation: the probability of each. With 1 / probability a collector must not multiply."""
-    if figures.announce_selector:
-        for selector in _selectors(figures, domain):
-            yield record(templates.SELECTOR, selector.id, UNIFORM_PROBABILISTIC, float(selector.probability))
+    for selector in _selectors(figures, domain):
+        yield record(templates.SELECTOR, selector.id, UNIFORM_PROBABILISTIC, float(selector.probability))
 
 
 def sequences(figures: Figures, domain: int) -> Iterator[bytes]:
     """Selection Sequence Report Interpretation: Observation Point, then the one Selector."""
-    if figures.announce_selector:
-        for selector in _selectors(figures, domain):
-            yield record(templates.SELECTION_SEQUENCE, selector.id, selector.point, selector.id)
+    for selector in _selectors(figures, domain):
+        yield record(templates.SELECTION_SEQUENCE, selector.id, selector.point, selector.id)
 
 
 def statistics(figures: Figures, domain: int) -> Iterator[bytes]:

@@ -83,9 +83,18 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     service._links = SimpleNamespace(changes=changes, table=table)  # type: ignore[assignment]
     service._points = ObservationPoints(attach, gates, (0,))  # type: ignore[arg-type]
     service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
+    service._datapath = datapath_of([])  # type: ignore[assignment]
     monkeypatch.setattr(service, "_clean_up", lambda: None)
     asyncio.run(service._follow_links(asyncio.Event()))
     assert done == ["attach tun", "detach tun", "attach veth"]
+
+
+def datapath_of(named: list[list[tuple[int, str, str]]]) -> SimpleNamespace:
+    """A data thread that does at once what it is told; the names of interfaces go into `named`."""
+    exporter = SimpleNamespace(set_interfaces=named.append, set_obs_point_ids=lambda _: None)
+    return SimpleNamespace(
+        sinks={"main": exporter}, call=lambda function: function(), settle=lambda function: function()
+    )
 
 
 def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
@@ -99,6 +108,8 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
     service._points = points  # type: ignore[assignment]
     service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
     points.update = lambda links: setattr(points, "links", list(links))
+    named: list[list[tuple[int, str, str]]] = []
+    service._datapath = datapath_of(named)  # type: ignore[assignment]
     asked: list[int] = []
 
     def overlaps(links: tuple[Link, ...], _: list[int]) -> list[str]:
@@ -107,9 +118,10 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
 
     monkeypatch.setattr(linktable, "overlaps", overlaps)
     monkeypatch.setattr(service_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(service_module, "NAMES_SECONDS", 0.01)
 
     async def run() -> None:
-        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1"))))
+        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1", alias="uplink"))))
         service._update_points()
         assert asked == []
         service._require_interfaces()
@@ -120,13 +132,15 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
         assert asked == [2]
 
         async def poll() -> None:
-            while len(asked) < 2:
+            while len(asked) < 2 or len(named) < 2:
                 await asyncio.sleep(0)
 
         await asyncio.wait_for(poll(), 10)
 
     asyncio.run(run())
     assert asked == [2, 102]
+    assert [len(names) for names in named] == [2, 102], "names go out at the start, then for all changes at once"
+    assert named[0] == [(2, "eth0", ""), (3, "eth1", "uplink")]
     assert [record.getMessage() for record in caplog.records] == ["these are counted twice"]
 
 
