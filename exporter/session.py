@@ -22,6 +22,9 @@ FIRST_COPIES = 2
 # A collector that refused (nobody listened) has no templates: it gets them again this long after, in case it has come.
 REFUSED_DELAY_NS = 10 * 10**9
 
+# Options templates whose records go out ahead of the templates and data that they are about.
+FIRST = frozenset(kind.template.id for kind in KINDS if kind.first)
+
 
 @dataclass
 class Domain:
@@ -41,6 +44,13 @@ class Domain:
     told: dict[int, Template] = field(default_factory=dict)
     records: dict[int, list[bytes]] = field(default_factory=dict)
     sent: Sent = field(default_factory=Sent)
+
+    def repetition(self) -> Iterator[Item]:
+        """Give everything again, in the order in which a collector that knows nothing can use it."""
+        for chosen in (True, False):
+            ids = [number for number in self.told if (number in FIRST) == chosen]
+            yield from ((self.told[number].set_id, self.told[number].encode()) for number in ids)
+            yield from ((number, record) for number in ids for record in self.records.get(number, ()))
 
 
 class Session:
@@ -101,14 +111,16 @@ class Session:
     def announce(self, now_ns: int, export_time: int, limit: int) -> list[tuple[bytes, int]]:
         """Messages that must go out before data at this moment, each with its number of data records; often none.
 
-        Templates ahead of the first data that uses them, and what waits, at its pace. Templates that changed are
-        withdrawn before, in a reliable session.
+        Templates ahead of the first data that uses them, ahead of those what collectors need to read them, and what
+        waits, at its pace. Templates that changed are withdrawn before, in a reliable session.
         """
         ready = self._repeated(export_time, limit) + self._withdrawals(limit)
         all_kinds = self._open(now_ns) or self._version != self._catalog.version
-        new = [self._tell(domain, wanted, limit, ready) for domain, wanted in self._catalog.wanted.items()]
-        if all_kinds or any(new):
+        wanted = self._catalog.wanted
+        if all_kinds or any(self._untold(domain, templates) for domain, templates in wanted.items()):
             self._tell_changes(all_kinds, limit, ready)
+            for domain, templates in wanted.items():
+                self._tell(domain, templates, limit, ready)
         self._collect_due(now_ns, limit, ready)
         ready += self._pace.take(now_ns, limit)
         return [self._stamp(domain, item, export_time) for domain, item in ready]
@@ -144,12 +156,14 @@ class Session:
             for item in message.template_messages(state.told.values(), limit)
         ]
 
-    def _tell(self, domain: int, templates: Iterable[Template], limit: int, ready: list[tuple[int, Message]]) -> bool:
-        """Give those of the templates that the collector does not have; whether there were any."""
+    def _untold(self, domain: int, templates: Iterable[Template]) -> list[Template]:
         told = self._domains[domain].told
-        new = [template for template in templates if told.get(template.id) != template]
-        if not new:
-            return False
+        return [template for template in templates if told.get(template.id) != template]
+
+    def _tell(self, domain: int, templates: Iterable[Template], limit: int, ready: list[tuple[int, Message]]) -> None:
+        """Give those of the templates that the collector does not have."""
+        told = self._domains[domain].told
+        new = self._untold(domain, templates)
         if changed := [template.id for template in new if template.id in told]:
             self.withdraw(changed, domain)
             ready += self._withdrawals(limit)
@@ -157,13 +171,12 @@ class Session:
         ready += [(domain, item) for item in message.template_messages(new, limit) * copies]
         told |= {template.id: template for template in new}
         self._layouts |= {template.id: template for template in new}
-        return True
 
     def _figures(self) -> Figures:
-        flows = {
-            domain: tuple(template for template in state.told.values() if not template.scope)
-            for domain, state in self._domains.items()
-        }
+        flows = {}
+        for domain, state in self._domains.items():
+            new = self._untold(domain, self._catalog.wanted.get(domain, ()))
+            flows[domain] = (*(template for template in state.told.values() if not template.scope), *new)
         sent = {domain: state.sent for domain, state in self._domains.items()}
         return replace(self._catalog.figures(), templates=flows, sent=sent, lost=self._lost())
 
@@ -199,9 +212,7 @@ class Session:
         for domain, state in self._domains.items():
             if now_ns >= state.due_ns and not self.reliable:
                 state.due_ns = now_ns + self._interval_ns
-                self._pace.put(domain, ((item.set_id, item.encode()) for item in state.told.values()))
-                for number, records in state.records.items():
-                    self._pace.put(domain, ((number, record) for record in records))
+                self._pace.put(domain, state.repetition())
         if self._stats_due_ns is not None and now_ns >= self._stats_due_ns:
             self._stats_due_ns = now_ns + self._stats_ns
             self._collect_statistics(now_ns, limit, ready)

@@ -88,7 +88,8 @@ class Figures:
         ignored: observed packets that the Metering Process did not process.
         lost: Flow Records that this session's collector did not get.
         sent: what this session has sent, by observation domain.
-        templates: of flow records, by the observation domains that have any; those that this session has sent.
+        templates: of flow records, by the observation domains that have any: those that this session has sent, and
+            those that it sends next.
         announce_selector: whether selectors, and with them samplingProbability (311), may be told.
         everything: False: samplingInterval alone.
 

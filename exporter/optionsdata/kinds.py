@@ -18,7 +18,7 @@ class Kind:
         statistic: they move by themselves and go out every stats_interval; what others say holds until it changes,
             and is repeated with the templates.
         layouts: they follow from the templates that the collector has.
-        first: it goes out ahead of the data that it is about, whatever the pace.
+        first: it goes out ahead of the data and the templates that it is about, whatever the pace.
 
     """
 
@@ -32,9 +32,10 @@ class Kind:
 ANNOUNCEMENT = Kind(templates.SAMPLING_INTERVAL, sampling.interval, first=True)
 KINDS = (
     ANNOUNCEMENT,
+    # libfixbuf looks a template's elements up when it gets the template.
+    Kind(templates.ELEMENT_TYPE, types.types, layouts=True, first=True),
     Kind(templates.INTERFACE, interfaces.names),
     Kind(templates.FLOW_KEYS, flowkeys.keys, layouts=True),
-    Kind(templates.ELEMENT_TYPE, types.types, layouts=True),
     Kind(templates.SELECTOR, sampling.selectors),
     Kind(templates.SELECTION_SEQUENCE, sampling.sequences),
     Kind(templates.SEQUENCE_STATISTICS, sampling.statistics, statistic=True),

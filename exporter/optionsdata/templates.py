@@ -66,13 +66,17 @@ INTERFACE = Template(
     scope=1,
 )
 
-# RFC 5610 section 3.9, without what may be left out: units and range, for none of the elements has any.
+# RFC 5610 section 3.9, with all that may be left out: libfixbuf reads no shorter form.
 ELEMENT_TYPE = _template(
     521,
     ("privateEnterpriseNumber", "informationElementId"),
     "informationElementDataType",
     "informationElementSemantics",
+    "informationElementUnits",
+    "informationElementRangeBegin",
+    "informationElementRangeEnd",
     "informationElementName",
+    "informationElementDescription",
 )
 
 # RFC 5476 section 6.5.4, with the limits that IANA has for values estimated from samples.

@@ -14,6 +14,8 @@ DATA_TYPES = (
     *("dateTimeSeconds", "dateTimeMilliseconds", "dateTimeMicroseconds", "dateTimeNanoseconds"),
     *("ipv4Address", "ipv6Address"),
 )
+# informationElementUnits (345), by the names of the registry.
+UNITS = ("", "bits", "octets", "packets", "flows", "seconds", "milliseconds", "microseconds", "nanoseconds")
 SEMANTICS = ("default", "quantity", "totalCounter", "deltaCounter", "identifier", "flags")
 
 
@@ -26,5 +28,7 @@ def types(figures: Figures, domain: int) -> Iterator[bytes]:
     """One record an enterprise element of the templates that the collector has in this domain."""
     used = (item.element for template in figures.templates.get(domain, ()) for item in template.fields)
     for element in dict.fromkeys(element for element in used if element.pen):
-        kind, meaning = DATA_TYPES.index(element.type), SEMANTICS.index(semantics(element))
-        yield record(templates.ELEMENT_TYPE, element.pen, element.id, kind, meaning, element.name)
+        codes = DATA_TYPES.index(element.type), SEMANTICS.index(semantics(element)), UNITS.index(element.units)
+        # A range of 0 to 0 is none.
+        end = 2 ** (8 * element.length) - 1 if element.type.startswith("unsigned") else 0
+        yield record(templates.ELEMENT_TYPE, element.pen, element.id, *codes, 0, end, element.name, "")

@@ -302,8 +302,11 @@ def test_i01_types_of_enterprise_elements():
             unsigned = {1: "unsigned8", 2: "unsigned16", 3: "unsigned32", 4: "unsigned64"}
             others = {0: "octetArray", 12: "macAddress", 13: "string", 18: "ipv4Address", 19: "ipv6Address"}
             assert (unsigned | others)[record["informationElementDataType"]] == element.type
+            assert record["informationElementUnits"] == 0
             if record["informationElementDataType"] not in unsigned:
-                assert record["informationElementSemantics"] == 0
+                assert (record["informationElementSemantics"], record["informationElementRangeEnd"]) == (0, 0)
+            elif record["informationElementDataType"] == 2:
+                assert record["informationElementRangeEnd"] == 65535
 
 
 def test_options_data_can_be_switched_off():

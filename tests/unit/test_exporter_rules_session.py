@@ -34,7 +34,8 @@ def test_e050_e062_templates_go_first_in_two_copies_in_separate_messages():
         harness.ingest(*every_kind())
         harness.flush()
         messages = harness.receiver.oracle.messages
-        first_data = next(i for i, message in enumerate(messages) if message.records)
+        flows = [any(not record.template.scope for record in message.records) for message in messages]
+        first_data = flows.index(True)
         for template in (*OVS.templates,):
             copies = [i for i, m in enumerate(messages) if template.id in {t.id for t in m.templates}]
             assert len(copies) == 2 and copies[0] < copies[1] < first_data
