@@ -38,6 +38,12 @@ class Catalog:
         self.wanted = {domain: self._whole or ()}
         self.version += 1
 
+    def set_domain(self, domain: int) -> None:
+        """Take another main observation domain, or the same with other figures."""
+        if domain != self.domain:
+            self.set_templates(self.templates.values(), self._whole is not None, domain)
+        self.version += 1
+
     def use(self, used: Mapping[int, Iterable[int]]) -> None:
         """Say which template ids the data uses that goes next, by observation domain."""
         if self._whole is not None:

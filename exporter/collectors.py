@@ -51,12 +51,13 @@ def _connected_socket(family: int, address: tuple[str, int]) -> socket.socket:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The 5-tuple of a session: addresses as text, UDP ports."""
+    """The 5-tuple of a session: addresses as text, ports, protocol (6 TCP, 17 UDP, 132 SCTP)."""
 
     source: str
     source_port: int
     destination: str
     destination_port: int
+    protocol: int = 17
 
 
 class Collector:

@@ -18,14 +18,14 @@ from exporter.errors import ExporterError
 from exporter.losses import Losses, Reader
 from exporter.message import set_ids
 from exporter.options import ExporterOptions, Target
-from exporter.optionsdata.figures import Selector
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
+from exporter.selector import Selected, Selector
 from exporter.session import Session
 from exporter.snapshot import flow_row
-from exporter.status import MAIN_SELECTOR, Metering, Status
+from exporter.status import Metering, Status
 
-# Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
+# Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
 ENCODE_BATCH = 1024  # flows encoded together
 
@@ -112,13 +112,15 @@ class Exporter:
             lost=lambda: losses.total,
         )
 
-    def set_weight(self, generation: int, probability: Fraction) -> None:
-        """Say with which probability the samples of this generation of the configuration were taken."""
-        self.cache.set_weight(generation, probability)
-        options = self.options
-        selector = Selector(MAIN_SELECTOR, options.obs_domain_id, options.obs_point_id, probability)
-        if self._status.set_selectors([selector]):
-            self.catalog.change()
+    def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
+        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
+
+        Options data tells of these selectors from now on. Where counts are raw and a probability is another one than
+        before, flush() first: what was counted by the old one is to be multiplied by that.
+        """
+        self.cache.set_weight(generation, gate, selectors)
+        if self._status.set_selectors(gate, selectors):
+            self.catalog.set_domain(self._status.domain)
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
         """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
@@ -128,6 +130,10 @@ class Exporter:
     def set_metering(self, metering: Metering) -> None:
         """Tell what the sampler has counted until now, for statistics."""
         self._status.set_metering(metering)
+
+    def selected(self) -> dict[tuple[int, int | None], Selected]:
+        """Count what each selector took, by generation and rule: see Cache.selected()."""
+        return self.cache.selected()
 
     def take_over(self, endpoints: Iterable[Endpoint]) -> None:
         """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
@@ -269,10 +275,11 @@ class Exporter:
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
-        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made.
+        samples_*: where samples went, what stands behind samples_pairs once for each selector that took them;
+        flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
-        samples = ("ingested", "cached", "pending")
+        samples = ("ingested", "unselected", "selected", "pairs", "cached", "pending")
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}

@@ -5,10 +5,16 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from exporter.options import ExporterOptions
-from exporter.optionsdata.figures import Figures, Interface, Loss, Selector
+from exporter.optionsdata import figures
+from exporter.optionsdata.figures import Figures, Interface, Loss
+from exporter.selector import Selector
 
 RAW = "raw"
 MAIN_SELECTOR = 1  # selectorId (302) of the main selector; those of rules are numbered behind it
+
+
+def _number(rule: int | None) -> int:
+    return MAIN_SELECTOR if rule is None else MAIN_SELECTOR + 1 + rule
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,19 @@ class Status:
 
     Attributes:
         began: when the counting of losses began; 0: not yet.
+        domain: the main observation domain: of the main selector, or of the first rule.
 
     """
 
     def __init__(self, options: ExporterOptions, process: int = 1) -> None:
         self.options = options
         self.began = 0
+        self.domain = options.obs_domain_id
         self.process = process
         self.interfaces: tuple[Interface, ...] = ()
         self._metering: Metering | None = None
         self._ignored = Loss()
-        self._selectors: tuple[Selector, ...] = ()
+        self._selectors: tuple[figures.Selector, ...] = ()
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> bool:
         """Take (ifindex, name, description) of every interface; whether anything is other than before."""
@@ -58,13 +66,23 @@ class Status:
             first = before.first if before.packets else time
             self._ignored = Loss(0, packets, octets, first, time)
 
-    def set_selectors(self, selectors: Iterable[Selector]) -> bool:
-        """Take the selectors of now; whether anything is other than before."""
+    def set_selectors(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
+        """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
         before = self._selectors
-        self._selectors = tuple(selectors)
+        self._selectors = tuple(
+            figures.Selector(
+                id=_number(selector.rule),
+                domain=selector.obs_domain_id,
+                point=selector.obs_point_id,
+                probability=gate * selector.thinning,
+            )
+            for selector in sorted(selectors, key=lambda selector: _number(selector.rule))
+        )
+        if self._selectors:
+            self.domain = self._selectors[0].domain
         return self._selectors != before
 
-    def _observed(self, selector: Selector) -> Selector:
+    def _observed(self, selector: figures.Selector) -> figures.Selector:
         """Add what is known of a selector: of the main one what the gates counted, for it takes all that they take."""
         if selector.id != MAIN_SELECTOR or self._metering is None:
             return selector
@@ -83,7 +101,7 @@ class Status:
         """Make the snapshot."""
         options = self.options
         return Figures(
-            domain=options.obs_domain_id,
+            domain=self.domain,
             began=self.began,
             exporting_process=self.process,
             interval={selector.domain: self.interval(selector.probability) for selector in self._selectors},

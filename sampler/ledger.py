@@ -13,15 +13,21 @@ KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
 class ExporterLedger:
     """What became of the samples that one exporter was handed. Counts are samples, not weighted.
 
-    received = excluded and lost ones by cause + cached + pending + exported
+    received = selected + unselected
+    pairs = excluded and lost ones by cause + cached + pending + exported
+
+    A sample counts once for each selector that took it: these are the pairs, and what follows them counts pairs.
 
     Attributes:
         received: samples handed over.
-        causes: samples left out, by name: excluded_bfd, excluded_own, …, lost_generation, ….
+        causes: left out, by name: excluded_bfd, excluded_own, …, lost_generation, ….
         cached: in flows that live.
         pending: in flows that ended and are not encoded yet.
         exported: in flows that were encoded.
-        represented: wire packets that the counted samples stand for.
+        represented: wire packets that the counted pairs stand for.
+        unselected: samples that only other exporters' selectors took.
+        selected: samples that a selector of this exporter took.
+        pairs: of sample and selector.
 
     """
 
@@ -31,6 +37,9 @@ class ExporterLedger:
     pending: int
     exported: int
     represented: int
+    unselected: int
+    selected: int
+    pairs: int
 
     @classmethod
     def of(cls, stats: dict[str, int]) -> Self:
@@ -47,6 +56,9 @@ class ExporterLedger:
             pending=stats["samples_pending"],
             exported=stats["samples_exported"],
             represented=stats["packets_represented"],
+            unselected=stats["samples_unselected"],
+            selected=stats["samples_selected"],
+            pairs=stats["samples_pairs"],
         )
 
     def __add__(self, other: Self) -> Self:
@@ -60,12 +72,18 @@ class ExporterLedger:
             pending=self.pending + other.pending,
             exported=self.exported + other.exported,
             represented=self.represented + other.represented,
+            unselected=self.unselected + other.unselected,
+            selected=self.selected + other.selected,
+            pairs=self.pairs + other.pairs,
         )
 
     def errors(self, name: str) -> list[str]:
         """One sentence for every sum that does not come out."""
         parts = sum(self.causes.values()) + self.cached + self.pending + self.exported
-        return _unequal((f"exporter {name}: samples received", self.received, parts))
+        return _unequal(
+            (f"exporter {name}: samples received", self.received, self.selected + self.unselected),
+            (f"exporter {name}: samples by selector", self.pairs, parts),
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions, Target
+from exporter.selector import main_selector
 from exporter.status import Metering
 from sampler import capabilities, clsact, linktable, loader
 from sampler.attach import Attacher, Attachment
@@ -146,7 +147,7 @@ class Service:
         while len(self._weights) > KNOWN_GENERATIONS:
             del self._weights[next(iter(self._weights))]
         if self._running:
-            self._datapath.settle(lambda: self._datapath.sinks[MAIN].set_weight(generation, probability))
+            self._datapath.settle(lambda: _set_weight(self._datapath.sinks[MAIN], generation, probability))
 
     def _set_sampling(self) -> None:
         """Give the gates the rate, generation and budget of now."""
@@ -165,7 +166,7 @@ class Service:
 
     def _tell_weights(self, exporter: Exporter) -> None:
         for generation, probability in self._weights.items():
-            exporter.set_weight(generation, probability)
+            _set_weight(exporter, generation, probability)
 
     def _watch_flows(self) -> Target:
         """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
@@ -357,6 +358,11 @@ class Service:
         retired = self._datapath.retired
         retired[MAIN] = counted + retired[MAIN] if MAIN in retired else counted
         self._datapath.sinks[MAIN] = exporter
+
+
+def _set_weight(exporter: Exporter, generation: int, probability: Fraction) -> None:
+    """The main exporter takes all that the gates take."""
+    exporter.set_weight(generation, probability, [main_selector(exporter.options)])
 
 
 async def _first(event: Any, task: "asyncio.Task[None]") -> None:

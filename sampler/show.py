@@ -78,6 +78,10 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     rows.append(row("received", None, ring["received"]))
     for name, exporter in stats["exporters"].items():
         causes = {key: value for key, value in exporter.items() if key.startswith(("excluded_", "lost_"))}
+        if exporter["unselected"]:
+            rows.append(row(f"  {name} not selected", None, exporter["unselected"]))
+        if exporter["pairs"] != exporter["selected"]:
+            rows.append(row(f"  {name} selected, by selector", None, exporter["pairs"]))
         rows += [row(f"  {name} {key.replace('_', ': ', 1)}", None, value) for key, value in causes.items()]
         rows.append(row(f"  {name} cached", None, exporter["cached"] + exporter["pending"]))
         rows.append(row(f"  {name} exported", None, exporter["exported"]))

@@ -14,6 +14,7 @@ from exporter.errors import ExporterError
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import OVS
+from exporter.selector import main_selector
 from exporter.session import REFUSED_DELAY_NS, Session
 from lib.harness import START, UDP_V4
 from lib.receiver import Receiver
@@ -29,7 +30,7 @@ def new_session() -> Session:
 
 def exporter_to(*targets: Target, **options) -> Exporter:
     exporter = Exporter(ExporterOptions(targets=targets, profile="ovs", cache_active_timeout=0, **options))
-    exporter.set_weight(0, Fraction(1))
+    exporter.set_weight(0, Fraction(1), [main_selector(exporter.options)])
     return exporter
 
 

@@ -95,7 +95,7 @@ def test_t20_e101_metering_process_reliability():
 def test_t21_e102_exporting_process_reliability():
     """RFC 7011 4.3: Flow Records that were not sent, the packets and octets in them, when. E-008: in domain 0."""
     with harness(cache_active_timeout=0, sampling=100) as it:
-        it.exporter.set_weight(0, Fraction(1, 100))
+        it.set_weight(0, Fraction(1, 100))
         it.tick()
         it.receiver.oracle.strict_sequence = False  # what is lost is missing
         collector = it.exporter.collectors[0]
@@ -199,7 +199,7 @@ def test_t22_the_indicator_is_the_key_of_the_cache(name: str, profile: str):
 def test_p11_p10_selector_and_selection_sequence():
     """RFC 5476 6.5.1, 6.5.2: algorithm 4 with its probability, and the one Selector of the sequence at its point."""
     with harness(obs_point_id=12) as it:
-        it.exporter.set_weight(0, Fraction(1, 400))
+        it.set_weight(0, Fraction(1, 400))
         it.tick()
         (selector,) = told(it, "samplingProbability")
         assert (selector["selectorId"], selector["selectorAlgorithm"]) == (1, 4)
@@ -207,7 +207,7 @@ def test_p11_p10_selector_and_selection_sequence():
         (sequence,) = told(it, "selectionSequenceId", "observationPointId")
         assert sequence.order == ["selectionSequenceId", "observationPointId", "selectorId"]
         assert (sequence["observationPointId"], sequence["selectorId"]) == (12, selector["selectorId"])
-        it.exporter.set_weight(1, Fraction(1, 50))
+        it.set_weight(1, Fraction(1, 50))
         it.tick(START + 1)
         assert [record["samplingProbability"] for record in told(it, "samplingProbability")] == [1 / 400, 1 / 50]
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -193,8 +194,10 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
 
 
 def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
-    first = ExporterLedger(5, {"lost_memory": 2}, 0, 0, 3, 30)
-    second = ExporterLedger(7, {"lost_memory": 1, "excluded_bfd": 1}, 2, 1, 2, 40)
+    first = ExporterLedger(5, {"lost_memory": 2}, 0, 0, 3, 30, unselected=1, selected=4, pairs=5)
+    second = ExporterLedger(7, {"lost_memory": 1, "excluded_bfd": 1}, 2, 1, 2, 40, unselected=3, selected=4, pairs=7)
     both = second + first
-    assert both == ExporterLedger(12, {"lost_memory": 3, "excluded_bfd": 1}, 2, 1, 5, 70)
+    sums = {"unselected": 4, "selected": 8, "pairs": 12}
+    assert both == ExporterLedger(12, {"lost_memory": 3, "excluded_bfd": 1}, 2, 1, 5, 70, **sums)
     assert both.errors("main") == []
+    assert len(replace(both, selected=9).errors("main")) == len(replace(both, pairs=13).errors("main")) == 1
