@@ -17,7 +17,8 @@ from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
 from exporter.errors import ExporterError
 from exporter.losses import Losses, Reader
 from exporter.message import set_ids
-from exporter.options import ExporterOptions, Target
+from exporter.options import COUNTS, ExporterOptions, Target
+from exporter.optionsdata.figures import Figures
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
@@ -68,8 +69,8 @@ class Exporter:
     ) -> None:
         if options.profile not in PROFILES:
             raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
-        if options.counts != "scaled":
-            raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+        if options.counts not in COUNTS:
+            raise ExporterError(f'counts "{options.counts}" is unknown: take one of {", ".join(COUNTS)}')
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
@@ -78,7 +79,7 @@ class Exporter:
         self._offset_ns = offset()
         self._status = Status(options)
         profile = self.profile
-        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._status.figures)
+        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._figures)
         self._reader = Reader(profile.templates)
         self.collectors = [self._new_collector(target) for target in options.targets]
         self._encoder = make_encoder(self.profile)
@@ -102,6 +103,10 @@ class Exporter:
         collector.losses = losses
         return collector
 
+    def _figures(self) -> Figures:
+        self._status.count(self.cache.selected())
+        return self._status.figures()
+
     def _new_session(self, losses: Losses, reliable: bool = False) -> Session:
         options = self.options
         return Session(
@@ -115,9 +120,12 @@ class Exporter:
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
 
-        Options data tells of these selectors from now on. Where counts are raw and a probability is another one than
-        before, flush() first: what was counted by the old one is to be multiplied by that.
+        Options data tells of these selectors from now on. Where that changes by what collectors multiply, all flows
+        end first, as forced: what was counted before goes out before.
         """
+        if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
+            self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
+        self._status.count(self.cache.selected())
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(gate, selectors):
             self.catalog.set_domain(self._status.domain)
@@ -177,7 +185,7 @@ class Exporter:
         self._status.began = self._status.began or export_time
         cache = self.cache.stats()
         ignored = self._status.ignored_packets + cache["lost_generation"] + cache["lost_memory"]
-        self._status.set_ignored(ignored, 0, export_time)
+        self._status.set_ignored(ignored, export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
             collector.tell_losses(now_ns)

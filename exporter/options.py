@@ -5,6 +5,7 @@ Pure data: sampler.config reads it from TOML, exporter.exporter acts on it.
 
 from dataclasses import dataclass
 
+SCALED, RAW = COUNTS = ("scaled", "raw")
 DEFAULT_PORT = 4739  # RFC 7011 section 10.3.4
 UINT32_MAX = 2**32 - 1
 
@@ -40,7 +41,8 @@ class ExporterOptions:
         announce_selector: tell the sampling probability (311) too, which no collector is to multiply by.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
         profile: "full" or "ovs".
-        counts: "scaled" (counters multiplied by the weight, samplingInterval = 1).
+        counts: SCALED (counters multiplied by the weight, samplingInterval = 1), or RAW (collectors multiply by
+            samplingInterval = N, which must be the same whole number for all of an observation domain).
 
     """
 
@@ -59,6 +61,6 @@ class ExporterOptions:
     enable_output_sampling: bool = True
     message_size: int = 1400
     profile: str = "full"
-    counts: str = "scaled"
+    counts: str = SCALED
     options_data: bool = True
     announce_selector: bool = True

@@ -185,7 +185,7 @@ def test_stopping_counts_what_waits():
     assert collector.counters["records_lost_queue"] == 3
 
 
-@pytest.mark.parametrize(("option", "value"), [("profile", "netflow"), ("counts", "raw")])
+@pytest.mark.parametrize(("option", "value"), [("profile", "netflow"), ("counts", "half")])
 def test_an_unknown_option_is_refused_by_name(option: str, value: str):
     with pytest.raises(ExporterError, match=f'{option} "{value}" is unknown: take'):
         Exporter(ExporterOptions(**{option: value}))
