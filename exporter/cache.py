@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Self
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
 from exporter.options import RAW, ExporterOptions
 from exporter.selector import Selected, Selector
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
@@ -64,12 +64,12 @@ class Cache:
         _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", points), len(points)))
 
     def set_options(self, options: ExporterOptions) -> None:
-        """Go on with these timeouts, limit and directions. What is due or too much by them ends in expire().
-
-        Another meaning of counts holds for generations that set_weight() tells from now on.
-        """
-        self._raw = options.counts == RAW
+        """Go on with these timeouts, limit, directions and counts. What is due or too much ends in expire()."""
+        before, self._raw = self._raw, options.counts == RAW
         lib.cache_set_config(self.handle, _config(options))
+        if self._raw != before:
+            for number, (gate, selectors) in self._generations.items():
+                self._tell(number, gate, selectors)
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation were taken: by a gate of this probability, then by the selectors.

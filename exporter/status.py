@@ -28,9 +28,12 @@ def _told(gate: Fraction, selectors: Iterable[Selector]) -> tuple[figures.Select
 
 @dataclass(frozen=True)
 class Metering:
-    """What the sampler has done since it began, in wire packets: at its gates, taken there, and lost since."""
+    """What the sampler has done since it began, in wire packets: at its gates, taken there, and lost since.
 
-    observed: int = 0
+    `observed` is None where not all of them are the main selector's.
+    """
+
+    observed: int | None = 0
     selected: int = 0
     ignored: int = 0
 
@@ -84,10 +87,11 @@ class Status:
 
     def set_selectors(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
-        before, self._selectors = self._selectors, _told(gate, selectors)
-        if self._selectors:
-            self.domain = self._selectors[0].domain
-        return self._selectors != before
+        told = _told(gate, selectors)
+        if not told or told == self._selectors:  # none: this exporter takes nothing any more
+            return False
+        self._selectors, self.domain = told, told[0].domain
+        return True
 
     def count(self, selected: Mapping[tuple[int, int | None], Selected]) -> None:
         """Take what each selector counted, by generation and rule: see Cache.selected().
@@ -123,7 +127,7 @@ class Status:
             packets=Estimate(counted.packets_estimate, counted.packets_variance),
             octets=Estimate(counted.octets_estimate, counted.octets_variance),
         )
-        if selector.id != MAIN_SELECTOR or self._metering is None:
+        if selector.id != MAIN_SELECTOR or self._metering is None or self._metering.observed is None:
             return selector
         return replace(selector, observed=self._metering.observed, selected=self._metering.selected)
 

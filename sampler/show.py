@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# Columns of flows that are for programs: they tell one flow from another over time.
+IDENTITY = ("flow", "started")
+
 # What `xdpfix show` may ask for.
 SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
 
@@ -95,6 +98,12 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         "links": stats["links"],
         "tunnels": stats["tunnels"],
     } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
+
+
+def flows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what no person reads; the exporter too where there is one only."""
+    hidden = IDENTITY if len({row["exporter"] for row in rows}) > 1 else (*IDENTITY, "exporter")
+    return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
 
 
 def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,10 @@ struct cache_stats {
 	__u64 ended[6];	/* flows by enum flow_end */
 	__u64 newest;	/* ns: the latest time that a sample carried */
 	__u64 represented;	/* wire packets that the counted pairs stand for: the sum of their weights */
+	__u64 ipv4_known;	/* counted samples of TCP, UDP, SCTP and ICMP (IPv6: ICMPv6), which Open vSwitch calls "ok" */
+	__u64 ipv4_other;	/* and of any other protocol, its "errs"; those that are not IP are in neither */
+	__u64 ipv6_known;
+	__u64 ipv6_other;
 };
 
 struct cache;

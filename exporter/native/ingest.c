@@ -17,7 +17,11 @@
 
 #define ETHERTYPE_MPLS 0x8847
 #define ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_ICMPV6 58
+#define PROTOCOL_SCTP 132
 #define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
 #define BFD_ECHO_PORT 3785
 
@@ -184,7 +188,31 @@ static struct flow *start(struct cache *cache, const struct item *item)
 	return flow;
 }
 
-static void count_selector(const struct item *item)
+static int is_known_protocol(const struct flow_key *key)
+{
+	switch (key->ip_protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+		return 1;
+	case PROTOCOL_ICMP:
+		return key->ip_version == 4;
+	case PROTOCOL_ICMPV6:
+		return key->ip_version == 6;
+	default:
+		return 0;
+	}
+}
+
+static void count_protocol(struct cache_stats *stats, const struct flow_key *key)
+{
+	if (key->ip_version == 4)
+		(*(is_known_protocol(key) ? &stats->ipv4_known : &stats->ipv4_other))++;
+	else if (key->ip_version == 6)
+		(*(is_known_protocol(key) ? &stats->ipv6_known : &stats->ipv6_other))++;
+}
+
+static void count_selector(struct cache *cache, const struct item *item)
 {
 	struct total *total = &item->counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
@@ -194,6 +222,7 @@ static void count_selector(const struct item *item)
 	flow_count(&total->packets, &total->fraction, weigh(item->weight, packets));
 	estimate_add(&item->counter->packets, weight, packets);
 	estimate_add(&item->counter->octets, weight, item->sample->meta.ip_octets);
+	count_protocol(&cache->stats, item->key);
 }
 
 static void count_item(struct cache *cache, const struct item *item)
@@ -204,7 +233,7 @@ static void count_item(struct cache *cache, const struct item *item)
 		__u16 before = flow->tcp_flags;
 
 		add(flow, &item->sample->meta, item->weight);
-		count_selector(item);
+		count_selector(cache, item);
 		cache->stats.cached++;
 		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
 			cache_hasten(cache, flow);
@@ -216,7 +245,7 @@ static void count_item(struct cache *cache, const struct item *item)
 		return;
 	}
 	add(flow, &item->sample->meta, item->weight);
-	count_selector(item);
+	count_selector(cache, item);
 	if (cache_caches(cache))
 		cache_insert(cache, flow);
 	else

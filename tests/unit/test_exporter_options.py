@@ -105,15 +105,15 @@ def test_t21_e102_exporting_process_reliability():
         it.set_weight(0, Fraction(1, 100))
         it.tick()
         it.receiver.oracle.strict_sequence = False  # what is lost is missing
-        collector = it.exporter.collectors[0]
-        working = collector._socket
+        (connection,) = (collector._connection for collector in it.exporter.collectors)
+        working = connection._socket
         broken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # connected to nobody: EDESTADDRREQ
-        collector._socket = broken
+        connection._socket, connection.batch_fd = broken, broken.fileno()
         it.tick(START + 5)
         it.ingest(*(sample(TCP_V4, src_port=port) for port in range(50)))
         it.tick(START + 8)
         it.ingest(sample(every_kind()[0], ip_octets=0, frame_octets=60))
-        collector._socket = working
+        connection._socket, connection.batch_fd = working, working.fileno()
         broken.close()
         it.tick(START + STATS)
         (record,) = told(it, "notSentFlowTotalCount")
