@@ -21,6 +21,7 @@ from sampler.gates import Gates
 from sampler.loader import load
 from sampler.maps import Maps
 from sampler.ring import Ring
+from sampler.selection import KernelRule, Selection
 
 IFINDEX = 1
 REPEAT = 200_000
@@ -71,7 +72,7 @@ def main() -> None:
                 empty_fd = program(kind, -1 if kind == "tc" else 2)
                 for label, (interval, frame) in CASES.items():
                     gates.close(IFINDEX, 0)
-                    gates.set_sampling(Fraction(1, min(interval, 2**32 - 1)), 1)
+                    gates.set_selection(1, Selection(KernelRule(None, Fraction(1, min(interval, 2**32 - 1)))))
                     gates.open(IFINDEX, 0)
                     empty, over = [], []
                     for _ in range(ROUNDS):

@@ -93,6 +93,7 @@ class Service:
             stack.callback(self._datapath.finish)
             attacher = Attacher(programs)
             self._observation = Observation(self._config, self._links, attacher, self._gates, tunnels, self._exporters)
+            self._observation.check(self._config)
             points = self._observation.points
             stack.callback(points.close)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels)
@@ -194,7 +195,8 @@ class Service:
     def _apply(self, config: Config) -> list[str]:
         """Go by another configuration: what changed, a sentence each. StartError: nothing changed."""
         steps = plan(self._config, config)
-        # First, since these two may refuse.
+        # First, since these may refuse.
+        self._observation.check(steps.config)
         try:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:

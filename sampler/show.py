@@ -72,6 +72,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     if stats["packets_observed_before"]:
         rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
     rows.append(row("selected", packets["selected"], samples["selected"]))
+    rows.append(row("  no rule's, nor the main exporter's", packets["unselected"], samples["unselected"]))
     rows += [
         row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
         for name in ("lost_budget", "lost_nested", "lost_unreadable")

@@ -8,7 +8,7 @@ from exporter.selector import Selector
 from lib.harness import START, UDP_V4, Harness
 from lib.samples import sample
 from sampler.errors import ConfigError
-from sampler.rates import ALL, Rate, check_raw
+from sampler.rawrates import ALL, Rate, check_raw
 
 DOMAIN = 7
 
