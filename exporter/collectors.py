@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from exporter._native import ffi, lib
+from exporter.losses import Losses
 from exporter.options import Target
 from exporter.session import Session
 
@@ -64,6 +65,8 @@ class Collector:
 
     `counters` has records and messages sent and records lost by cause. `new_session` makes the session of a socket.
     """
+
+    losses: Losses | None = None  # counts what it did not get, for options data
 
     def __init__(self, target: Target, new_session: Callable[[], Session]) -> None:
         self.target = target
@@ -174,15 +177,18 @@ class Collector:
         """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
         start = 0
         while start < count:
-            end, records = start, 0
+            end, records, octets = start, 0, 0
             domain = messages[start].domain
             while end < count and messages[end].domain == domain:
                 records += messages[end].records
+                octets += messages[end].length
                 end += 1
             if self.session is None:
                 self.counters["records_lost_no_session"] += records
+                for message in messages[start:end]:
+                    self._count_lost(buffer + message.offset, message.length, export_time)
             else:
-                sequence = self.session.advance(domain, records)
+                sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
                 lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
                 self._send_run(buffer, messages, start, end, now_ns)
             start = end
@@ -207,6 +213,7 @@ class Collector:
                 self._refused(now_ns)
                 continue
             self._lost(-code, messages[start].records)
+            self._count_lost(buffer + messages[start].offset, messages[start].length)
             start += 1
         for message in (messages[i] for i in range(start, end)):
             self._enqueue(bytes(ffi.buffer(buffer + message.offset, message.length)), message.records)
@@ -217,6 +224,7 @@ class Collector:
         if len(self._queue) >= QUEUE_LIMIT:
             self.counters["records_lost_queue"] += records
             self.counters["messages_lost"] += 1
+            self._count_lost(octets, len(octets))
         else:
             self._queue.append((octets, records))
 
@@ -235,10 +243,12 @@ class Collector:
                 if refusals <= REFUSALS_LIMIT:
                     continue
                 self._lost(errno.ECONNREFUSED, records)
+                self._count_lost(octets, len(octets))
             except OSError as error:
                 if error.errno == errno.EMSGSIZE and self._shorten():
                     continue
                 self._lost(error.errno or errno.EIO, records)
+                self._count_lost(octets, len(octets))
             else:
                 self.counters["messages_sent"] += 1
                 self.counters["records_sent"] += records
@@ -271,6 +281,14 @@ class Collector:
         self.counters["send_errors"] += 1
         self.counters["records_lost_too_long" if code == errno.EMSGSIZE else "records_lost_send"] += records
         self.error = os.strerror(code)
+
+    def _count_lost(self, message: "ffi.CData | bytes", length: int, time: int | None = None) -> None:
+        """Count the flow records of a message that did not go out; without a session its header has no time yet."""
+        if self.losses is None:
+            return
+        contents = self.losses.count(message, length, time)
+        if self.session is not None:
+            self.session.not_sent(contents.domain, contents.flows, length)
 
     def tell_losses(self, now_ns: int) -> None:
         """Log how many records were lost since that was last told, not more often than once a minute."""
@@ -306,6 +324,8 @@ class Collector:
     def close(self) -> None:
         """End the session. What waits is lost and counted."""
         self.counters["records_lost_queue"] += self.waiting
+        for octets, _ in self._queue:
+            self._count_lost(octets, len(octets))
         self._queue.clear()
         if self._socket is not None:
             with suppress(OSError):

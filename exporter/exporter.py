@@ -7,17 +7,22 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
+from exporter.catalog import Catalog
 from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
 from exporter.errors import ExporterError
+from exporter.losses import Losses, Reader
+from exporter.message import set_ids
 from exporter.options import ExporterOptions, Target
 from exporter.plan import make_encoder
-from exporter.profiles import PROFILES
+from exporter.profiles import PROFILES, Profile
 from exporter.selector import Selected, Selector
 from exporter.session import Session
+from exporter.status import Metering, Status
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
@@ -87,13 +92,17 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session) for target in options.targets]
-        self._encoder = make_encoder(self.profile)
-        self._others: list[Endpoint] = []
-        self._ended: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
+        self._status = Status(options)
+        profile = self.profile
+        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._status.figures)
+        self._reader = Reader(profile.templates)
+        self.collectors = [self._new_collector(target) for target in options.targets]
+        self._encoder = make_encoder(self.profile)
+        self._others: list[Endpoint] = []
+        self._ended: list[Endpoint] = []
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
         self._messages = ffi.new("struct message[]", ENCODE_BATCH)
@@ -105,13 +114,20 @@ class Exporter:
         self.cache.set_wall_offset(self._offset_ns)
         _tell_no_cache(options)
 
-    def _new_session(self) -> Session:
+    def _new_collector(self, target: Target) -> Collector:
+        losses = Losses(self._reader)
+        collector = Collector(target, partial(self._new_session, losses))
+        collector.losses = losses
+        return collector
+
+    def _new_session(self, losses: Losses, reliable: bool = False) -> Session:
         options = self.options
         return Session(
-            self.profile.templates,
-            options.obs_domain_id,
+            self.catalog,
             options.template_interval * NS_PER_S,
-            1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
+            options.stats_interval * NS_PER_S,
+            reliable=reliable,
+            lost=lambda: losses.total,
         )
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
@@ -134,25 +150,28 @@ class Exporter:
             return []
         if _layout(options) != _layout(before):
             self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
-        self.options = options
-        self.profile = PROFILES[options.profile]
-        self._encoder = make_encoder(self.profile)
+            self._set_profile(PROFILES[options.profile])
+        self.options = self._status.options = options
         self._buffer = _buffer(options)
         self.cache.set_options(options)
         _tell_no_cache(options)
         rows = self._set_targets(options.targets, now_ns)
         for session in (collector.session for collector in self.collectors):
             if session is not None:
-                session.change(self.profile.templates, options.obs_domain_id, options.template_interval * NS_PER_S)
+                session.update(now_ns, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
         self._connect(now_ns)
         return rows
+
+    def _set_profile(self, profile: Profile) -> None:
+        self.profile = profile
+        self._encoder = make_encoder(profile)
+        self._reader.learn(profile.templates)
+        self.catalog.set_templates(profile.templates, profile.whole, self._status.domain)
 
     def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
         """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
         there = {collector.target: collector for collector in self.collectors}
-        self.collectors = [
-            there.pop(target) if target in there else Collector(target, self._new_session) for target in targets
-        ]
+        self.collectors = [there.pop(target) if target in there else self._new_collector(target) for target in targets]
         if there:
             # What they sent last is on its way.
             self._ended = [endpoint for collector in there.values() if (endpoint := collector.endpoint()) is not None]
@@ -162,8 +181,23 @@ class Exporter:
         return [collector.row() for collector in there.values()]
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
-        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight()."""
+        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
+
+        Options data tells of these selectors from now on. Where counts are raw and a probability is another one than
+        before, flush() first: what was counted by the old one is to be multiplied by that.
+        """
         self.cache.set_weight(generation, gate, selectors)
+        if self._status.set_selectors(gate, selectors):
+            self.catalog.set_domain(self._status.domain)
+
+    def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
+        """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
+        if self._status.set_interfaces(interfaces):
+            self.catalog.change()
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the sampler has counted until now, for statistics."""
+        self._status.set_metering(metering)
 
     def selected(self) -> dict[tuple[int, int | None], Selected]:
         """Count what each selector took, by generation and rule: see Cache.selected()."""
@@ -206,11 +240,15 @@ class Exporter:
                 break
 
     def _connect(self, now_ns: int) -> None:
-        """Start what is not connected, and send the templates that are due."""
+        """Start what is not connected, and send the templates and options data that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
             self._leave_out_own()
         export_time = self._export_time(now_ns)
+        self._status.began = self._status.began or export_time
+        cache = self.cache.stats()
+        ignored = self._status.ignored_packets + cache["lost_generation"] + cache["lost_memory"]
+        self._status.set_ignored(ignored, 0, export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
             collector.tell_losses(now_ns)
@@ -281,14 +319,23 @@ class Exporter:
                 self._message_count,
             )
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
-                self._records_lost_memory += count - done
+                self._lose(self._flows[done:count], export_time)
                 return
             done += written
             self._records += written
             self._messages_made += self._message_count[0]
+            self.catalog.use(set_ids(self._buffer, self._messages[0 : self._message_count[0]]))
             for collector in self.collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+
+    def _lose(self, flows: Sequence["ffi.CData"], export_time: int) -> None:
+        """Count flows that cannot become records, for want of memory, as not sent to any collector."""
+        self._records_lost_memory += len(flows)
+        packets = sum(flow.packets for flow in flows)
+        octets = sum(flow.ip_octets if flow.key.ip_version else flow.frame_octets for flow in flows)
+        for losses in filter(None, (collector.losses for collector in self.collectors)):
+            losses.add(len(flows), packets, octets, export_time)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""

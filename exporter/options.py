@@ -35,7 +35,9 @@ class ExporterOptions:
         cache_idle_timeout: 0..4200; 0 means flows end by the active timeout only.
         cache_max_flows: 0..2**32-1; 0 means no cache.
         template_interval: 1..3600.
-        stats_interval: 1..3600; nobody reads it yet, for no statistics records are sent.
+        stats_interval: of statistics and reports in options data: 1..3600.
+        options_data: send all options data; False: samplingInterval (34) alone.
+        announce_selector: tell the sampling probability (311) too, which no collector is to multiply by.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
         profile: "full" or "ovs".
         counts: "scaled" (counters multiplied by the weight, samplingInterval = 1).
@@ -58,3 +60,5 @@ class ExporterOptions:
     message_size: int = 1400
     profile: str = "full"
     counts: str = "scaled"
+    options_data: bool = True
+    announce_selector: bool = True

@@ -11,8 +11,7 @@ from itertools import product
 from exporter.template import Field, Template, field
 
 OVS_FIRST_ID = 256
-FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462
-ANNOUNCEMENT_ID = 512  # the options template of samplingInterval, the same in every profile
+FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462, and of options templates
 
 # Kinds of flow, as flow_kind() in exporter/native/flow.def.h counts them.
 L2 = ("untagged", "vlan")
@@ -40,11 +39,15 @@ def kinds() -> tuple[Kind, ...]:
 
 @dataclass(frozen=True)
 class Profile:
-    """Templates of data records and, for each of kinds(), the index of its template."""
+    """Templates of data records and, for each of kinds(), the index of its template.
+
+    `whole`: collectors get all of them in each observation domain that has data; else those that its data uses.
+    """
 
     name: str
     templates: tuple[Template, ...]
     by_kind: tuple[int, ...]
+    whole: bool
 
 
 def _fields(kind: Kind, extended: bool) -> Iterator[Field]:
@@ -119,17 +122,10 @@ def _profile(name: str) -> Profile:
         if number not in templates:
             templates[number] = Template(number, tuple(_fields(kind, extended)))
     order = sorted(templates)
-    return Profile(name, tuple(templates[number] for number in order), tuple(order.index(number) for number in ids))
+    by_kind = tuple(order.index(number) for number in ids)
+    return Profile(name, tuple(templates[number] for number in order), by_kind, not extended)
 
 
 OVS = _profile("ovs")
 FULL = _profile("full")
 PROFILES = {profile.name: profile for profile in (OVS, FULL)}
-
-# Tells collectors that counts are not to be multiplied: one packet in 1 (samplingInterval, 34), for the domain.
-ANNOUNCEMENT = Template(ANNOUNCEMENT_ID, (field("observationDomainId"), field("samplingInterval")), scope=1)
-
-
-def announcement(domain: int, interval: int) -> bytes:
-    """Encode the record of ANNOUNCEMENT for this observation domain."""
-    return domain.to_bytes(4, "big") + interval.to_bytes(4, "big")

@@ -221,4 +221,6 @@ EXPORTER: dict[str, Reader] = {
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
     "counts": counts,
+    "options_data": boolean,
+    "announce_selector": boolean,
 }

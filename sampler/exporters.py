@@ -13,6 +13,7 @@ from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter, check
 from exporter.options import ExporterOptions, Target
 from exporter.selector import Selector
+from exporter.status import Metering
 from sampler.config import MAIN
 from sampler.datapath import Datapath
 
@@ -41,6 +42,7 @@ class Exporters:
         self._datapath: Datapath | None = None
         self._generations: dict[int, Taken] = {}  # the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
+        self._names: list[tuple[int, str, str]] = []
 
     def run_on(self, datapath: Datapath) -> None:
         """From now on exporters are touched on this thread only."""
@@ -88,6 +90,7 @@ class Exporters:
             for name, exporter in made.items():
                 if name == MAIN:
                     exporter.set_obs_point_ids(self._obs_point_ids)
+                exporter.set_interfaces(self._names)
                 if self._datapath is not None:
                     self._datapath.welcome(name)
                 self.sinks[name] = exporter
@@ -150,6 +153,28 @@ class Exporters:
                 self.sinks[MAIN].set_obs_point_ids(pairs)
 
         self._settle(run)
+
+    def set_interfaces(self, names: list[tuple[int, str, str]]) -> None:
+        """Tell how interfaces are called, (ifindex, name, description), for options data."""
+        self._names = names
+
+        def run() -> None:
+            for sink in self.sinks.values():
+                sink.set_interfaces(names)
+
+        self._settle(run)
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the gates counted, for options data."""
+        assert self._datapath is not None
+
+        def run() -> None:
+            for name, sink in self.sinks.items():
+                # Beside others the main exporter does not take all that the gates do, and has no count of its own.
+                if name != MAIN or len(self.sinks) == 1:
+                    sink.set_metering(metering)
+
+        self._datapath.call(run)
 
     def flush(self) -> None:
         """On the data thread, as its last act: every flow goes out with "forced end"."""

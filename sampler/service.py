@@ -144,7 +144,9 @@ class Service:
             if self._datapath.ticks != ticks:
                 ticks = self._datapath.ticks
                 self._notifier.watchdog()
-            losses.check(self._gates.counters()[0], time.monotonic())
+            samples, packets = self._gates.counters()
+            losses.check(samples, time.monotonic())
+            self._exporters.set_metering(self._observation.metering(packets))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:

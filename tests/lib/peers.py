@@ -120,18 +120,18 @@ class Nfcapd(Peer):
         # One file: it is not rotated before the longest interval is over.
         return ["nfcapd", "-4", "-b", "127.0.0.1", "-p", str(self.port), "-w", str(self.folder), "-t", "3600"]
 
-    def _nfdump(self, *arguments: str) -> str:
+    def nfdump(self, *arguments: str) -> str:
         return "".join(_run("nfdump", *arguments, str(file)) for file in sorted(self.folder.glob("nfcapd.2*")))
 
     def records(self) -> list[Row]:
         """Return the flows with every field, named as `nfdump -o raw` does; the value's first word."""
-        blocks = self._nfdump("-q", "-o", "raw", "-r").split("Flow Record:")[1:]
+        blocks = self.nfdump("-q", "-o", "raw", "-r").split("Flow Record:")[1:]
         line = re.compile(r"^  (\S.*?) += +(\S+)", re.MULTILINE)
         return [dict(line.findall(block)) for block in blocks]
 
     def totals(self) -> dict[str, int]:
         """Return what `nfdump -I` counts, such as Packets, Bytes, Sequence failures."""
-        found = re.findall(r"^(.+): (\d+)$", self._nfdump("-I", "-r"), re.MULTILINE)
+        found = re.findall(r"^(.+): (\d+)$", self.nfdump("-I", "-r"), re.MULTILINE)
         totals = dict.fromkeys((name for name, _ in found), 0)
         for name, value in found:
             totals[name] += int(value)
@@ -139,7 +139,7 @@ class Nfcapd(Peer):
 
     def samplers(self) -> list[int]:
         """Return the sampling intervals that it was told."""
-        return [int(text) for text in re.findall(r"packet interval: (\d+)", self._nfdump("-E"))]
+        return [int(text) for text in re.findall(r"packet interval: (\d+)", self.nfdump("-E"))]
 
 
 class Nfacctd(Peer):

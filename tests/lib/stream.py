@@ -14,6 +14,7 @@ from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import PROFILES
 from exporter.selector import main_selector
+from exporter.status import Metering
 from lib.samples import batch, sample
 from lib.wait import wait_until
 
@@ -22,6 +23,13 @@ IDLE, ACTIVE, DETECTED, FORCED = 1, 2, 3, 4  # flowEndReason (136)
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
 IDLE_TIMEOUT, ACTIVE_TIMEOUT = 15, 60
 INTERFACES = (11, 12)  # ifindex by flowDirection: taken in at the one, sent out by the other
+NAMES = (
+    (11, "eth0", "uplink to the world"),
+    (12, "veth1", ""),
+    (99, "b\u00fcro", "so many octets that they are cut " * 3),
+)
+OBSERVED = Metering(observed=10**9, selected=12_345, ignored=67)
+STATS_INTERVAL = 5
 POINTS = tuple((ifindex, 7000 + ifindex) for ifindex in INTERFACES)  # observationPointId
 
 # (ip_version, ip_protocol); no IP at all is ARP, 47 has no ports. SCTP goes by UDP's templates.
@@ -239,7 +247,7 @@ def _tick(exporter: Exporter) -> dict[str, int]:
 def send_stream(
     targets: Iterable[Target], profile: str, sampling: int = 1, domain: int = 0, wait: Any = lambda: None
 ) -> list[Flow]:
-    """Run an exporter that sends one flow of every template of the profile to all targets.
+    """Run an exporter that sends one flow of every template of the profile to all targets, and options data.
 
     Args:
         targets: the peers.
@@ -257,12 +265,15 @@ def send_stream(
         interface_obs_point_ids=POINTS,
         cache_idle_timeout=IDLE_TIMEOUT,
         cache_active_timeout=ACTIVE_TIMEOUT,
+        stats_interval=STATS_INTERVAL,
     )
     offset = wall_offset()
     flows = []
     with Exporter(options, offset=lambda: offset) as exporter:
         exporter.set_weight(0, Fraction(1, sampling), [main_selector(options)])
         exporter.set_obs_point_ids(POINTS)
+        exporter.set_interfaces(NAMES)
+        exporter.set_metering(OBSERVED)
         exporter.tick(time.monotonic_ns())
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
@@ -293,6 +304,8 @@ def send_stream(
         wait_until(lambda: _tick(exporter)["flows"] == living, what="the end of the flows that are due")
         exporter.flush(FORCED, time.monotonic_ns(), time.monotonic_ns())
         stats = exporter.stats()
+        for step in range(10):  # what waited, and statistics
+            exporter.tick(time.monotonic_ns() + (STATS_INTERVAL + step) * NS)
         assert stats["records"] == len(flows), "each key is one flow of one record"
         assert not [name for name, count in stats.items() if "lost" in name and count], stats
     return flows

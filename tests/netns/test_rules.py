@@ -120,7 +120,8 @@ def test_in_port_matches_when_its_interface_comes(wire: tuple[Namespace, Namespa
     left, right = wire
     with Sink(left) as sink:
         config = configuration(
-            flow_exporter(1, sink.target, [rule("in_port=vnet0,udp"), rule("udp", obs_point_id=2)]), interfaces=["a", "vnet*"]
+            flow_exporter(1, sink.target, [rule("in_port=vnet0,udp"), rule("udp", obs_point_id=2)]),
+            interfaces=["a", "vnet*"],
         )
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
             daemon.wait_log('in_port=vnet0: there is no such interface: "in_port=vnet0,udp" matches nothing until one')

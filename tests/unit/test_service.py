@@ -59,7 +59,7 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
 
 def observation(config: Config, links: Any, attach: Callable[[Link, int], Any] | None = None) -> Observation:
     """One whose kernel side and exporters take everything."""
-    exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1)
+    exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, set_interfaces=lambda _: None, tell=lambda *_: 1)
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
     tunnels = SimpleNamespace(set_links=lambda _: None)
     found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
@@ -164,6 +164,8 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
     points = SimpleNamespace(tell_refusals=lambda: None, refusals=[], links=[])
     service.points = points  # type: ignore[assignment]
     points.update = lambda links: setattr(points, "links", list(links))
+    named: list[list[tuple[int, str, str]]] = []
+    service._exporters.set_interfaces = named.append  # type: ignore[method-assign]
     asked: list[int] = []
 
     def overlaps(links: tuple[Link, ...], _: list[int]) -> list[str]:
@@ -172,9 +174,10 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
 
     monkeypatch.setattr(linktable, "overlaps", overlaps)
     monkeypatch.setattr(observation_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observation_module, "NAMES_SECONDS", 0.01)
 
     async def run() -> None:
-        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1"))))
+        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1", alias="uplink"))))
         service.update()
         assert asked == []
         service.require_interfaces()
@@ -185,13 +188,15 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
         assert asked == [2]
 
         async def poll() -> None:
-            while len(asked) < 2:
+            while len(asked) < 2 or len(named) < 2:
                 await asyncio.sleep(0)
 
         await asyncio.wait_for(poll(), 10)
 
     asyncio.run(run())
     assert asked == [2, 102]
+    assert [len(names) for names in named] == [2, 102], "names go out at the start, then for all changes at once"
+    assert named[0] == [(2, "eth0", ""), (3, "eth1", "uplink")]
     assert [record.getMessage() for record in caplog.records] == ["these are counted twice"]
 
 
