@@ -42,9 +42,11 @@ class Background:
         frame = udp_frame(sport=BACKGROUND)
         with self._namespace.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
             sock.bind((self._name, 0))
-            while not self._stop.wait(0.0002):
-                sock.send(frame)
-                self.sent += 1
+            while not self._stop.is_set():
+                for _ in range(8):
+                    sock.send(frame)
+                    self.sent += 1
+                self._stop.wait(0.001)
 
     def __enter__(self) -> "Background":
         self._thread.start()
@@ -157,6 +159,27 @@ def test_any_sequence_of_configurations_counts_every_packet_once(
             assert sink.decoder.stats.unknown_sets == sink.decoder.stats.sequence_gaps == 0
         for sink in sinks.values():
             sink.close()
+
+
+def test_one_exporter_takes_over_from_another(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Turn and turn about, while packets pass: each packet is one's or the other's."""
+    left, right = wire
+    with Sink(left) as one, Sink(left) as other:
+        configurations = [
+            configuration(flow_exporter(number, sink.target, [rule("udp", direction="ingress", obs_domain_id=number)]))
+            for number, sink in enumerate((one, other))
+        ]
+        with Daemon(left, tmp_path, configurations[0]).wait_ready() as daemon:
+            with Background(right, "b") as background:
+                for step in range(1, 20):
+                    wait_until(lambda so_far=background.sent: background.sent > so_far + 20)
+                    assert len(daemon.reload(configurations[step % 2])) == 2
+                    assert daemon.show("stats")["ring"]["lost"] == 0
+            wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == background.sent)
+            assert daemon.stop() == 0
+        wait_until(lambda: one.total() + other.total() >= background.sent)
+        assert one.total() + other.total() == background.sent
+        assert min(one.total(), other.total()) >= 20
 
 
 def test_an_equal_file_touches_nothing(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
