@@ -13,16 +13,18 @@ from typing import Any, Self
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.catalog import Catalog
-from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.collectors import SMALLEST_MESSAGE, Collector
 from exporter.errors import ExporterError
 from exporter.losses import Losses, Reader
 from exporter.message import set_ids
-from exporter.options import ExporterOptions, Target
+from exporter.options import COUNTS, ExporterOptions, Target
+from exporter.optionsdata.figures import Figures
 from exporter.plan import make_encoder
-from exporter.profiles import PROFILES, Profile
+from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
 from exporter.session import Session
 from exporter.status import Metering, Status
+from exporter.transports.connection import Endpoint
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
@@ -49,8 +51,8 @@ def check(options: ExporterOptions) -> None:
     """ExporterError where no exporter can have these options."""
     if options.profile not in PROFILES:
         raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
-    if options.counts != "scaled":
-        raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+    if options.counts not in COUNTS:
+        raise ExporterError(f'counts "{options.counts}" is unknown: take one of {", ".join(COUNTS)}')
 
 
 def _layout(options: ExporterOptions) -> tuple[str, str]:
@@ -92,17 +94,17 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self._offset = offset
-        self._pause = pause
-        self._offset_ns = offset()
         self._status = Status(options)
         profile = self.profile
-        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._status.figures)
+        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._figures)
         self._reader = Reader(profile.templates)
         self.collectors = [self._new_collector(target) for target in options.targets]
         self._encoder = make_encoder(self.profile)
         self._others: list[Endpoint] = []
         self._ended: list[Endpoint] = []
+        self._offset = offset
+        self._pause = pause
+        self._offset_ns = offset()
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
         self._messages = ffi.new("struct message[]", ENCODE_BATCH)
@@ -116,19 +118,17 @@ class Exporter:
 
     def _new_collector(self, target: Target) -> Collector:
         losses = Losses(self._reader)
-        collector = Collector(target, partial(self._new_session, losses))
+        collector = Collector(target, partial(self._new_session, losses), self.options)
         collector.losses = losses
         return collector
 
-    def _new_session(self, losses: Losses, reliable: bool = False) -> Session:
-        options = self.options
-        return Session(
-            self.catalog,
-            options.template_interval * NS_PER_S,
-            options.stats_interval * NS_PER_S,
-            reliable=reliable,
-            lost=lambda: losses.total,
-        )
+    def _new_session(self, losses: Losses, reliable: bool) -> Session:
+        intervals = self.options.template_interval * NS_PER_S, self.options.stats_interval * NS_PER_S
+        return Session(self.catalog, *intervals, reliable=reliable, lost=lambda: losses.total)
+
+    def _figures(self) -> Figures:
+        self._status.count(self.cache.selected())
+        return self._status.figures()
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
@@ -150,23 +150,21 @@ class Exporter:
             return []
         if _layout(options) != _layout(before):
             self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
-            self._set_profile(PROFILES[options.profile])
-        self.options = self._status.options = options
+        self.options = options
+        self.profile = PROFILES[options.profile]
+        self._encoder = make_encoder(self.profile)
         self._buffer = _buffer(options)
         self.cache.set_options(options)
+        self._status.options = options
+        self._reader.learn(self.profile.templates)
+        self.catalog.set_templates(self.profile.templates, self.profile.whole, self._status.domain)
         _tell_no_cache(options)
         rows = self._set_targets(options.targets, now_ns)
         for session in (collector.session for collector in self.collectors):
             if session is not None:
-                session.update(now_ns, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
+                session.update(options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
         self._connect(now_ns)
         return rows
-
-    def _set_profile(self, profile: Profile) -> None:
-        self.profile = profile
-        self._encoder = make_encoder(profile)
-        self._reader.learn(profile.templates)
-        self.catalog.set_templates(profile.templates, profile.whole, self._status.domain)
 
     def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
         """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
@@ -174,7 +172,7 @@ class Exporter:
         self.collectors = [there.pop(target) if target in there else self._new_collector(target) for target in targets]
         if there:
             # What they sent last is on its way.
-            self._ended = [endpoint for collector in there.values() if (endpoint := collector.endpoint()) is not None]
+            self._ended = [endpoint for collector in there.values() for endpoint in collector.endpoints()]
         for collector in there.values():
             collector.drain(now_ns)
             collector.close()
@@ -183,9 +181,12 @@ class Exporter:
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
 
-        Options data tells of these selectors from now on. Where counts are raw and a probability is another one than
-        before, flush() first: what was counted by the old one is to be multiplied by that.
+        Options data tells of these selectors from now on. Where that changes by what collectors multiply, all flows
+        end first, as forced: what was counted before goes out before.
         """
+        if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
+            self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
+        self._status.count(self.cache.selected())
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(gate, selectors):
             self.catalog.set_domain(self._status.domain)
@@ -248,7 +249,7 @@ class Exporter:
         self._status.began = self._status.began or export_time
         cache = self.cache.stats()
         ignored = self._status.ignored_packets + cache["lost_generation"] + cache["lost_memory"]
-        self._status.set_ignored(ignored, 0, export_time)
+        self._status.set_ignored(ignored, export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
             collector.tell_losses(now_ns)
@@ -339,7 +340,7 @@ class Exporter:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
-        return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
+        return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
 
     def own_endpoints(self) -> list[Endpoint]:
         """Return endpoints(), and those of the targets that were taken away last."""

@@ -256,20 +256,21 @@ class Session:
         withdrawn, self._withdrawn = self._withdrawn, []
         return [(domain, message.pack([item], limit)[0]) for domain, item in withdrawn]
 
-    def update(self, now_ns: int, interval_ns: int, stats_ns: int) -> None:
-        """Go on with other intervals and with the catalog as it is now; what did not change is not sent again.
+    def update(self, interval_ns: int, stats_ns: int) -> None:
+        """Go on with other intervals, counted from when something went out last, and with the catalog as it is now.
 
+        What did not change is not sent again.
         Templates of flow records that the catalog no longer has are withdrawn: flush what was encoded by them before.
         """
-        self._interval_ns, self._stats_ns = interval_ns, stats_ns
         if self._stats_due_ns is not None:
-            self._stats_due_ns = min(self._stats_due_ns, now_ns + stats_ns)
+            self._stats_due_ns += stats_ns - self._stats_ns
         known = self._catalog.templates
         for number, state in self._domains.items():
-            state.due_ns = min(state.due_ns, now_ns + interval_ns)
+            state.due_ns += interval_ns - self._interval_ns
             flows = [item for item in state.told.values() if not item.scope]
             if retired := [item.id for item in flows if known.get(item.id) != item]:
                 self.withdraw(retired, number)
+        self._interval_ns, self._stats_ns = interval_ns, stats_ns
 
     def split(self, octets: bytes, limit: int) -> list[tuple[bytes, int]]:
         """Cut a message of this session: see message.split(). Templates that do not fit go out anew at once."""

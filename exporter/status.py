@@ -1,27 +1,39 @@
 """What an exporter knows of itself, put together as figures for its options data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from exporter.options import ExporterOptions
+from exporter.options import RAW, ExporterOptions
 from exporter.optionsdata import figures
-from exporter.optionsdata.figures import Figures, Interface, Loss
-from exporter.selector import Selector
+from exporter.optionsdata.figures import Estimate, Figures, Interface, Loss
+from exporter.selector import Selected, Selector
 
-RAW = "raw"
 MAIN_SELECTOR = 1  # selectorId (302) of the main selector; those of rules are numbered behind it
 
 
-def _number(rule: int | None) -> int:
-    return MAIN_SELECTOR if rule is None else MAIN_SELECTOR + 1 + rule
+def _told(gate: Fraction, selectors: Iterable[Selector]) -> tuple[figures.Selector, ...]:
+    """The selectors behind a gate of this probability as options data tells of them."""
+    told = [
+        figures.Selector(
+            id=MAIN_SELECTOR if item.rule is None else MAIN_SELECTOR + 1 + item.rule,
+            domain=item.obs_domain_id,
+            point=item.obs_point_id,
+            probability=gate * item.thinning,
+        )
+        for item in selectors
+    ]
+    return tuple(sorted(told, key=lambda item: item.id))
 
 
 @dataclass(frozen=True)
 class Metering:
-    """What the sampler has done since it began, in wire packets: at its gates, taken there, and lost since."""
+    """What the sampler has done since it began, in wire packets: at its gates, taken there, and lost since.
 
-    observed: int = 0
+    `observed` is None where not all of them are the main selector's.
+    """
+
+    observed: int | None = 0
     selected: int = 0
     ignored: int = 0
 
@@ -48,6 +60,8 @@ class Status:
         self._metering: Metering | None = None
         self._ignored = Loss()
         self._selectors: tuple[figures.Selector, ...] = ()
+        self._selected: dict[tuple[int, int | None], Selected] = {}
+        self._past: dict[int | None, Selected] = {}  # in generations that are known no more
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> bool:
         """Take (ifindex, name, description) of every interface; whether anything is other than before."""
@@ -59,38 +73,63 @@ class Status:
         """Take what the sampler counted."""
         self._metering = metering
 
-    def set_ignored(self, packets: int, octets: int, time: int) -> None:
-        """Take how much was lost until `time` on its way to a flow, since the beginning."""
+    def set_ignored(self, packets: int, time: int) -> None:
+        """Take how many packets were lost until `time` on their way to a flow, since the beginning."""
         before = self._ignored
         if packets > before.packets:
-            first = before.first if before.packets else time
-            self._ignored = Loss(0, packets, octets, first, time)
+            self._ignored = Loss(0, packets, 0, before.first if before.packets else time, time)
+
+    def _ignored_with_octets(self) -> Loss:
+        """Nobody reads what is lost: its octets are estimated by the mean of the packets that were counted."""
+        counted = sum((self._counted(selector.id) for selector in self._selectors), Selected())
+        mean = counted.octets_estimate / counted.packets_estimate if counted.packets_estimate else 0
+        return replace(self._ignored, octets=round(self._ignored.packets * mean))
 
     def set_selectors(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
-        before = self._selectors
-        self._selectors = tuple(
-            figures.Selector(
-                id=_number(selector.rule),
-                domain=selector.obs_domain_id,
-                point=selector.obs_point_id,
-                probability=gate * selector.thinning,
-            )
-            for selector in sorted(selectors, key=lambda selector: _number(selector.rule))
-        )
-        if self._selectors:
-            self.domain = self._selectors[0].domain
-        return self._selectors != before
+        told = _told(gate, selectors)
+        if not told or told == self._selectors:  # none: this exporter takes nothing any more
+            return False
+        self._selectors, self.domain = told, told[0].domain
+        return True
+
+    def count(self, selected: Mapping[tuple[int, int | None], Selected]) -> None:
+        """Take what each selector counted, by generation and rule: see Cache.selected().
+
+        Of a generation that is known there no more, what it was last said to have counted.
+        """
+        for key in self._selected.keys() - selected.keys():
+            rule = key[1]
+            self._past[rule] = self._past.get(rule, Selected()) + self._selected[key]
+        self._selected = dict(selected)
+
+    def _counted(self, number: int) -> Selected:
+        """What the selector of this id counted in all generations."""
+        rule = None if number == MAIN_SELECTOR else number - MAIN_SELECTOR - 1
+        counted = [item for (_, which), item in self._selected.items() if which == rule]
+        return sum(counted, self._past.get(rule, Selected()))
+
+    def changes_interval(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
+        """Whether by these selectors collectors are to multiply otherwise in a domain that is in use."""
+        before, after = self._intervals(self._selectors), self._intervals(_told(gate, selectors))
+        return any(before[domain] != after[domain] for domain in before.keys() & after.keys())
+
+    def _intervals(self, selectors: Iterable[figures.Selector]) -> dict[int, int]:
+        """SamplingInterval (34) by observation domain."""
+        raw = self.options.counts == RAW
+        return {selector.domain: round(1 / selector.probability) if raw else 1 for selector in selectors}
 
     def _observed(self, selector: figures.Selector) -> figures.Selector:
-        """Add what is known of a selector: of the main one what the gates counted, for it takes all that they take."""
-        if selector.id != MAIN_SELECTOR or self._metering is None:
+        """Add what it counted, and to the main one what the gates did, for it takes all that they take."""
+        counted = self._counted(selector.id)
+        selector = replace(
+            selector,
+            packets=Estimate(counted.packets_estimate, counted.packets_variance),
+            octets=Estimate(counted.octets_estimate, counted.octets_variance),
+        )
+        if selector.id != MAIN_SELECTOR or self._metering is None or self._metering.observed is None:
             return selector
         return replace(selector, observed=self._metering.observed, selected=self._metering.selected)
-
-    def interval(self, probability: Fraction) -> int:
-        """Return samplingInterval (34): by what collectors are to multiply counters of this sampling."""
-        return round(1 / probability) if self.options.counts == RAW else 1
 
     @property
     def ignored_packets(self) -> int:
@@ -104,10 +143,10 @@ class Status:
             domain=self.domain,
             began=self.began,
             exporting_process=self.process,
-            interval={selector.domain: self.interval(selector.probability) for selector in self._selectors},
+            interval=self._intervals(self._selectors),
             interfaces=self.interfaces,
             selectors=tuple(map(self._observed, self._selectors)),
-            ignored=self._ignored,
+            ignored=self._ignored_with_octets(),
             announce_selector=options.announce_selector,
             everything=options.options_data,
         )

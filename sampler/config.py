@@ -4,12 +4,15 @@ What the values of single keys may be is in sampler.configkeys; who acts on them
 service (SamplerOptions) and exporter.exporter (ExporterOptions).
 """
 
+import logging
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter import transports
+from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
@@ -17,6 +20,8 @@ from sampler.rules.rule import FlowExporter, FlowRule
 from sampler.rules.tables import flow_exporters
 from sampler.tables import Document, known, table, values
 from sampler.tunnels.ports import TunnelPorts
+
+log = logging.getLogger(__name__)
 
 MAIN = "main"  # the name of the main exporter
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
@@ -55,6 +60,18 @@ class SamplerOptions:
 
 
 @dataclass(frozen=True)
+class MetricsOptions:
+    """Where the service gives its figures as metrics.
+
+    Attributes:
+        listen: ADDRESS:PORT; "": nowhere.
+
+    """
+
+    listen: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """One whole configuration, checked: what the service runs and what a reload compares.
 
@@ -63,6 +80,7 @@ class Config:
         exporter: the main exporter's options; enable_tunnel_sampling is for all exporters.
         flow_exporters: exporters for what single rules take.
         has_main: the main exporter runs: there is a table for it, or no other exporter.
+        metrics: where the figures are given as metrics.
 
     """
 
@@ -70,6 +88,7 @@ class Config:
     exporter: ExporterOptions = field(default_factory=ExporterOptions)
     flow_exporters: tuple[FlowExporter, ...] = ()
     has_main: bool = True
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
 
     @property
     def exporters(self) -> dict[str, ExporterOptions]:
@@ -106,7 +125,9 @@ class Overrides:
 def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
-    return parse(document, overrides, str(path) if path is not None else "")
+    config = parse(document, overrides, str(path) if path is not None else "")
+    _check_targets(config.exporter, "exporter")
+    return config
 
 
 def watching(overrides: Overrides) -> Config:
@@ -125,10 +146,11 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     """Check a TOML document; `source` names it in errors. ConfigError."""
     prefix = f"{source}: " if source else ""
     try:
-        known("", document, ("sampler", "exporter", "flow_exporter"))
+        known("", document, ("sampler", "exporter", "flow_exporter", "metrics"))
         sampler = table("sampler", document.get("sampler", {}))
         sampler_values = values("sampler.", sampler, configkeys.SAMPLER, ("interface", "tunnel_ports"))
         exporter_values = values("exporter.", table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
+        metrics_values = values("metrics.", table("metrics", document.get("metrics", {})), configkeys.METRICS)
         obs_point_ids = _interface_tables(table("sampler.interface", sampler.get("interface", {})))
         tunnel_ports = _tunnel_ports(table("sampler.tunnel_ports", sampler.get("tunnel_ports", {})))
         others = flow_exporters(document.get("flow_exporter", []))
@@ -143,7 +165,16 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         ExporterOptions(**exporter_values),
         others,
         has_main,
+        MetricsOptions(**metrics_values),
     )
+
+
+def _check_targets(exporter: ExporterOptions, path: str) -> None:
+    try:
+        for sentence in transports.check(exporter, path):
+            log.warning("%s", sentence)
+    except ExporterError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _read(path: Path) -> Document:

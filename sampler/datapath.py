@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
+from exporter.transports.connection import Endpoint
 from sampler.errors import EndedError
 from sampler.retired import Figures, Retired
 from sampler.ring import Ring

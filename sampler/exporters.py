@@ -42,7 +42,7 @@ class Exporters:
         self._datapath: Datapath | None = None
         self._generations: dict[int, Taken] = {}  # the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
-        self._names: list[tuple[int, str, str]] = []
+        self._interfaces: list[tuple[int, str, str]] = []
 
     def run_on(self, datapath: Datapath) -> None:
         """From now on exporters are touched on this thread only."""
@@ -67,6 +67,7 @@ class Exporters:
         with contextlib.ExitStack() as stack:
             for name, wanted in options.items():
                 made[name] = stack.enter_context(Exporter(self._targeted(wanted)))
+                made[name].set_interfaces(self._interfaces)
                 for generation, (gate, selectors) in self._generations.items():
                     made[name].set_weight(generation, gate, selectors.get(name, ()))
             stack.pop_all()
@@ -90,7 +91,6 @@ class Exporters:
             for name, exporter in made.items():
                 if name == MAIN:
                     exporter.set_obs_point_ids(self._obs_point_ids)
-                exporter.set_interfaces(self._names)
                 if self._datapath is not None:
                     self._datapath.welcome(name)
                 self.sinks[name] = exporter
@@ -155,26 +155,29 @@ class Exporters:
         self._settle(run)
 
     def set_interfaces(self, names: list[tuple[int, str, str]]) -> None:
-        """Tell how interfaces are called, (ifindex, name, description), for options data."""
-        self._names = names
+        """Tell how interfaces are called, (ifindex, name, description), for options data. Does not wait."""
+        if names == self._interfaces:
+            return
+        self._interfaces = names
 
         def run() -> None:
             for sink in self.sinks.values():
                 sink.set_interfaces(names)
 
-        self._settle(run)
+        if self._datapath is None:
+            run()
+        else:
+            self._datapath.call(run)
 
     def set_metering(self, metering: Metering) -> None:
-        """Tell what the gates counted, for options data."""
-        assert self._datapath is not None
+        """Tell what the gates have counted, for options data. Does not wait."""
 
         def run() -> None:
-            for name, sink in self.sinks.items():
-                # Beside others the main exporter does not take all that the gates do, and has no count of its own.
-                if name != MAIN or len(self.sinks) == 1:
-                    sink.set_metering(metering)
+            for sink in self.sinks.values():
+                sink.set_metering(metering)
 
-        self._datapath.call(run)
+        if self._datapath is not None:
+            self._datapath.call(run)
 
     def flush(self) -> None:
         """On the data thread, as its last act: every flow goes out with "forced end"."""

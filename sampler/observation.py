@@ -55,8 +55,8 @@ class Observation:
         self._selected: Wanted | None = None
         self._warned: set[str] = set()
         self._missing: set[str] = set()
-        self._naming: asyncio.TimerHandle | None = None  # for names of interfaces
         self._looking: asyncio.TimerHandle | None = None  # for interfaces that carry the same packets
+        self._naming: asyncio.TimerHandle | None = None  # for names of interfaces
         self._running = False  # until then a refusal ends the start, with its sentence
 
     def _attach(self, link: Link, direction: int) -> Attachment:
@@ -71,7 +71,7 @@ class Observation:
                 self._clean_up()
             if isinstance(change, linktable.Gone):
                 # Its number may be another link's by now, which then is to be attached anew.
-                self.points.let_go(change.link.ifindex)
+                self.points.forget(change.link.ifindex)
             self.update()
             started.set()
 
@@ -126,6 +126,19 @@ class Observation:
                 self._looking.cancel()
             self._looking = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._tell_overlaps)
 
+    def _tell_names(self) -> None:
+        """Tell the exporters how interfaces are called, for their options data."""
+        self._naming = None
+        self._exporters.set_interfaces([(link.ifindex, link.name, link.alias) for link in self._links.table.links])
+
+    def tell_metering(self, packets: dict[str, int]) -> None:
+        """Tell the exporters what the gates counted. `packets`: the kernel's counters in wire packets."""
+        observed = None
+        if not self._config.flow_exporters:  # else there are interfaces that the main selector does not see
+            observed = self.points.observed_before + sum(self._gates.observed().values())
+        ignored = sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring"))
+        self._exporters.set_metering(Metering(observed, packets["selected"], ignored))
+
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""
         selection = selected.selection()
@@ -139,19 +152,6 @@ class Observation:
         generation = self._exporters.tell(selection.gate or Fraction(1), takers)
         self._gates.set_selection(generation, selection)
         self._selected = selected
-
-    def _tell_names(self) -> None:
-        """Tell the exporters how interfaces are called, for their options data."""
-        self._naming = None
-        self._exporters.set_interfaces([(link.ifindex, link.name, link.alias) for link in self._links.table.links])
-
-    def metering(self, packets: dict[str, int]) -> Metering:
-        """Give what the gates counted, for options data. `packets`: the kernel's counters."""
-        return Metering(
-            observed=self.points.observed_before + sum(self._gates.observed().values()),
-            selected=packets["selected"],
-            ignored=sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring")),
-        )
 
     def _tell_missing(self) -> None:
         """Warn of interfaces that rules name and that are not there, once until they come."""

@@ -5,6 +5,7 @@ go, and keeps on when one link refuses.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class ObservationPoints:
         self._told: dict[int, str] = {}
         self.observed_before = 0
         """Wire packets observed on interfaces that were let go."""
+        self._kept: dict[int, tuple[str, Counter[int]]] = {}  # of observed_before, by ifindex while it is there
 
     def update(self, wanted: Mapping[Link, Collection[int]]) -> None:
         """Sample exactly these links in these directions; what is attached and still wanted is not touched."""
@@ -72,7 +74,7 @@ class ObservationPoints:
                 continue
             kept = {way: attachment for way, attachment in point.attachments.items() if way in directions}
             for way in point.attachments.keys() - kept.keys():
-                self._detach(link.ifindex, way, point.attachments[way])
+                self._detach(link, way, point.attachments[way])
             if kept.keys() != set(directions):
                 self._take(link, directions, kept)
             elif point.link != link or kept.keys() != point.attachments.keys():
@@ -90,7 +92,7 @@ class ObservationPoints:
                 attachments[way] = self._attach(link, way)
         except XdpfixError as error:
             for way in directions:
-                self._detach(link.ifindex, way, attachments.get(way))
+                self._detach(link, way, attachments.get(way))
             # One that went between the event and the attaching: netlink tells us next.
             if not isinstance(error, InterfaceGoneError):
                 self._refused[link.ifindex] = Refusal(link, str(error))
@@ -108,13 +110,36 @@ class ObservationPoints:
         if point is None:
             return
         for way, attachment in point.attachments.items():
-            self._detach(ifindex, way, attachment)
+            self._detach(point.link, way, attachment)
         log.info("let go of %s", point.link.name)
 
-    def _detach(self, ifindex: int, direction: int, attachment: Attachment | None) -> None:
+    def forget(self, ifindex: int) -> None:
+        """Detach from a link that is gone: another one may have its number soon."""
+        self.let_go(ifindex)
+        self._kept.pop(ifindex, None)
+
+    def _detach(self, link: Link, direction: int, attachment: Attachment | None) -> None:
         if attachment is not None:
             attachment.close()
-        self.observed_before += self._gates.close(ifindex, direction)
+        observed = self._gates.close(link.ifindex, direction)
+        _, kept = self._kept.get(link.ifindex, ("", Counter()))
+        self._kept[link.ifindex] = link.name, kept + Counter({direction: observed})
+        self.observed_before += observed
+
+    def observed(self) -> dict[tuple[str, int], int]:
+        """Wire packets by (interface name, direction) since the interface came, with the times it was let go for."""
+        observed: Counter[tuple[str, int]] = Counter()
+        for name, counts in self._kept.values():
+            observed.update({(name, direction): count for direction, count in counts.items()})
+        for (ifindex, direction), count in self._gates.observed().items():
+            if ifindex in self._points:
+                observed[self._points[ifindex].link.name, direction] += count
+        return dict(observed)
+
+    @property
+    def observed_gone(self) -> int:
+        """Wire packets observed on interfaces that are gone."""
+        return self.observed_before - sum(counts.total() for _, counts in self._kept.values())
 
     def rows(self) -> list[dict[str, object]]:
         """One dict a sampled or refused interface, for `xdpfix show interfaces`."""

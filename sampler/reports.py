@@ -32,6 +32,30 @@ class Totals:
     ticks: int
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the metrics show.
+
+    Attributes:
+        totals: all counters.
+        observed: wire packets by (interface, direction), while it is there, whether sampled all the time or not.
+        observed_gone: wire packets of interfaces that are gone.
+        sampled: interfaces that are sampled now.
+        refused: interfaces that should be and cannot.
+        resyncs: how often netlink was read anew, by what it was read for.
+        tunnels: what the kernel side knows, by name.
+
+    """
+
+    totals: Totals
+    observed: dict[tuple[str, int], int]
+    observed_gone: int
+    sampled: int
+    refused: int
+    resyncs: dict[str, int]
+    tunnels: dict[str, int]
+
+
 class Reports:
     """The answers to the control socket's requests, by name in `handlers`."""
 
@@ -116,6 +140,23 @@ class Reports:
             "exporters": {name: exporter.as_dict() for name, exporter in totals.exporters.items()},
             "stats": self._stats_of(totals),
         }
+
+    async def measure(self) -> Measured:
+        """Read what the metrics show."""
+        totals = await self.totals()
+        tunnels = self._tunnels.stats()
+        suffix = "_resyncs"
+        others = {name.removesuffix(suffix): tunnels.pop(name) for name in list(tunnels) if name.endswith(suffix)}
+        points = self._points
+        return Measured(
+            totals,
+            points.observed(),
+            points.observed_gone,
+            len(points.links),
+            len(points.refusals),
+            {"links": self._links.resyncs} | others,
+            tunnels,
+        )
 
     def _name_of(self, ifindex: int) -> str:
         link = self._links.table.get(ifindex)

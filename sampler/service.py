@@ -35,6 +35,7 @@ from sampler.observation import Observation
 from sampler.plan import plan
 from sampler.reports import Reports
 from sampler.ring import Ring
+from sampler.scrapes import Scrapes
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,9 @@ class Service:
             points = self._observation.points
             stack.callback(points.close)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels)
+            self._scrapes = Scrapes(reports)
+            stack.callback(self._scrapes.close)
+            self._scrapes.listen(self._config.metrics.listen)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
             following = asyncio.create_task(self._observation.follow(started := asyncio.Event()))
@@ -146,7 +150,7 @@ class Service:
                 self._notifier.watchdog()
             samples, packets = self._gates.counters()
             losses.check(samples, time.monotonic())
-            self._exporters.set_metering(self._observation.metering(packets))
+            self._observation.tell_metering(packets)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
@@ -191,12 +195,13 @@ class Service:
     def _apply(self, config: Config) -> list[str]:
         """Go by another configuration: what changed, a sentence each. StartError: nothing changed."""
         steps = plan(self._config, config)
-        # First, since it alone may refuse.
+        # First, since these may refuse.
         self._observation.check(steps.config)
         try:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:
             raise StartError(f"an exporter cannot be made: {error}") from None
+        self._scrapes.listen(steps.config.metrics.listen)
         changed = changes(self._config, steps.config)
         self._config = steps.config
         for name in steps.restart:

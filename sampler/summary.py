@@ -1,6 +1,7 @@
 """What `xdpfix check` says of a right configuration: what it would sample here, and what to mind."""
 
 import asyncio
+import ipaddress
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
@@ -29,6 +30,8 @@ def lines(config: Config) -> list[str]:
         ]
     else:
         found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
+    if config.metrics.listen:
+        found.append(f"metrics: http://{config.metrics.listen}/metrics")
     return found + advice.lines(config, links)
 
 
@@ -47,6 +50,9 @@ def warnings(config: Config) -> list[str]:
     ]
     if config.has_main:
         found += _main_warnings(config.exporter)
+    listen = config.metrics.listen
+    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     return found + advice.warnings(config, links)
 
 

@@ -216,9 +216,12 @@ static void count_selector(struct cache *cache, const struct item *item)
 {
 	struct total *total = &item->counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
+	double weight = weight_number(item->weight) * item->counter->selector.unit;
 
 	item->counter->samples++;
 	flow_count(&total->packets, &total->fraction, weigh(item->weight, packets));
+	estimate_add(&item->counter->packets, weight, packets);
+	estimate_add(&item->counter->octets, weight, item->sample->meta.ip_octets);
 	count_protocol(&cache->stats, item->key);
 }
 

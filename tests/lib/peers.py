@@ -138,8 +138,9 @@ class Nfcapd(Peer):
         return totals
 
     def samplers(self) -> list[int]:
-        """Return the sampling intervals that it was told."""
-        return [int(text) for text in re.findall(r"packet interval: (\d+)", self.nfdump("-E"))]
+        """Return the sampling intervals that it was told: so many packets, and the space to the next ones."""
+        found = re.findall(r"packet interval: (\d+), packet space: (\d+)", self.nfdump("-E"))
+        return [(int(taken) + int(space)) // int(taken) for taken, space in found]
 
 
 class Nfacctd(Peer):

@@ -245,7 +245,12 @@ def _tick(exporter: Exporter) -> dict[str, int]:
 
 
 def send_stream(
-    targets: Iterable[Target], profile: str, sampling: int = 1, domain: int = 0, wait: Any = lambda: None
+    targets: Iterable[Target],
+    profile: str,
+    sampling: int = 1,
+    domain: int = 0,
+    wait: Any = lambda: None,
+    counts: str = "scaled",
 ) -> list[Flow]:
     """Run an exporter that sends one flow of every template of the profile to all targets, and options data.
 
@@ -255,6 +260,7 @@ def send_stream(
         sampling: samples were taken with a probability of one in this many, so that each counts as many packets.
         domain: observationDomainId.
         wait: called when the templates are out, before the data.
+        counts: "raw" sends a sampling's part of what is returned: collectors are to multiply.
 
     """
     options = ExporterOptions(
@@ -266,6 +272,7 @@ def send_stream(
         cache_idle_timeout=IDLE_TIMEOUT,
         cache_active_timeout=ACTIVE_TIMEOUT,
         stats_interval=STATS_INTERVAL,
+        counts=counts,
     )
     offset = wall_offset()
     flows = []

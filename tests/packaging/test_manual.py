@@ -16,6 +16,7 @@ from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
+COMMANDS = ("run", "check", "show", "reload", "flush", "set", "collect", "read")
 
 
 def example_with_every_key() -> dict[str, Any]:
@@ -27,12 +28,12 @@ def test_page_is_well_formed() -> None:
     assert run("mandoc", "-T", "lint", "-W", "warning", PAGE, cwd=TREE) == ""
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_page_describes_every_command(command: str) -> None:
     assert re.search(rf"^\.It Cm {command}\b", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     """Also those of --help that the page would miss, in whatever order."""
     synopsis = PAGE.read_text().partition(".Sh SYNOPSIS")[2].partition(".Sh DESCRIPTION")[0]
@@ -49,12 +50,13 @@ def test_page_and_example_describe_the_same_keys() -> None:
     tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
     # Of flow exporters those that [exporter] has not.
     keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"], "collector_set_id", *rules.SAMPLE]
+    keys += example["metrics"]
     assert sorted(in_page) == sorted(keys)
 
 
 def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
-    assert set(example) == {"sampler", "exporter", "flow_exporter"}
+    assert set(example) == {"sampler", "exporter", "metrics", "flow_exporter"}
     (flow_exporter,) = example.pop("flow_exporter")
     (sample,) = flow_exporter["sample"]
     assert set(sample) == set(rules.SAMPLE)
@@ -67,6 +69,7 @@ def test_example_has_every_key_with_its_default() -> None:
     assert parsed == config.Config()
     assert set(example["sampler"].pop("tunnel_ports")) == set(configkeys.TUNNEL_PORTS)
     assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
+    assert set(example["metrics"]) == set(configkeys.METRICS)
     assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
 
 

@@ -39,7 +39,7 @@ def by_template(records: list[OracleRecord], number: int) -> list[OracleRecord]:
 
 
 def test_the_stream_has_every_kind(stream: Stream):
-    assert {record.template.id for record in stream.options} == set(range(512, 522))
+    assert {record.template.id for record in stream.options} == set(range(512, 523))
 
 
 def test_ipfix_of_pypi_reads_every_record(stream: Stream):

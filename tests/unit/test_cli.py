@@ -40,6 +40,16 @@ def test_check_right(tmp_path: Path):
     ]
 
 
+def test_check_of_metrics(tmp_path: Path):
+    path = tmp_path / "metrics.toml"
+    path.write_text('[metrics]\nlisten = "[::]"\n')
+    output = xdpfix("check", str(path)).stdout
+    assert "metrics: http://[::]:9477/metrics" in output
+    assert 'warning: metrics.listen = "[::]:9477": whoever reaches that address reads the figures' in output
+    path.write_text('[metrics]\nlisten = "127.0.0.1:1"\n')
+    assert "whoever" not in xdpfix("check", str(path)).stdout
+
+
 def test_check_warns(tmp_path: Path):
     path = tmp_path / "costly.toml"
     path.write_text(
@@ -110,6 +120,11 @@ def test_a_library_that_is_not_installed():
     assert done.returncode == 1
     assert "install libbpf1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_service_without_metrics_imports_nothing_for_them():
+    code = "import sampler.service, sampler.clients, sys; print({'prometheus_client', 'textual'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 INTERRUPTED_IMPORT = """

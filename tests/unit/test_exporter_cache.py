@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from exporter._native import ffi, lib
 from exporter.cache import Cache
-from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
 from exporter.selector import main_selector
+from exporter.transports.connection import Endpoint
 from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
 from lib.samples import batch, sample
 

@@ -3,16 +3,22 @@
 T-numbers are tests of RFC 5471, E- and P- requirements of RFC 7011 and PSAMP.
 """
 
+import random
 import socket
 from fractions import Fraction
 
 import pytest
 
 from exporter import elements
+from exporter.cache import Cache
+from exporter.options import ExporterOptions
+from exporter.optionsdata.figures import Estimate
+from exporter.optionsdata.sampling import limits
+from exporter.selector import main_selector
 from exporter.status import Metering
 from lib.harness import START, TCP_V4, UDP_V4, WALL, Harness, every_kind
 from lib.ipfix_oracle import OracleRecord
-from lib.samples import sample
+from lib.samples import batch, sample
 
 DOMAIN = 7
 STATS = 60
@@ -41,7 +47,7 @@ def test_every_kind_is_decoded_and_each_options_record_has_a_set_of_its_own():
         it.tick(START + STATS + 1, ticks=61)
         oracle = it.receiver.oracle
         used = {record.template.id for record in oracle.options}
-        assert used == {*range(512, 522)}
+        assert used == {*range(512, 523)}
         templates = {number: template for (_, number), template in oracle.templates.items()}
         for message in oracle.messages:
             assert message.sets.count(3) == sum(template.scope > 0 for template in message.templates)
@@ -82,13 +88,14 @@ def test_t20_e101_metering_process_reliability():
         it.exporter.set_metering(Metering(10**6, 2500, 17))
         it.tick(START + STATS + 10)
         it.ingest(*(sample(generation=9) for _ in range(5)))  # of a generation that nobody knows
+        it.ingest(sample(ip_octets=40), sample(ip_octets=80))  # so a packet has 60 octets in the mean
         it.tick(START + STATS + 20)
         it.tick(START + 2 * STATS)
         first, second = told(it, "ignoredPacketTotalCount")
         assert first.order[-2:] == ["observationTimeSeconds"] * 2
         assert (first["ignoredPacketTotalCount"], first["ignoredOctetTotalCount"]) == (0, 0)
         assert first["observationTimeSeconds"] == [wall(START)] * 2
-        assert second["ignoredPacketTotalCount"] == 22
+        assert (second["ignoredPacketTotalCount"], second["ignoredOctetTotalCount"]) == (22, 22 * 60)
         assert second["observationTimeSeconds"] == [wall(START + STATS + 10), wall(START + STATS + 20)]
 
 
@@ -98,15 +105,15 @@ def test_t21_e102_exporting_process_reliability():
         it.set_weight(0, Fraction(1, 100))
         it.tick()
         it.receiver.oracle.strict_sequence = False  # what is lost is missing
-        collector = it.exporter.collectors[0]
-        working = collector._socket
+        (connection,) = (collector._connection for collector in it.exporter.collectors)
+        working = connection._socket
         broken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # connected to nobody: EDESTADDRREQ
-        collector._socket = broken
+        connection._socket, connection.batch_fd = broken, broken.fileno()
         it.tick(START + 5)
         it.ingest(*(sample(TCP_V4, src_port=port) for port in range(50)))
         it.tick(START + 8)
         it.ingest(sample(every_kind()[0], ip_octets=0, frame_octets=60))
-        collector._socket = working
+        connection._socket, connection.batch_fd = working, working.fileno()
         broken.close()
         it.tick(START + STATS)
         (record,) = told(it, "notSentFlowTotalCount")
@@ -223,6 +230,54 @@ def test_p12_selection_sequence_statistics():
         first, second = told(it, "selectorIdTotalPktsObserved")
         assert (first["selectorIdTotalPktsObserved"], first["selectorIdTotalPktsSelected"]) == (123_456_789, 1234)
         assert second["selectorIdTotalPktsObserved"] == 223_456_789
+
+
+def test_p13_accuracy_of_the_totals():
+    """RFC 5476 6.5.4, with IANA's limits for estimates: 95 % of them have the true total between their limits.
+
+    A million times a million packets would not change that: the variance is that of the samples that were taken.
+    """
+    inside = {"packetTotalCount": 0, "octetTotalCount": 0}
+    chance = random.Random(5)
+    runs, population, probability = 400, 1000, Fraction(1, 20)
+    sizes = [chance.choice((64, 576, 1500)) for _ in range(population)]
+    for _ in range(runs):
+        taken = [size for size in sizes if chance.random() < probability]
+        with Cache(ExporterOptions(), 1) as cache:
+            cache.set_weight(1, probability, [main_selector(ExporterOptions())])
+            described = [sample(ip_octets=size, ip_length=size, generation=1) for size in taken]
+            cache.ingest(batch(described), len(described))
+            counted = cache.selected()[1, None]
+        for name, true, estimate in (
+            ("packetTotalCount", population, Estimate(counted.packets_estimate, counted.packets_variance)),
+            ("octetTotalCount", sum(sizes), Estimate(counted.octets_estimate, counted.octets_variance)),
+        ):
+            low, high = limits(estimate)
+            inside[name] += low <= true <= high
+    # Of 400 true intervals 380 hold in the mean, and fewer than 356 in one of 10^6 such tests (binomial, 0.95).
+    assert min(inside.values()) >= 356 and max(inside.values()) < 400
+
+
+@pytest.mark.parametrize("counts", ["scaled", "raw"])
+def test_p13_accuracy_reports(counts: str):
+    """One record for packets (86) and one for octets (85), over all generations; k (1 - p) / p^2 by the formula."""
+    with harness(counts=counts) as it:
+        it.set_weight(1, Fraction(1, 10))
+        it.tick()
+        it.ingest(*(sample(generation=1, ip_octets=100, ip_length=100) for _ in range(25)))
+        it.set_weight(2, Fraction(1, 4))
+        it.ingest(*(sample(generation=2, ip_octets=200, ip_length=200) for _ in range(9)))
+        it.tick(START + STATS)
+        packets, octets = told(it, "confidenceLevel")
+        assert packets.order[:3] == ["observationDomainId", "selectorId", "informationElementId"]
+        assert [packets[name] for name in packets.order[:3]] == [DOMAIN, 1, 86]
+        assert octets["informationElementId"] == 85
+        for record, first, second in ((packets, 1, 1), (octets, 100, 200)):
+            total = 25 * 10 * first + 9 * 4 * second
+            variance = 25 * first**2 * 0.9 / 0.01 + 9 * second**2 * 0.75 / 0.0625
+            assert record["confidenceLevel"] == 0.95
+            assert record["upperCILimit"] == pytest.approx(total + 1.959964 * variance**0.5)
+            assert record["lowerCILimit"] == pytest.approx(max(total - 1.959964 * variance**0.5, 0))
 
 
 def test_the_probability_can_be_kept_back():

@@ -199,7 +199,7 @@ def test_a_change_of_templates_keeps_sequence_and_session(reliable: bool):
     heard.data(MAIN, TEMPLATES[0])
     before = heard.session.sequence(MAIN)
     heard.catalog.set_templates(OVS.templates, OVS.whole, MAIN)
-    heard.session.update(heard.now, 600 * SECOND, 600 * SECOND)
+    heard.session.update(600 * SECOND, 600 * SECOND)
     changed = heard.announce()
     copies = 1 if reliable else 2
     assert sorted(ids(changed)) == sorted([template.id for template in OVS.templates] * copies)
@@ -217,7 +217,7 @@ def test_a_layout_that_changes_under_its_id_is_withdrawn_first():
     heard.use({MAIN: {TEMPLATES[0]}})
     longer = replace(FULL.templates[0], fields=(*FULL.templates[0].fields, field("ipTTL")))
     heard.catalog.set_templates((longer, *FULL.templates[1:]), False, MAIN)
-    heard.session.update(heard.now, 600 * SECOND, 600 * SECOND)
+    heard.session.update(600 * SECOND, 600 * SECOND)
     heard.use({MAIN: {TEMPLATES[0]}})
     heard.data(MAIN, TEMPLATES[0])
 
@@ -227,17 +227,21 @@ def test_update_without_a_change_sends_nothing():
     heard.use({MAIN: set(TEMPLATES[:4])})
     heard.later(1)
     heard.catalog.change()
-    heard.session.update(heard.now, 600 * SECOND, 600 * SECOND)
+    heard.session.update(600 * SECOND, 600 * SECOND)
     assert heard.announce() == []
 
 
-def test_a_shorter_interval_holds_from_now():
+def test_another_interval_counts_from_the_last_templates():
     heard = talk()
     heard.announce()
-    heard.session.update(heard.now, 10 * SECOND, 10 * SECOND)
-    assert heard.later(9) == []
+    heard.later(5)
+    heard.session.update(10 * SECOND, 10 * SECOND)
+    assert heard.later(4) == []
     assert ids(heard.later(1)) == [512]
     assert ids(heard.later(10)) == [512]
+    heard.session.update(1000 * SECOND, 10 * SECOND)
+    assert heard.later(999) == []
+    assert ids(heard.later(1)) == [512]
 
 
 def test_only_what_changed_is_said_again():
@@ -334,7 +338,7 @@ def test_e004_e005_any_talk_is_understood(reliable: bool, steps: list):
         else:
             profile = OVS if first else FULL
             heard.catalog.set_templates(profile.templates, profile.whole, 2)
-            heard.session.update(heard.now, 600 * SECOND, 50 * SECOND)
+            heard.session.update(600 * SECOND, 50 * SECOND)
             heard.announce()
     assert len(heard.oracle.records) == sent
     for domain, count in heard.oracle.sequences.items():
