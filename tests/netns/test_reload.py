@@ -15,6 +15,7 @@ from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
+from sampler.control import tell
 from sampler.errors import XdpfixError
 
 STEPS = 14
@@ -219,6 +220,8 @@ def test_a_wrong_file_changes_nothing_and_says_why(wire: tuple[Namespace, Namesp
             send(right, "b", [udp_frame()] * 8)
             wait_until(lambda: daemon.show("stats")["ring"]["received"] == 8)
             assert list(daemon.show("exporters")) == ["collector-set-1"]
+            with pytest.raises(XdpfixError, match="sampling 10: there is no main exporter to set it for"):
+                tell(daemon.socket, {"set": {"sampling": 10}})
         wait_until(lambda: sink.total() == 8)
 
 
