@@ -186,7 +186,7 @@ class Service:
         """
         if not self._config.has_main:
             raise ConfigError(
-                f"sampling {sampling}: there is no main exporter to set it for; its table is [exporter], and flow rules "
+                f"sampling {sampling}: there is no main exporter to set it for; add [exporter]; flow rules "
                 "have a probability each"
             )
         config = replace(self._config, exporter=replace(self._config.exporter, sampling=sampling))
