@@ -51,7 +51,7 @@ class Collector:
 
     """
 
-    always = False  # it may get some of the flows only
+    always = False  # another one may get a flow in its place
     losses: Losses | None = None  # counts what it did not get, for options data
 
     def __init__(
@@ -66,9 +66,11 @@ class Collector:
         self.counters = self._tally.counters
         self.leftovers = Leftovers(self.counters, self._lose, returns)
         self.session: Session | None = None
+        self.standby = False  # another one gets the records
         self.trusted_ns: int | None = None  # from when on it is well after a failure; None: it never failed
         self._new_session = new_session
         options = options or ExporterOptions()
+        self._message_size = options.message_size
         delay_ns = RETRY_DELAY_NS if target.transport in (UDP, FILE) else options.reconnect_interval * 10**9
         connect = partial(transports.open_connection, target, options)
         self._connector = Connector(connect, transports.is_instant(target), delay_ns, str(target))
@@ -89,8 +91,7 @@ class Collector:
     def start(self, now_ns: int) -> bool:
         """Notice what has become of the connection, get on with connecting; True when a session began."""
         if self._connection is not None:
-            self._check(now_ns)
-            return False
+            return self._check(now_ns)
         try:
             connection = self._connector.poll(now_ns)
         except OSError as error:
@@ -114,16 +115,22 @@ class Collector:
         self._announced = None
         self.counters["sessions"] += 1
 
-    def _check(self, now_ns: int) -> None:
+    def _check(self, now_ns: int) -> bool:
+        """Look after the connection; True when another one has taken its place."""
         assert self._connection is not None
         try:
+            self.counters["messages_abandoned"] += self._connection.abandoned()
             self._connection.check(now_ns)
+            if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
+                self._begin(successor)
+                return True
         except DisconnectedError as error:
             self._disconnected(error, now_ns)
         except ConnectionRefusedError:
             self._refused(now_ns)
         except OSError:
             pass  # of a message; the next one that fails so is counted
+        return False
 
     def _disconnected(self, error: OSError, now_ns: int) -> None:
         """End the session, keep or count what it leaves behind."""
@@ -164,12 +171,10 @@ class Collector:
         return self._connection.endpoints() if self._connection is not None else ()
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
-        """Send the templates and options that are due; begin another session where the connection wants one."""
+        """Send the templates and options that are due."""
         self.drain(now_ns)
         if self._connection is None or self.session is None:
             return
-        if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
-            self._begin(successor)
         for octets, records in self.session.announce(now_ns, export_time, limit):
             if self._announced is None:
                 self._announced = export_time
@@ -178,7 +183,7 @@ class Collector:
 
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
         """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
-        start = 0
+        start, refusals = 0, self.counters["refusals"]
         while start < count:
             end, records, octets = start, 0, 0
             domain = messages[start].domain
@@ -198,8 +203,12 @@ class Collector:
             if self._connection is not None and self._connection.batch_fd is not None:
                 start = self._send_batch(self._connection.batch_fd, buffer, messages, start, end, now_ns)
             for i in range(start, end):
-                message = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
-                self._push(Outgoing(message, messages[i].records), now_ns)
+                copied = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
+                message = Outgoing(copied, messages[i].records)
+                if self.leftovers.kept and self.counters["refusals"] > refusals:
+                    self.leftovers.add([message], "send")  # rather another's than into the void
+                else:
+                    self._push(message, now_ns)
             start = end
 
     def _push(self, message: Outgoing, now_ns: int) -> None:
@@ -320,6 +329,8 @@ class Collector:
             self.counters["records_lost_no_session"] += message.records
             self._lose(message)
             return
+        for octets, records in self.session.catch_up(message.octets, now_ns, self._message_size):
+            self._push(Outgoing(octets, records, flows=False), now_ns)
         body = ipfix.Message(message.octets[ipfix.HEADER.size :], message.records)
         sequence = self.session.advance(domain, message.records, messages=1, octets=len(message.octets))
         octets = body.encode(export_time, sequence, domain)
@@ -338,6 +349,7 @@ class Collector:
     def row(self) -> dict[str, object]:
         """The target, its counters by name and its last error."""
         state = "connected" if self.connected else "connecting" if self._connector.busy else "not connected"
+        state += ", standby" if self.connected and self.standby else ""
         head = {"target": str(self.target), "transport": self.target.transport}
         return head | self._tally.row(state) | {"records_waiting": self.waiting}
 

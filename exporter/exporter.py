@@ -14,11 +14,11 @@ from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.catalog import Catalog
 from exporter.collectors import SMALLEST_MESSAGE, Collector
+from exporter.distribution import make_distribution
 from exporter.errors import ExporterError
-from exporter.losses import Losses, Reader
+from exporter.losses import Losses, Reader, lose_flows
 from exporter.message import set_ids
 from exporter.options import COUNTS, ExporterOptions, Target
-from exporter.optionsdata.figures import Figures
 from exporter.plan import make_encoder
 from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
@@ -94,10 +94,11 @@ class Exporter:
         self.options = options
         self.profile = PROFILES[options.profile]
         self.cache = Cache(options, seed)
-        self._status = Status(options)
+        self._status = Status(options, self.cache)
         profile = self.profile
-        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._figures)
+        self.catalog = Catalog(profile.templates, profile.whole, options.obs_domain_id, self._status.figures)
         self._reader = Reader(profile.templates)
+        self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
         self.collectors = [self._new_collector(target) for target in options.targets]
         self._encoder = make_encoder(self.profile)
         self._others: list[Endpoint] = []
@@ -118,17 +119,14 @@ class Exporter:
 
     def _new_collector(self, target: Target) -> Collector:
         losses = Losses(self._reader)
-        collector = Collector(target, partial(self._new_session, losses), self.options)
+        new_session = partial(self._new_session, losses)
+        collector = Collector(target, new_session, self.options, self._distribution.returns)
         collector.losses = losses
         return collector
 
     def _new_session(self, losses: Losses, reliable: bool) -> Session:
         intervals = self.options.template_interval * NS_PER_S, self.options.stats_interval * NS_PER_S
         return Session(self.catalog, *intervals, reliable=reliable, lost=lambda: losses.total)
-
-    def _figures(self) -> Figures:
-        self._status.count(self.cache.selected())
-        return self._status.figures()
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
@@ -186,7 +184,7 @@ class Exporter:
         """
         if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
             self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
-        self._status.count(self.cache.selected())
+        self._status.count()
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(gate, selectors):
             self.catalog.set_domain(self._status.domain)
@@ -246,12 +244,11 @@ class Exporter:
         if any(started):
             self._leave_out_own()
         export_time = self._export_time(now_ns)
-        self._status.began = self._status.began or export_time
-        cache = self.cache.stats()
-        ignored = self._status.ignored_packets + cache["lost_generation"] + cache["lost_memory"]
-        self._status.set_ignored(ignored, export_time)
+        self._status.look(export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
+        self._distribution.settle(self.collectors, now_ns)
+        for collector in self.collectors:
             collector.tell_losses(now_ns)
 
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
@@ -270,6 +267,7 @@ class Exporter:
                 now_ns += pause_ns
         for collector in self.collectors:
             collector.drain(now_ns)
+        self._distribution.settle(self.collectors, now_ns)
 
     def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
         """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
@@ -301,15 +299,25 @@ class Exporter:
         export_time = self._export_time(now_ns)
         limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):
-            self._encode(count, export_time, limit, now_ns)
+            for flows, part, collectors in self._distribution.parts(self._flows, count, self.collectors, now_ns):
+                self._encode(flows, part, collectors, export_time, limit, now_ns)
+            self._distribution.settle(self.collectors, now_ns)
             self.cache.release(self._flows, count)
 
-    def _encode(self, count: int, export_time: int, limit: int, now_ns: int) -> None:
+    def _encode(
+        self,
+        flows: "ffi.CData",
+        count: int,
+        collectors: list[Collector],
+        export_time: int,
+        limit: int,
+        now_ns: int,
+    ) -> None:
         done = 0
         while done < count:
             written = lib.encode_flows(
                 self._encoder,
-                self._flows + done,
+                flows + done,
                 count - done,
                 export_time,
                 limit,
@@ -320,23 +328,16 @@ class Exporter:
                 self._message_count,
             )
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
-                self._lose(self._flows[done:count], export_time)
+                self._records_lost_memory += count - done
+                lose_flows([collector.losses for collector in collectors], flows[done:count], export_time)
                 return
             done += written
             self._records += written
             self._messages_made += self._message_count[0]
             self.catalog.use(set_ids(self._buffer, self._messages[0 : self._message_count[0]]))
-            for collector in self.collectors:
+            for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
-
-    def _lose(self, flows: Sequence["ffi.CData"], export_time: int) -> None:
-        """Count flows that cannot become records, for want of memory, as not sent to any collector."""
-        self._records_lost_memory += len(flows)
-        packets = sum(flow.packets for flow in flows)
-        octets = sum(flow.ip_octets if flow.key.ip_version else flow.frame_octets for flow in flows)
-        for losses in filter(None, (collector.losses for collector in self.collectors)):
-            losses.add(len(flows), packets, octets, export_time)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""

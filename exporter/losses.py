@@ -3,7 +3,7 @@
 Read back from the octets of a message that is lost, so that messages that arrive pay nothing for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,3 +89,11 @@ class Losses:
                 total.first if total.flows else time,
                 time,
             )
+
+
+def lose_flows(collectors: Iterable[Losses | None], flows: Sequence["ffi.CData"], time: int) -> None:
+    """Count flows (struct flow) that became no records, at `time` in seconds since 1970, for each collector."""
+    packets = sum(flow.packets for flow in flows)
+    octets = sum(flow.ip_octets if flow.key.ip_version else flow.frame_octets for flow in flows)
+    for losses in filter(None, collectors):
+        losses.add(len(flows), packets, octets, time)

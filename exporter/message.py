@@ -82,17 +82,26 @@ def template_messages(templates: Iterable[Template], limit: int) -> list[Message
     return pack([(template.set_id, template.encode()) for template in templates], limit)
 
 
+def _set_ids(octets: Any, at: int, end: int) -> Iterator[int]:
+    while at < end:
+        set_id, length = SET_HEADER.unpack_from(octets, at)
+        yield set_id
+        at += length
+
+
+def set_ids_of(octets: bytes) -> list[int]:
+    """Ids of the Sets of a message of ours, in order."""
+    return list(_set_ids(octets, HEADER.size, len(octets)))
+
+
 def set_ids(buffer: Any, messages: Iterable[Any]) -> dict[int, set[int]]:
     """Ids of the Sets of messages of C's encoder (struct message) in their buffer, by observation domain."""
     octets = ffi.buffer(buffer)
     used: dict[int, set[int]] = {}
     for item in messages:
-        ids = used.setdefault(item.domain, set())
-        at, end = item.offset + HEADER.size, item.offset + item.length
-        while at < end:
-            set_id, length = SET_HEADER.unpack_from(octets, at)
-            ids.add(set_id)
-            at += length
+        used.setdefault(item.domain, set()).update(
+            _set_ids(octets, item.offset + HEADER.size, item.offset + item.length)
+        )
     return used
 
 

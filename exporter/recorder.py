@@ -28,6 +28,8 @@ class Recorder:
     records_lost = 0
     connected = True
     busy = False
+    always = True  # it gets all flows, whoever else gets them
+    leftovers = ()
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options

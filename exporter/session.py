@@ -118,11 +118,31 @@ class Session:
         all_kinds = self._open(now_ns) or self._version != self._catalog.version
         wanted = self._catalog.wanted
         if all_kinds or any(self._untold(domain, templates) for domain, templates in wanted.items()):
-            self._tell_changes(all_kinds, limit, ready)
+            self._version = self._catalog.version
+            self._tell_changes(all_kinds, limit, ready, self._domains)
             for domain, templates in wanted.items():
                 self._tell(domain, templates, limit, ready)
         self._collect_due(now_ns, limit, ready)
         ready += self._pace.take(now_ns, limit)
+        return [self._stamp(domain, item, export_time) for domain, item in ready]
+
+    def catch_up(self, octets: bytes, now_ns: int, limit: int) -> list[tuple[bytes, int]]:
+        """Messages that must go out before another session's message of flows does in this one: see announce().
+
+        They have its Export Time, for no data may be earlier than its template (section 8.2).
+        """
+        _, _, export_time, _, domain = message.HEADER.unpack_from(octets)
+        known = (self._catalog.templates.get(number) for number in message.set_ids_of(octets))
+        templates = [template for template in known if template is not None]
+        ready: list[tuple[int, Message]] = []
+        new = domain not in self._domains
+        if new:
+            self._domains[domain] = Domain(now_ns + self._interval_ns)
+        if self._untold(domain, templates):
+            self._tell(domain, templates, limit, ready)
+            self._version = -1  # what else goes with them follows
+        if new:
+            self._tell_changes(True, limit, ready, [domain])
         return [self._stamp(domain, item, export_time) for domain, item in ready]
 
     def _open(self, now_ns: int) -> bool:
@@ -184,14 +204,16 @@ class Session:
         kinds = KINDS if figures.everything else (ANNOUNCEMENT,)
         return (kind for kind in kinds if kind.statistic == statistic)
 
-    def _tell_changes(self, all_kinds: bool, limit: int, ready: list[tuple[int, Message]]) -> None:
+    def _tell_changes(
+        self, all_kinds: bool, limit: int, ready: list[tuple[int, Message]], domains: Iterable[int]
+    ) -> None:
         """Say what holds until it changes, where it was not said so before: at once where data waits for it.
 
         Without `all_kinds` there are new templates only.
         """
-        self._version = self._catalog.version
         figures = self._figures()
-        for domain, state in self._domains.items():
+        for domain in domains:
+            state = self._domains[domain]
             new: list[tuple[Kind, list[Item]]] = []
             for kind in self._kinds(figures, statistic=False):
                 if not all_kinds and not kind.layouts:

@@ -1,9 +1,10 @@
 """What an exporter knows of itself, put together as figures for its options data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from exporter.cache import Cache
 from exporter.options import RAW, ExporterOptions
 from exporter.optionsdata import figures
 from exporter.optionsdata.figures import Estimate, Figures, Interface, Loss
@@ -43,6 +44,7 @@ class Status:
 
     Args:
         options: of the exporter.
+        cache: whose selectors' counts are told.
         process: exportingProcessId (144).
 
     Attributes:
@@ -51,8 +53,9 @@ class Status:
 
     """
 
-    def __init__(self, options: ExporterOptions, process: int = 1) -> None:
+    def __init__(self, options: ExporterOptions, cache: Cache, process: int = 1) -> None:
         self.options = options
+        self._cache = cache
         self.began = 0
         self.domain = options.obs_domain_id
         self.process = process
@@ -73,9 +76,12 @@ class Status:
         """Take what the sampler counted."""
         self._metering = metering
 
-    def set_ignored(self, packets: int, time: int) -> None:
-        """Take how many packets were lost until `time` on their way to a flow, since the beginning."""
-        before = self._ignored
+    def look(self, time: int) -> None:
+        """Look at `time` how many packets were lost on their way to a flow, since the beginning."""
+        self.began = self.began or time
+        cache, before = self._cache.stats(), self._ignored
+        packets = cache["lost_generation"] + cache["lost_memory"]
+        packets += self._metering.ignored if self._metering else 0
         if packets > before.packets:
             self._ignored = Loss(0, packets, 0, before.first if before.packets else time, time)
 
@@ -93,15 +99,13 @@ class Status:
         self._selectors, self.domain = told, told[0].domain
         return True
 
-    def count(self, selected: Mapping[tuple[int, int | None], Selected]) -> None:
-        """Take what each selector counted, by generation and rule: see Cache.selected().
-
-        Of a generation that is known there no more, what it was last said to have counted.
-        """
+    def count(self) -> None:
+        """Take what each selector has counted, before the cache forgets a generation."""
+        selected = self._cache.selected()
         for key in self._selected.keys() - selected.keys():
             rule = key[1]
             self._past[rule] = self._past.get(rule, Selected()) + self._selected[key]
-        self._selected = dict(selected)
+        self._selected = selected
 
     def _counted(self, number: int) -> Selected:
         """What the selector of this id counted in all generations."""
@@ -131,13 +135,9 @@ class Status:
             return selector
         return replace(selector, observed=self._metering.observed, selected=self._metering.selected)
 
-    @property
-    def ignored_packets(self) -> int:
-        """Packets that the sampler lost, as far as it told."""
-        return self._metering.ignored if self._metering else 0
-
     def figures(self) -> Figures:
         """Make the snapshot."""
+        self.count()
         options = self.options
         return Figures(
             domain=self.domain,

@@ -24,6 +24,7 @@ examples:
   xdpfix run --config /etc/xdpfix/xdpfix.toml         what the service runs
   xdpfix check /etc/xdpfix/xdpfix.toml                is the configuration right?
   xdpfix show stats                                   what was sampled, exported and lost by the running xdpfix
+  xdpfix top                                          its flows by rate, on a terminal
   xdpfix reload                                       have it apply its changed configuration
   xdpfix collect --listen 127.0.0.1:4739 --json       decode IPFIX from any exporter
   xdpfix read capture.pcap --sampling 1               flows of a capture; `-` reads tcpdump's output
@@ -94,7 +95,10 @@ def _add_run(commands: Commands) -> None:
         help="interface or glob; may be repeated (default: physical)",
     )
     parser.add_argument(
-        "--target", action="append", metavar="HOST:PORT", help="collector; may be repeated (default port: 4739)"
+        "--target",
+        action="append",
+        metavar="TARGET",
+        help="collector; may be repeated: HOST[:PORT] by UDP, or {tcp,tls,dtls,sctp}://HOST[:PORT], file:///PATH",
     )
     parser.add_argument(
         "--sampling", metavar="N", help="take one packet in N (default: 400; 1 when the flows are shown here)"
@@ -168,7 +172,10 @@ def _add_collect(commands: Commands) -> None:
         "The embedded collector: decodes the records of any IPFIX exporter over UDP, by their templates.",
     )
     parser.add_argument(
-        "--listen", default="127.0.0.1:4739", metavar="HOST:PORT", help="where to listen (default: %(default)s)"
+        "--listen",
+        default="127.0.0.1:4739",
+        metavar="HOST:PORT",
+        help="where to listen, by UDP, or by TCP with tcp:// in front (default: %(default)s)",
     )
     _add_output(parser)
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
@@ -199,8 +206,8 @@ def _add_read(commands: Commands) -> None:
     parser.add_argument(
         "--target",
         action="append",
-        metavar="HOST:PORT",
-        help="export to this collector; the flows are shown too with --json or --table",
+        metavar="TARGET",
+        help="export to this collector, as with run; the flows are shown too with --json or --table",
     )
     _add_output(parser)
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")

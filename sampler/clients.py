@@ -1,4 +1,4 @@
-"""The commands that ask a running xdpfix through its control socket: show, reload, flush, set."""
+"""The commands that ask a running xdpfix through its control socket: show, reload, flush, set, top."""
 
 import argparse
 import sys
@@ -24,6 +24,7 @@ def add_commands(commands: Commands) -> None:
     _add_reload(commands)
     _add_flush(commands)
     _add_set(commands)
+    _add_top(commands)
 
 
 def _add_show(commands: Commands) -> None:
@@ -147,3 +148,24 @@ def _set(arguments: argparse.Namespace) -> int:
     if not result["changes"]:
         print(f"{arguments.what} is {arguments.value} already")
     return 0
+
+
+def _add_top(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "top",
+        "watch the flows of a running xdpfix",
+        "A screen of the flows by their rate, the interfaces, tunnels, exporters and the ledger. Rates are of the\n"
+        "last interval; those of flows are scaled by the sampling.",
+    )
+    parser.add_argument("--interval", default="1", metavar="SECONDS", help="between two looks (default: %(default)s)")
+    parser.add_argument("--filter", default="", metavar="TEXT", help="of the flows, as of `show flows`")
+    add_socket(parser)
+    parser.set_defaults(handler=_top)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from sampler import top
+
+    code: int = top.main(arguments)
+    return code

@@ -57,17 +57,18 @@ class FlowRows:
         self._datapath = datapath
         self._name_of = name_of
 
-    async def select(self, wanted: Wanted) -> list[dict[str, Any]]:
-        """Rows of the flows that are wanted. ConfigError for a wrong filter or column."""
+    async def select(self, wanted: Wanted, examined: int = SCANNED_FLOWS) -> list[dict[str, Any]]:
+        """Rows of the flows that are wanted. ConfigError for a wrong filter or column.
+
+        With a filter at most `examined` flows of an exporter are made to rows, by their packets or rate the first.
+        """
         predicate = flowfilter.parse(wanted.filter)
         if wanted.sort:
             flowfilter.ordered((), wanted.sort)  # an unknown column is told before the work
         copies, now = await asyncio.wrap_future(self._datapath.call(self._copy))
-        # Without a filter, what sorts by a counter needs no row to be chosen.
-        early = wanted.sort if not wanted.filter and wanted.sort == "packets" else ""
         rows: list[dict[str, Any]] = []
         for name, flows in copies.items():
-            places = _places(flows, wanted, early)
+            places = _places(flows, now, wanted, examined)
             for start in range(0, len(places), STEP):
                 made = [{"exporter": name} | self._row(flows[i], now) for i in places[start : start + STEP]]
                 rows += [row for row in made if predicate(row)]
@@ -88,13 +89,17 @@ class FlowRows:
         return row
 
 
-def _places(flows: Any, wanted: Wanted, early: str) -> list[int]:
+def _places(flows: Any, now: int, wanted: Wanted, examined: int) -> list[int]:
     """Places in the array of the flows that may be wanted, as far as columns tell that are cheap to read."""
     places = list(range(len(flows)))
     if wanted.since:
         last = column(flows, "last")
         places = [i for i in places if last[i] >= wanted.since]
-    if early and len(places) > wanted.limit:
-        packets = column(flows, "packets")
-        places = heapq.nlargest(wanted.limit, places, key=packets.__getitem__)
-    return places
+    limit = examined if wanted.filter else wanted.limit
+    if len(places) <= limit or wanted.sort not in ("packets", flowfilter.RATE):
+        return places
+    packets = column(flows, "packets")
+    if wanted.sort == flowfilter.RATE:
+        first, least = column(flows, "first"), round(flowfilter.LEAST_AGE * 10**9)
+        return heapq.nlargest(limit, places, key=lambda i: packets[i] / max(now - first[i], least))
+    return heapq.nlargest(limit, places, key=packets.__getitem__)

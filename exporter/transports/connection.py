@@ -77,6 +77,10 @@ class Connection:
         """Messages that it took and that may not have arrived, oldest first; empty where it cannot say."""
         return []
 
+    def abandoned(self) -> int:
+        """Messages that it took and gave up since this was last asked: where old data makes room for new data."""
+        return 0
+
     def successor(self, now_ns: int) -> "Connection | None":
         """Return what takes its place, in a session of its own; None: it goes on."""
         return None

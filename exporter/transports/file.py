@@ -23,10 +23,10 @@ ROTATE, END = "rotate", "end"
 class File(Connection):
     """One file; its successor has the same path, which then is another file."""
 
-    def __init__(self, writer: "Writer") -> None:
+    def __init__(self, writer: "Writer", begun_ns: int | None = None) -> None:
         self.peer = str(writer.path)
         self._writer = writer
-        self._begun_ns: int | None = None
+        self._begun_ns = begun_ns
         self._octets = 0
         self._flows = False
 
@@ -58,7 +58,7 @@ class File(Connection):
         if not self._flows or not (old or 0 < options.rotate_size <= self._octets):
             return None
         self._writer.tell(ROTATE)
-        return File(self._writer)
+        return File(self._writer, now_ns)
 
     def close(self) -> None:
         """Close the file behind what waits. The process ends after that."""

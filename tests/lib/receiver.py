@@ -74,15 +74,18 @@ class StreamSession:
 class StreamReceiver:
     """Listens on TCP; reads when it is told to, so that it can stall."""
 
+    protocol = socket.IPPROTO_TCP
+    transport = "tcp"
+
     def __init__(self, host: str = "127.0.0.1", port: int = 0, strict_sequence: bool = True, buffer: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, self.protocol)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.listener.bind((host, port))
         self.listener.listen()
-        self.target = Target(host, self.listener.getsockname()[1], "tcp")
+        self.target = Target(host, self.listener.getsockname()[1], self.transport)
         self.sessions: list[StreamSession] = []
         self._strict = strict_sequence
 
@@ -115,3 +118,10 @@ class StreamReceiver:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+class SctpReceiver(StreamReceiver):
+    """The same over SCTP, one-to-one style: what a read gives is a message."""
+
+    protocol = socket.IPPROTO_SCTP
+    transport = "sctp"

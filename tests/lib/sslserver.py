@@ -10,6 +10,7 @@ from exporter.options import Target
 from lib.certificates import Authority
 from lib.ipfix_oracle import Oracle
 from lib.sending import free_port
+from lib.wait import wait_until
 
 MUTUAL = ("-Verify", "2", "-verify_return_error")
 
@@ -44,9 +45,12 @@ class SslServer:
         certificate, key = identity
         command = ["openssl", "s_server", "-quiet", "-accept", f"127.0.0.1:{self.port}", "-CAfile", str(authority.file)]
         command += ["-cert", str(certificate), "-key", str(key), *arguments]
-        command += ["-dtls", "-listen"] if transport == "dtls" else []
+        if transport == "dtls":
+            command += ["-listen", *([] if "-dtls1" in arguments else ["-dtls"])]
         with self._received.open("wb") as received, self._said.open("wb") as said:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=received, stderr=said)
+        table = Path("/proc/net/tcp" if transport == "tls" else "/proc/net/udp")
+        wait_until(lambda: f" 0100007F:{self.port:04X} " in table.read_text(), what=f"a server: {self.said}")
 
     @property
     def octets(self) -> bytes:

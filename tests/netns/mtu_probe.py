@@ -41,7 +41,7 @@ def main(host: str) -> None:
             exporter._connect(now)
             whole = exporter._encode
 
-            def narrowed(*arguments: int) -> None:
+            def narrowed(*arguments: object) -> None:
                 subprocess.run(["ip", "link", "set", "lo", "mtu", "1280"], check=True)
                 collector.message_limit = wide  # type: ignore[method-assign]
                 whole(*arguments)

@@ -119,10 +119,8 @@ def test_probabilities_are_exact(wire: tuple[Namespace, Namespace], tmp_path: Pa
 def test_in_port_matches_when_its_interface_comes(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     left, right = wire
     with Sink(left) as sink:
-        config = configuration(
-            flow_exporter(1, sink.target, [rule("in_port=vnet0,udp"), rule("udp", obs_point_id=2)]),
-            interfaces=["a", "vnet*"],
-        )
+        rules = [rule("in_port=vnet0,udp"), rule("udp", obs_point_id=2)]
+        config = configuration(flow_exporter(1, sink.target, rules), interfaces=["a", "vnet*"])
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
             daemon.wait_log('in_port=vnet0: there is no such interface: "in_port=vnet0,udp" matches nothing until one')
             veth(left, "vnet0", None, right, "p0", None)

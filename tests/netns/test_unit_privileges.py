@@ -137,3 +137,31 @@ def test_ipsec_is_followed_with_what_the_unit_grants(granted: bool) -> None:
     assert done.stdout.splitlines() == (["Replaced(policies=(), states=())", "told"] if granted else [])
     refused = "IPsec policies and states cannot be followed: [Errno 1] Operation not permitted; "
     assert done.stderr.splitlines() == ([] if granted else [refused + "GRE under IPsec is exported as plain GRE"])
+
+
+SECURE = """
+import sys
+from pathlib import Path
+from exporter.options import TlsOptions
+from exporter.transports import dtls, tls
+from lib.certificates import Authority
+
+options = Authority(Path(sys.argv[1])).options()
+tls.client_context(options)
+session = dtls.SSL.Connection(dtls.client_context(options), None)
+session.set_connect_state()
+session.set_ciphertext_mtu(1472)
+try:
+    session.do_handshake()
+except dtls.SSL.WantReadError:
+    print("hello of", len(session.bio_read(65535)), "octets")
+"""
+
+
+def test_tls_and_dtls_do_without_memory_that_is_written_and_executed(tmp_path: Path) -> None:
+    """MemoryDenyWriteExecute=: no callbacks that are made at run time."""
+    command = [sys.executable, "-c", LAUNCHER, sys.executable, "-c", SECURE, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(TREE / "tests")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hello of")

@@ -17,7 +17,7 @@ from exporter.session import REFUSED_DELAY_NS, Session
 from exporter.transports.connection import Outgoing
 from exporter.transports.udp import Udp
 from lib.receiver import Receiver
-from lib.sending import NOW, exporter_to, free_port, ports
+from lib.sending import NOW, exporter_to, free_port, ports, tick_until
 from lib.wait import wait_until
 
 
@@ -180,3 +180,16 @@ def test_stopping_counts_what_waits():
 def test_an_unknown_option_is_refused_by_name(option: str, value: str):
     with pytest.raises(ExporterError, match=f'{option} "{value}" is unknown: take'):
         Exporter(ExporterOptions(**{option: value}))
+
+
+def test_e080_without_sctp_in_the_kernel_the_error_says_what_to_load():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError as error:
+        assert error.errno == errno.EPROTONOSUPPORT
+    else:
+        pytest.skip("this kernel has SCTP: tests/modules/test_sctp.py shows it")
+    with exporter_to(Target("192.0.2.1", 4739, "sctp")) as exporter:
+        tick_until(exporter, lambda: exporter.targets()[0]["start_errors"])
+        state = "not connected: this kernel has no SCTP: load it by `modprobe sctp`, or take tcp://"
+        assert exporter.targets()[0]["state"] == state
