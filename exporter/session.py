@@ -135,11 +135,14 @@ class Session:
         known = (self._catalog.templates.get(number) for number in message.set_ids_of(octets))
         templates = [template for template in known if template is not None]
         ready: list[tuple[int, Message]] = []
-        if domain not in self._domains:
+        new = domain not in self._domains
+        if new:
             self._domains[domain] = Domain(now_ns + self._interval_ns)
+        if self._untold(domain, templates):
+            self._tell(domain, templates, limit, ready)
+            self._version = -1  # what else goes with them follows
+        if new:
             self._tell_changes(True, limit, ready, [domain])
-        self._version = -1  # what goes with the templates follows
-        self._tell(domain, templates, limit, ready)
         return [self._stamp(domain, item, export_time) for domain, item in ready]
 
     def _open(self, now_ns: int) -> bool:

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sampler.errors import ConfigError
-
-ALL = 65535  # the probability of a rule that takes every packet, as in Open vSwitch's sample action
+from sampler.rules.rule import PROBABILITY_ALL as ALL
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How one selector samples.
+    """How one rule samples.
 
     Attributes:
         path: of its key, for errors.

@@ -23,7 +23,7 @@ from sampler.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import Command, ControlServer
 from sampler.datapath import Datapath
-from sampler.errors import StartError, XdpfixError
+from sampler.errors import ConfigError, StartError, XdpfixError
 from sampler.exporters import Exporters
 from sampler.flushing import Flusher
 from sampler.gates import Gates
@@ -181,7 +181,15 @@ class Service:
         return changed
 
     def set_sampling(self, sampling: int) -> list[str]:
-        """Take one packet in this many until the next reload, as with a configuration that says so."""
+        """Take one packet in this many until the next reload, as with a configuration that says so.
+
+        ConfigError where no main exporter runs.
+        """
+        if not self._config.has_main:
+            raise ConfigError(
+                f"sampling {sampling}: there is no main exporter to set it for; add [exporter]; flow rules "
+                "have a probability each"
+            )
         config = replace(self._config, exporter=replace(self._config.exporter, sampling=sampling))
         changed = self._apply(config)
         if changed:

@@ -7,8 +7,9 @@ import pytest
 from exporter.selector import Selector
 from lib.harness import START, UDP_V4, Harness
 from lib.samples import sample
+from sampler import config
 from sampler.errors import ConfigError
-from sampler.rawrates import ALL, Rate, check_raw
+from sampler.rawrates import Rate, check_raw
 
 DOMAIN = 7
 
@@ -136,13 +137,23 @@ def test_each_domain_has_the_rate_of_its_selectors():
 
 
 def test_a_probability_that_is_not_one_in_a_whole_number_is_refused():
-    check_raw([Rate("a", 1, 1), Rate("b", ALL, 2), Rate("c", 13107, 3), Rate("d", 13107, 3)])
+    check_raw([Rate("a", 1, 1), Rate("b", 65535, 2), Rate("c", 13107, 3), Rate("d", 13107, 3)])
     with pytest.raises(ConfigError) as caught:
         check_raw([Rate("flow_exporter[0].sample[1].probability", 10000, 1)])
     assert str(caught.value) == (
         'flow_exporter[0].sample[1].probability = 10000: with counts = "raw" collectors multiply by 65535 / '
         'probability, which must be whole: take 4369 (one in 15) or 13107 (one in 5), or use counts = "scaled"'
     )
+
+
+def test_a_flow_exporter_with_raw_counts_is_held_to_it():
+    rules = [{"probability": 13107, "obs_domain_id": 1}, {"probability": 13107, "obs_domain_id": 1}]
+    table = {"collector_set_id": 3, "targets": ["192.0.2.1"], "counts": "raw", "sample": rules}
+    assert config.parse({"flow_exporter": [table]}).flow_exporters[0].options.counts == "raw"
+    rules[1]["probability"] = 13108
+    with pytest.raises(ConfigError, match=r"^flow_exporter 3: rule 2: probability = 13108: with counts"):
+        config.parse({"flow_exporter": [table]})
+    assert config.parse({"flow_exporter": [table | {"counts": "scaled"}]})
 
 
 def test_two_rates_in_one_domain_are_refused():

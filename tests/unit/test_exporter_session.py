@@ -299,6 +299,21 @@ def test_split_cuts_options_data_and_gives_templates_anew():
     assert sorted(ids(heard.announce())) == [512, 520]
 
 
+def test_e050_what_moves_from_another_session_finds_its_templates():
+    """Failover and balancing: a message made for another collector, in a domain that this one never heard of."""
+    heard = talk(reliable=True)
+    heard.announce()
+    body = message.encode_set(TEMPLATES[0], [bytes(FULL.templates[0].fixed_length)])
+    moved = message.Message(body, 1).encode(heard.export_time, 77, 9)
+    for octets, _ in heard.session.catch_up(moved, heard.now, heard.limit):
+        heard.oracle.feed(octets)
+    heard.data(9, TEMPLATES[0])
+    assert heard.session.catch_up(moved, heard.now, heard.limit) == []
+    announced = [record for record in heard.oracle.options if "samplingInterval" in record.values]
+    assert [record.domain for record in announced] == [MAIN, 9]
+    assert heard.later(1) == []
+
+
 DOMAINS = st.integers(0, 3)
 STEPS = st.one_of(
     st.tuples(st.just("use"), DOMAINS, st.sets(st.sampled_from(TEMPLATES), min_size=1, max_size=3)),
