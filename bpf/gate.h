@@ -53,15 +53,31 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
 	return 1 + (multiply_high(negative, scale) >> (57 + 32 - 64));
 }
 
-/* Draws the next gap by the configuration of now, which it will be weighted with. */
-static __always_inline void gate_draw(struct gate *gate, const struct sampling_config *settings,
+/*
+ * Draws the next gap by this selection. What is left of a gap that another one drew is thrown away:
+ * geometric gaps have no memory. Packets observed stay as they are.
+ */
+static __always_inline void gate_draw(struct gate *gate, __u32 selection, const struct sampling_config *settings,
 				      const struct log2_table *table, __u64 random)
 {
 	__u64 gap = geometric(table, settings->scale, random);
 
-	gate->generation = settings->generation;
+	gate->selection = selection;
+	gate->drawn += gap - gate->skip;
 	gate->skip = gap;
-	gate->drawn += gap;
+}
+
+/* Takes one of an skb's packets: the gap ends there. */
+static __always_inline void gate_hit(struct gate *gate, __u64 segments)
+{
+	gate->behind += segments - gate->skip;
+	gate->skip = 0;
+}
+
+/* Whether the gap was drawn by this selection. */
+static __always_inline bool gate_is_of(const struct gate *gate, __u32 selection)
+{
+	return gate->selection == (__u16)selection;
 }
 
 /* Whether none of an skb's packets is the one to take; then they are counted off. */

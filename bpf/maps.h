@@ -26,7 +26,15 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} selection SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SELECTIONS);
 	__type(key, __u32);
 	__type(value, struct sampling_config);
 } config SEC(".maps");

@@ -36,9 +36,18 @@ static __always_inline __u64 random64(void)
 	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 }
 
-/* Behind the fast path: whether a packet is taken, and by which generation. */
-static __always_inline bool gate_takes(struct gate *gate, const struct sampling_config *settings, __u64 segments,
-				       __u16 *generation)
+/* The number of the selection in force. Read once a packet, so that all of it goes by the same one. */
+static __always_inline __u32 selection_number(void)
+{
+	__u32 zero = 0;
+	const __u32 *number = bpf_map_lookup_elem(MAP(selection), &zero);
+
+	return number ? *(const volatile __u32 *)number : 0;
+}
+
+/* Behind the fast path: whether a packet is taken. */
+static __always_inline bool gate_takes(struct gate *gate, __u32 selection, const struct sampling_config *settings,
+				       __u64 segments)
 {
 	const struct log2_table *table;
 	__u32 zero = 0;
@@ -46,38 +55,38 @@ static __always_inline bool gate_takes(struct gate *gate, const struct sampling_
 	table = bpf_map_lookup_elem(MAP(log2_table), &zero);
 	if (!table)
 		return false;
-	if (!gate->skip) {
-		gate_draw(gate, settings, table, random64());
+	if (!gate->skip || !gate_is_of(gate, selection)) {
+		gate_draw(gate, selection, settings, table, random64());
 		if (gate_skips(gate, segments))
 			return false;
 	}
-	*generation = gate->generation;
-	gate->behind += segments - gate->skip;
-	gate_draw(gate, settings, table, random64());
+	gate_hit(gate, segments);
+	gate_draw(gate, selection, settings, table, random64());
 	return true;
 }
 
 static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 {
 	struct gate *gate = find_gate(skb->ifindex, direction);
+	__u32 processor, place, selection, zero = 0;
 	const struct sampling_config *settings;
-	__u32 processor, zero = 0;
 	struct packet packet = {};
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
-	__u16 generation = 0;
 
 	if (!gate)
 		return;
+	selection = selection_number();
 	packet.segments = skb_segments(skb, gate->flags & GATE_L3);
-	if (gate_skips(gate, packet.segments))
+	if (gate_is_of(gate, selection) && gate_skips(gate, packet.segments))
 		return;
-	settings = bpf_map_lookup_elem(MAP(config), &zero);
+	place = selection % SELECTIONS;
+	settings = bpf_map_lookup_elem(MAP(config), &place);
 	window = bpf_map_lookup_elem(MAP(windows), &zero);
 	processor = bpf_get_smp_processor_id();
 	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !window || !cpu || !gate_takes(gate, settings, packet.segments, &generation))
+	if (!settings || !window || !cpu || !gate_takes(gate, selection, settings, packet.segments))
 		return;
 	sample = batch_reserve(cpu, settings, bpf_ktime_get_ns(), packet.segments);
 	if (!sample)
@@ -95,7 +104,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	packet.l3 = gate->flags & GATE_L3;
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->meta.generation = generation;
+	sample->meta.generation = settings->generation;
 	sample->meta.main = 1;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
@@ -129,21 +138,24 @@ SEC("xdp")
 int sample_xdp(struct xdp_md *xdp)
 {
 	struct gate *gate = find_gate(xdp->ingress_ifindex, DIRECTION_INGRESS);
-	struct packet packet = {};
+	__u32 processor, place, selection, zero = 0;
 	const struct sampling_config *settings;
-	__u32 processor, zero = 0;
+	struct packet packet = {};
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
-	__u16 generation = 0;
 
-	if (!gate || gate_skips(gate, 1))
+	if (!gate)
 		return XDP_PASS;
-	settings = bpf_map_lookup_elem(MAP(config), &zero);
+	selection = selection_number();
+	if (gate_is_of(gate, selection) && gate_skips(gate, 1))
+		return XDP_PASS;
+	place = selection % SELECTIONS;
+	settings = bpf_map_lookup_elem(MAP(config), &place);
 	window = bpf_map_lookup_elem(MAP(windows), &zero);
 	processor = bpf_get_smp_processor_id();
 	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !window || !cpu || !gate_takes(gate, settings, 1, &generation))
+	if (!settings || !window || !cpu || !gate_takes(gate, selection, settings, 1))
 		return XDP_PASS;
 	sample = batch_reserve(cpu, settings, bpf_ktime_get_ns(), 1);
 	if (!sample)
@@ -158,7 +170,7 @@ int sample_xdp(struct xdp_md *xdp)
 	packet.l3 = gate->flags & GATE_L3;
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->meta.generation = generation;
+	sample->meta.generation = settings->generation;
 	sample->meta.main = 1;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;

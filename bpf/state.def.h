@@ -66,16 +66,22 @@ enum gate_flag {
 struct gate {
 	__u32 ifindex;	/* 0: free */
 	__u16 flags;	/* enum gate_flag */
-	__u16 generation;	/* of the configuration that the current draw was made by */
+	__u16 selection;	/* low bits of the number of the selection that the current draw was made by */
 	__u64 skip;	/* packets up to and including the next one to take; 0: not drawn yet */
 	__u64 drawn;	/* sum of all draws */
 	__u64 behind;	/* packets behind a hit in the same super-packet */
 };
 
-/* The one entry of the array `config`. */
+/*
+ * The selection in force is numbered by the one word of the mmapable array `selection`, and its
+ * settings lie in `config` at that number modulo SELECTIONS. User space writes the place that is not
+ * in use, stores the next number, and waits for the programs that have read the number before.
+ */
+#define SELECTIONS 2
+
 struct sampling_config {
 	__u64 scale;	/* 1 / log2(1 / (1 - p)), 32.32 fixed point; 0: p = 1 */
-	__u32 generation;
+	__u32 generation;	/* what its samples carry, 16 bits */
 	__u32 budget;	/* samples a CPU and second; 0: no limit */
 	__u32 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
 	__u32 reserved;

@@ -35,6 +35,7 @@ class Session:
         reliable: bool = False,
     ) -> None:
         self.templates = (*templates, profiles.ANNOUNCEMENT)
+        self._layouts = {template.id: template for template in self.templates}  # all that were told, for what waits
         self.domain = domain
         self.interval_ns = interval_ns
         self.sampling_interval = sampling_interval
@@ -42,6 +43,16 @@ class Session:
         self._sequences: dict[int, int] = {}
         self._due_ns: int | None = None  # None: nothing was sent yet
         self._export_time = 0
+
+    def change(self, templates: tuple[Template, ...], domain: int, interval_ns: int) -> None:
+        """Go on with these: templates new to the collector, or to its domain, go out at once, in two copies."""
+        templates = (*templates, profiles.ANNOUNCEMENT)
+        if (templates, domain) != (self.templates, self.domain):
+            self._due_ns = None
+        elif self._due_ns is not None:
+            self._due_ns += interval_ns - self.interval_ns
+        self._layouts |= {template.id: template for template in templates}
+        self.templates, self.domain, self.interval_ns = templates, domain, interval_ns
 
     def sequence(self, domain: int) -> int:
         """Data records sent so far in this domain, modulo 2**32."""
@@ -77,7 +88,7 @@ class Session:
 
     def split(self, octets: bytes, limit: int) -> list[tuple[bytes, int]]:
         """Cut a message of this session: see message.split(). Templates that do not fit go out anew at once."""
-        pieces = message.split(octets, {template.id: template for template in self.templates}, limit)
+        pieces = message.split(octets, self._layouts, limit)
         if not pieces:
             self._due_ns = 0
         return pieces

@@ -11,9 +11,15 @@ _FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
 
 
 def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
-    """One `struct flow` as a row; ages in seconds before `now_ns` (CLOCK_MONOTONIC). Counts are scaled."""
+    """One `struct flow` as a row; ages in seconds before `now_ns` (CLOCK_MONOTONIC). Counts are scaled.
+
+    "flow" is the same for all flows of one key, one after the other, while the cache lives; "started" (ns of
+    CLOCK_MONOTONIC) tells them apart.
+    """
     key = flow.key
     row: dict[str, Any] = {
+        "flow": f"{flow.hash:016x}",
+        "started": int(flow.first),
         "interface": int(key.ifindex),
         "direction": ("in", "out")[key.direction],
         "ethertype": f"0x{socket.ntohs(key.ethertype):04x}",
@@ -37,6 +43,12 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
     if key.tunnel.type:
         row |= _tunnel(key.tunnel)
     return row
+
+
+def column(flows: "ffi.CData", name: str) -> list[int]:
+    """One 64-bit field of every struct flow of an array, without Python for a flow: some ms for 100 000 of them."""
+    size, offset = ffi.sizeof("struct flow"), ffi.offsetof("struct flow", name)
+    return memoryview(ffi.buffer(flows)).cast("B").cast("Q")[offset // 8 :: size // 8].tolist() if len(flows) else []
 
 
 def _tunnel(tunnel: "ffi.CData") -> dict[str, Any]:

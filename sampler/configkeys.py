@@ -5,6 +5,7 @@ a ConfigError that names path, value and range. Ranges of keys that OVS has are 
 (ovs-vswitchd.conf.db(5), tables IPFIX and Flow_Sample_Collector_Set).
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -22,6 +23,8 @@ Reader = Callable[[str, object], Any]
 UNIX_PATH_MAX = 107
 # IFNAMSIZ is 16 with the terminating zero; a glob may be longer than the names it matches.
 GLOB_MAX = 64
+# Among those that exporters for Prometheus take.
+METRICS_PORT = 9477
 # Perf rings are locked memory; 2^14 pages of 4 KiB are 64 MiB a CPU.
 RING_PAGES_MAX = 2**14
 
@@ -148,6 +151,24 @@ def target(path: str, value: object) -> Target:
         raise ConfigError(f"{path} = {shown(value)}: {error}") from None
 
 
+def listen(path: str, value: object) -> str:
+    """Read where to listen: ADDRESS or ADDRESS:PORT, no name, for it might mean several; "" for nowhere."""
+    example = f'must be an address and port of this host, such as "127.0.0.1:{METRICS_PORT}"; "" for none'
+    if value == "":
+        return ""
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?", str(value))
+    if not isinstance(value, str) or match is None:
+        raise ConfigError(f"{path} = {shown(value)}: {example}")
+    port = int(match["port"] or METRICS_PORT)
+    try:
+        address = ipaddress.ip_address(match["v6"] or match["v4"])
+    except ValueError:
+        raise ConfigError(f"{path} = {shown(value)}: {example}") from None
+    if (address.version == 6) != bool(match["v6"]) or not 1 <= port <= 65535:
+        raise ConfigError(f"{path} = {shown(value)}: {example}")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
 def table_of(make: type, readers: Mapping[str, Reader]) -> Reader:
     """Read a table whose keys are those of `readers`, into a dataclass that has the defaults."""
 
@@ -202,6 +223,10 @@ SAMPLER: dict[str, Reader] = {
     "ring_pages": power_of_two(RING_PAGES_MAX),
     "sample_budget": integer(0, UINT32_MAX),
     "control_socket": socket_path,
+}
+
+METRICS: dict[str, Reader] = {
+    "listen": listen,
 }
 
 INTERFACE: dict[str, Reader] = {

@@ -39,18 +39,21 @@ class Gates:
         self._slots: dict[tuple[int, int], int] = {}
 
     def set_sampling(self, probability: Fraction, generation: int, budget: int = 0, tunnels: bool = True) -> None:
-        """Take packets with this probability from each gate's next draw on.
+        """Take packets with this probability, from the next packet of every gate on.
 
         Args:
             probability: of every wire packet, 2**-32 .. 1.
-            generation: 0..65535, what the samples taken so carry; a packet that ends a gap drawn
-                before carries the generation of that draw.
+            generation: 0..65535, what the samples taken so carry. When this returns, all samples of
+                the generation before are in batches or on the ring.
             budget: samples a CPU and second; 0: no limit.
             tunnels: describe packets by what tunnels carry, else by what is on the wire.
 
         """
         config = ffi.new("struct sampling_config *", (scale(probability), generation, budget, tunnels))
-        self._maps.update("config", 0, config)
+        number = (self._maps.selection + 1) % 2**32
+        self._maps.update("config", number % lib.SELECTIONS, config)
+        self._maps.select(number)
+        self._maps.wait_programs()
 
     def open(self, ifindex: int, direction: int, l3: bool = False, tunnel: bool = False) -> None:
         """Let packets of an interface and direction be sampled; nothing happens when they are already.

@@ -21,6 +21,7 @@ from exporter.decoder import Decoder, Record
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions
 from exporter.recorder import Recorder
+from exporter.selector import main_selector
 from sampler._native import ffi, lib
 from sampler.capture import Capture, CaptureError, CaptureStats
 from sampler.collect import record_json
@@ -245,7 +246,7 @@ def main(arguments: argparse.Namespace) -> int:
         # The capture's times are wall times already, and only collectors need a pace.
         pause = time.sleep if options.targets else lambda _: None
         exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
-        exporter.set_weight(GENERATION, Fraction(1, options.sampling))
+        exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
         show: Callable[[Record], None] | None = None
         if arguments.json:
             show = show_json

@@ -53,9 +53,15 @@ void cache_set_wall_offset(struct cache *cache, __s64 offset)
 	cache->wall_offset = offset;
 }
 
-void cache_set_weight(struct cache *cache, const struct weight *weight)
+int cache_set_weight(struct cache *cache, const struct weight *weight, const struct selector *selectors,
+		     unsigned int count)
 {
-	weights_set(&cache->weights, weight);
+	return generations_set(&cache->generations, weight, selectors, count);
+}
+
+unsigned int cache_get_selector_stats(const struct cache *cache, struct selector_stats *stats, unsigned int limit)
+{
+	return generations_stats(&cache->generations, stats, limit);
 }
 
 /* A copy of an array, NULL where it is empty; -ENOMEM. */
@@ -220,11 +226,28 @@ void cache_hasten(struct cache *cache, struct flow *flow)
 	wheel_add(&cache->wheel, &cache->slab, flow, flow_deadline(cache, flow, &reason));
 }
 
+/* In order of creation, which is seldom far from that of memory. */
+void cache_set_config(struct cache *cache, const struct cache_config *config)
+{
+	enum flow_end reason;
+
+	cache->config = *config;
+	wheel_clear(&cache->wheel);
+	for (__u32 id = cache->oldest; id != FLOW_NONE;) {
+		struct flow *flow = slab_flow(&cache->slab, id);
+
+		wheel_add(&cache->wheel, &cache->slab, flow, flow_deadline(cache, flow, &reason));
+		id = flow->newer;
+	}
+}
+
 unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 {
 	unsigned int ended = 0;
 	struct flow *flow;
 
+	for (; ended < limit && cache->stats.flows > cache->config.max_flows; ended++)
+		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
 	while (ended < limit && (flow = wheel_next(&cache->wheel, &cache->slab, now))) {
 		enum flow_end reason;
 		__u64 deadline = flow_deadline(cache, flow, &reason);
@@ -299,4 +322,5 @@ __u64 cache_pending(const struct cache *cache)
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
 {
 	*stats = cache->stats;
+	stats->represented = generations_represented(&cache->generations);
 }

@@ -7,6 +7,11 @@
 void wheel_init(struct wheel *wheel)
 {
 	wheel->tick = 0;
+	wheel_clear(wheel);
+}
+
+void wheel_clear(struct wheel *wheel)
+{
 	for (unsigned int i = 0; i < WHEEL_SLOTS; i++)
 		wheel->heads[i] = FLOW_NONE;
 }

@@ -21,6 +21,9 @@ struct wheel {
 
 void wheel_init(struct wheel *wheel);
 
+/* Forget every flow, and go on from the same time. */
+void wheel_clear(struct wheel *wheel);
+
 /* File `flow` under `deadline` (ns). A deadline in the past or in the current slot comes up in the next one. */
 void wheel_add(struct wheel *wheel, struct slab *slab, struct flow *flow, __u64 deadline);
 void wheel_remove(struct wheel *wheel, struct slab *slab, struct flow *flow);

@@ -7,6 +7,7 @@ from itertools import count
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
+from exporter.selector import main_selector
 from lib.harness import START, UDP_V4
 from lib.samples import batch, sample
 from lib.wait import wait_until
@@ -17,7 +18,7 @@ NOW = round(START * 10**9)
 def exporter_to(*targets: Target, **options: object) -> Exporter:
     settings = {"profile": "ovs", "cache_active_timeout": 0, **options}
     exporter = Exporter(ExporterOptions(targets=targets, **settings))  # type: ignore[arg-type]
-    exporter.set_weight(0, Fraction(1))
+    exporter.set_weight(0, Fraction(1), [main_selector(exporter.options)])
     return exporter
 
 

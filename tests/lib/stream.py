@@ -13,6 +13,7 @@ from typing import Any
 from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import PROFILES
+from exporter.selector import main_selector
 from lib.samples import batch, sample
 from lib.wait import wait_until
 
@@ -260,7 +261,7 @@ def send_stream(
     offset = wall_offset()
     flows = []
     with Exporter(options, offset=lambda: offset) as exporter:
-        exporter.set_weight(0, Fraction(1, sampling))
+        exporter.set_weight(0, Fraction(1, sampling), [main_selector(options)])
         exporter.set_obs_point_ids(POINTS)
         exporter.tick(time.monotonic_ns())
         wait()

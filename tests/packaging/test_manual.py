@@ -14,6 +14,7 @@ from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
+COMMANDS = ("run", "check", "show", "reload", "flush", "set", "collect", "read")
 
 
 def example_with_every_key() -> dict[str, Any]:
@@ -25,12 +26,12 @@ def test_page_is_well_formed() -> None:
     assert run("mandoc", "-T", "lint", "-W", "warning", PAGE, cwd=TREE) == ""
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_page_describes_every_command(command: str) -> None:
     assert re.search(rf"^\.It Cm {command}\b", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     """Also those of --help that the page would miss, in whatever order."""
     synopsis = PAGE.read_text().partition(".Sh SYNOPSIS")[2].partition(".Sh DESCRIPTION")[0]
@@ -45,13 +46,13 @@ def test_page_and_example_describe_the_same_keys() -> None:
     in_page = re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE)
     example = example_with_every_key()
     tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
-    keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"]]
+    keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"], *example["metrics"]]
     assert sorted(in_page) == sorted(keys)
 
 
 def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
-    assert set(example) == {"sampler", "exporter"}
+    assert set(example) == {"sampler", "exporter", "metrics"}
     # Examples, not defaults: the physical interfaces, and no collector.
     assert example["sampler"].pop("interfaces") and example["sampler"].pop("interface")
     assert example["exporter"].pop("targets")
@@ -59,6 +60,7 @@ def test_example_has_every_key_with_its_default() -> None:
     assert parsed == config.Config()
     assert set(example["sampler"].pop("tunnel_ports")) == set(configkeys.TUNNEL_PORTS)
     assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
+    assert set(example["metrics"]) == set(configkeys.METRICS)
     assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
 
 

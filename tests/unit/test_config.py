@@ -81,7 +81,7 @@ def test_every_key_of_both_options_is_read_from_the_file_and_no_other():
         ({"exporter": {"samplin": 1}}, "exporter.samplin = 1: unknown key; did you mean sampling?"),
         ({"sampler": {"hok": "tc"}}, 'sampler.hok = "tc": unknown key; did you mean hook?'),
         ({"exportr": {}}, "exportr: unknown key; did you mean exporter?"),
-        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, sampler"),
+        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, flow_exporter, metrics, sampler"),
         ({"exporter": 1}, "exporter = 1: must be a table: write [exporter] on a line of its own"),
         (
             {"sampler": {"interface": {"eth0": {"obs_point": 1}}}},
@@ -134,7 +134,6 @@ def test_wrong_key(document, message):
         ({"exporter": {"tls": {"server_name": "a:1"}}}, ['exporter.tls.server_name = "a:1"', "without a port"]),
         ({"exporter": {"tls": {"fingerprints": ["ab"]}}}, ['"ab"', "64 hexadecimal digits", "openssl x509"]),
         ({"exporter": {"file": {"keep": -1}}}, ["exporter.file.keep = -1", "from 0 to"]),
-        ({"flow_exporter": [{"collector_set_id": 1}]}, ["flow_exporter", "not there yet", "remove"]),
     ],
 )
 def test_wrong_value_names_the_key_and_the_way_out(document, names):
@@ -239,6 +238,28 @@ def test_overrides_win_over_the_file_and_pass_the_same_checks():
 def test_interface_tables():
     document = {"sampler": {"interface": {"eth0": {"obs_point_id": 7}, "vnet0": {"obs_point_id": 0}}}}
     assert config.parse(document).sampler.obs_point_ids == (("eth0", 7), ("vnet0", 0))
+
+
+@pytest.mark.parametrize(
+    ("value", "listen"),
+    [
+        ("", ""),
+        ("127.0.0.1:9477", "127.0.0.1:9477"),
+        ("192.0.2.1", "192.0.2.1:9477"),
+        ("[::1]:80", "[::1]:80"),
+        ("[2001:DB8:0::1]", "[2001:db8::1]:9477"),
+    ],
+)
+def test_where_metrics_are_listened_for(value: str, listen: str):
+    assert config.parse({"metrics": {"listen": value}}).metrics.listen == listen
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, True, [], "localhost:9477", "::1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:", "1.2.3:4", "[1.2.3.4]"],
+)
+def test_where_metrics_cannot_be_listened_for(value: object):
+    assert "must be an address and port of this host" in refused({"metrics": {"listen": value}})
 
 
 def test_file(tmp_path: Path):

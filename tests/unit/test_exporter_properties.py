@@ -163,7 +163,7 @@ def pair(records: list, want: list[dict]) -> list:
 def test_the_sequence_has_no_gap(steps: list[tuple[int, int, str]], interval: int, size: int):
     """The oracle refuses any jump: over templates repeated, options, expiry, eviction and flushes in any order."""
     with Harness(template_interval=interval, message_size=size, cache_max_flows=50, cache_active_timeout=20) as harness:
-        harness.exporter.set_weight(1, Fraction(1, 3))
+        harness.set_weight(1, Fraction(1, 3))
         harness.tick()
         for seconds, count, action in steps:
             harness.tick(harness.now + seconds, ticks=3)

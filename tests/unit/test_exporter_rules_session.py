@@ -10,6 +10,7 @@ import pytest
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import FULL, OVS
+from exporter.selector import main_selector
 from lib.harness import START, UDP_V4, Harness, every_kind
 from lib.receiver import Receiver
 from lib.samples import batch, sample
@@ -65,7 +66,7 @@ def test_e056_e064_e068_a_new_session_starts_anew_and_an_old_one_keeps_its_socke
         for profile in ("ovs", "full"):
             options = ExporterOptions(targets=(receiver.target,), profile=profile, cache_active_timeout=0)
             with Exporter(options) as exporter:
-                exporter.set_weight(0, Fraction(1))
+                exporter.set_weight(0, Fraction(1), [main_selector(options)])
                 receiver.oracle.messages.clear()
                 receiver.senders.clear()
                 for now in (START, START + 100, START + 700):

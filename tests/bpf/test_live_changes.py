@@ -1,0 +1,130 @@
+"""A selection put in force while packets pass: every gate takes it at its next packet, and nothing is miscounted."""
+
+import os
+import random
+import threading
+from fractions import Fraction
+
+import pytest
+
+from lib.frames import FRAMES
+from lib.testrun import IFINDEX
+from lib.wait import wait_until
+from sampler._native import ffi, lib
+from sampler.ring import SAMPLE_SIZE, Ring
+
+FRAME = FRAMES["ipv4 tcp"]
+RUNS = 5000  # packets of one test run
+RARE = Fraction(1, 2**32 - 1)
+
+
+def drain(ring, batch):
+    """The generations of all samples that are there, in their order; one CPU's, since only one took any."""
+    generations = []
+    while count := ring.read(batch) or ring.peek(batch):
+        samples = ffi.from_buffer("struct sample[]", batch)
+        generations += [samples[i].meta.generation for i in range(count)]
+    return generations
+
+
+def test_a_gap_of_the_old_rate_does_not_linger(kernel):
+    for generation in range(1, 9, 2):
+        kernel.set_sampling(RARE, generation)
+        before = kernel.state().batch.sequence
+        kernel.run("sample_tc_ingress", FRAME, repeat=1000)
+        assert kernel.state().batch.sequence == before
+        kernel.take_all(generation + 1)
+        assert kernel.sample("sample_tc_ingress", FRAME).meta.generation == generation + 1
+        assert kernel.sample("sample_xdp", FRAME).meta.generation == generation + 1
+
+
+def test_the_same_generation_again_is_a_new_selection(kernel):
+    kernel.set_sampling(RARE, 7)
+    kernel.run("sample_tc_ingress", FRAME)
+    kernel.set_sampling(Fraction(1), 7)
+    assert kernel.sample("sample_tc_ingress", FRAME).meta.generation == 7
+
+
+@pytest.mark.parametrize("segments", [1, 45])
+def test_observed_stays_exact(kernel, segments):
+    """Gaps thrown away count for nothing, whether far longer or shorter than what is left."""
+    chance = random.Random(segments)
+    seen = kernel.gates.observed()[IFINDEX, 0]
+    passed = 0
+    for generation in range(80):
+        kernel.set_sampling(chance.choice([Fraction(1), Fraction(1, 3), Fraction(1, 1000), RARE]), generation)
+        packets = chance.randrange(5)
+        if packets:
+            kernel.run("sample_tc_ingress", FRAME, repeat=packets, segments=segments, segment_size=100)
+        passed += packets * segments
+        assert kernel.gates.observed()[IFINDEX, 0] == seen + passed
+
+
+def test_a_redraw_is_unbiased(kernel):
+    """Redrawn after every tenth packet, 1 in 40 is taken still; false alarm 1e-6 (binomial, normal to 4.9 sigma)."""
+    rounds, each, probability = 5000, 10, Fraction(1, 40)
+    for generation in range(lib.SELECTIONS):
+        kernel.set_sampling(probability, generation)
+    before = kernel.state().batch.sequence
+    for _ in range(rounds):
+        kernel.maps.select(kernel.maps.selection + 1)
+        kernel.run("sample_tc_ingress", FRAME, repeat=each)
+    taken = kernel.state().batch.sequence - before
+    mean = rounds * each * probability
+    assert abs(taken - mean) < 4.9 * float(mean * (1 - probability)) ** 0.5
+
+
+def test_under_running_traffic(kernel):
+    """Each sample carries the selection it was taken by, none of an old one comes behind the change; all sums come out.
+
+    A thread on another CPU, where there is one, is the traffic; the samples are numbered by its CPU's batch.
+    """
+    kernel.gates.close(IFINDEX, 0)
+    kernel.gates.open(IFINDEX, 0)
+    counters, stop, passed = kernel.gates.counters()[0], threading.Event(), [0]
+    kernel.cpu = max(kernel.cpus)
+
+    def traffic():
+        os.sched_setaffinity(0, {kernel.cpu})
+        while not stop.is_set():
+            kernel.run("sample_tc_ingress", FRAME, repeat=RUNS)
+            passed[0] += RUNS
+
+    with Ring(kernel.maps, 512) as ring:
+        batch = bytearray(4096 * SAMPLE_SIZE)
+        kernel.set_sampling(Fraction(1, 500), 1)
+        generations, begin, changes = [], kernel.state().batch.sequence, []
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        for generation in range(2, 40):
+            before = kernel.state().batch.sequence - begin
+            kernel.set_sampling(Fraction(1, 1000 if generation % 2 else 500), generation)
+            after = kernel.state().batch.sequence
+            changes.append((generation, before, after - begin))
+            wait_until(lambda: kernel.state().batch.sequence > after)  # noqa: B023 - waited for here
+            generations += drain(ring, batch)
+        stop.set()
+        thread.join()
+        generations += drain(ring, batch)
+        stats = ring.stats()
+    assert stats["lost"] == 0
+    assert len(generations) == kernel.state().batch.sequence - begin
+    assert generations == sorted(generations)
+    for generation, before, after in changes:
+        assert all(number < generation for number in generations[:before])
+        assert all(number >= generation for number in generations[after:])
+    assert len(set(generations)) == 39, "the traffic ran while the selection changed"
+    assert kernel.gates.observed()[IFINDEX, 0] == passed[0]
+    grown = {name: count - counters[name] for name, count in kernel.gates.counters()[0].items()}
+    assert grown["selected"] == grown["appended"] == len(generations)
+
+
+def test_number_wraps(kernel):
+    """The number of the selection has 32 bits, a gate keeps 16 of them."""
+    for number in (2**16 - 2, 2**32 - 2):
+        kernel.maps.select(number)
+        for generation in range(4):
+            kernel.take_all(generation)
+            assert kernel.sample("sample_tc_ingress", FRAME).meta.generation == generation
+    assert kernel.maps.selection < 4
+    assert 2**16 % lib.SELECTIONS == 0
