@@ -82,6 +82,25 @@ def test_t32_a_killed_exporter_starts_anew(wire: tuple[Namespace, Namespace], tm
         assert len(list(tmp_path.glob("flows-*.ipfix"))) == 2
 
 
+def test_packets_of_a_tcp_session_are_no_flows(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Neither its data nor the acknowledgements, which would feed themselves; only the handshake comes too early."""
+    left, right = wire
+    left.run("ip", "link", "set", "lo", "up")
+    with left.call(lambda: Receiver(strict_sequence=False)) as udp, left.call(StreamReceiver) as tcp:
+        config = CONFIG.format(udp=udp.target, tcp=tcp.target, file=tmp_path / "flows.ipfix")
+        with Daemon(left, tmp_path, config) as daemon:
+            daemon.wait_ready()
+            wait_until(lambda: all(row["state"] == "connected" for row in targets(daemon)))
+            send(right, "b", [udp_frame()] * 8)
+            wait_until(lambda: flows(tcp.records()) == 1)
+            assert daemon.show("exporters")["main"]["samples_excluded_own"] > 20
+        wait_until(lambda: tcp.read() or tcp.sessions[0].ended)
+        places = ("sourceTransportPort", "destinationTransportPort")
+        own = [r for r in tcp.records() if tcp.target.port in [r.values.get(place) for place in places]]
+        # SYN, SYN and ACK, ACK, each seen at both gates of lo.
+        assert sum(int(record.values["packetDeltaCount"]) for record in own) <= 6
+
+
 def targets(daemon: Daemon) -> list[dict]:
     return daemon.show("exporters")["main"]["targets"]
 
