@@ -263,7 +263,7 @@ def send_stream(
     with Exporter(options, offset=lambda: offset) as exporter:
         exporter.set_weight(0, Fraction(1, sampling), [main_selector(options)])
         exporter.set_obs_point_ids(POINTS)
-        exporter.tick(time.monotonic_ns())
+        wait_until(lambda: _tick(exporter) and all(collector.connected for collector in exporter.collectors))
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
         described = []

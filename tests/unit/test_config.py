@@ -224,7 +224,7 @@ def test_two_exporters_do_not_write_one_file(tmp_path: Path):
         '[exporter]\ntargets = ["file:///var/lib/xdpfix/a"]\n'
         '[[flow_exporter]]\ncollector_set_id = 1\ntargets = ["file:///var/lib/xdpfix/a"]\n'
     )
-    with pytest.raises(ConfigError, match=r"a target of main and of .*: give one another file"):
+    with pytest.raises(ConfigError, match=r"a target of main and of .*: name another file for one"):
         config.load(path)
 
 
