@@ -71,12 +71,26 @@ class Collector:
         self._new_session = new_session
         options = options or ExporterOptions()
         self._message_size = options.message_size
-        delay_ns = RETRY_DELAY_NS if target.transport in (UDP, FILE) else options.reconnect_interval * 10**9
+        self._needs = transports.needs(target, options)
         connect = partial(transports.open_connection, target, options)
-        self._connector = Connector(connect, transports.is_instant(target), delay_ns, str(target))
+        self._connector = Connector(connect, transports.is_instant(target), self._delay_ns(options), str(target))
         self._connection: Connection | None = None
         self._queue: deque[Outgoing] = deque()
         self._announced: int | None = None  # Export Time of the session's first templates
+
+    def _delay_ns(self, options: ExporterOptions) -> int:
+        return RETRY_DELAY_NS if self.target.transport in (UDP, FILE) else options.reconnect_interval * 10**9
+
+    def reconfigure(self, options: ExporterOptions, returns: bool) -> bool:
+        """Go on with other options; False: its connection is for the old ones, so that another must be made."""
+        if transports.needs(self.target, options) != self._needs:
+            return False
+        self._message_size = options.message_size
+        self._connector.delay_ns = self._delay_ns(options)
+        self.leftovers.kept = returns
+        self.leftovers.abandon()
+        self.standby = False
+        return True
 
     @property
     def error(self) -> str:

@@ -125,8 +125,8 @@ class Exporter:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
 
         Flows stay, and timeouts and limit are those of now for all of them. Targets that stay keep socket, session and
-        queue. Where records get other fields, all flows end as forced and go out by the old ones first. Domain and
-        point come with set_weight().
+        queue, unless what they need (tls, file) is another now. Where records get other fields, all flows end as forced
+        and go out by the old ones first. Domain and point come with set_weight().
 
         Returns:
             A last row of counters for each target that is no more, as of targets().
@@ -149,6 +149,8 @@ class Exporter:
         self._reader.learn(self.profile.templates)
         self.catalog.set_templates(self.profile.templates, self.profile.whole, self._status.domain)
         _tell_no_cache(options)
+        if options.targets_mode != before.targets_mode:
+            self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
         rows = self._set_targets(options.targets, now_ns)
         for session in (collector.session for collector in self.collectors):
             if session is not None:
@@ -159,7 +161,13 @@ class Exporter:
     def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
         """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
         there = {collector.target: collector for collector in self.collectors}
-        self.collectors = [there.pop(target) if target in there else self._new_collector(target) for target in targets]
+        returns = self._distribution.returns
+        self.collectors = [
+            there.pop(target)
+            if target in there and there[target].reconfigure(self.options, returns)
+            else self._new_collector(target)
+            for target in targets
+        ]
         if there:
             # What they sent last is on its way.
             self._ended = [endpoint for collector in there.values() for endpoint in collector.endpoints()]

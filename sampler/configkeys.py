@@ -172,12 +172,9 @@ def table_of(make: type, readers: Mapping[str, Reader]) -> Reader:
     """Read a table whose keys are those of `readers`, into a dataclass that has the defaults."""
 
     def read(path: str, value: object) -> Any:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path} = {shown(value)}: must be a table: write [{path}] on a line of its own")
-        for key in value:
-            if key not in readers:
-                raise ConfigError(f"{path}.{key}: unknown key; known are {', '.join(sorted(readers))}")
-        return make(**{key: readers[key](f"{path}.{key}", item) for key, item in value.items()})
+        from sampler.tables import table, values  # which reads by our readers
+
+        return make(**values(f"{path}.", table(path, value), readers))
 
     return read
 

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.utils import RawPcapWriter
 
 from exporter.options import Target
@@ -250,6 +250,18 @@ def write_capture(file: Path, datagrams: Iterable[tuple[bytes, int]]) -> None:
     writer.close()
 
 
+def write_stream_capture(file: Path, octets: bytes, segment: int) -> None:
+    """Write a TCP stream as a pcap file of segments to port 4739 of loopback, cut without regard to what is in it."""
+    writer = RawPcapWriter(str(file), linktype=LINKTYPE_RAW)
+    writer.write_header(None)
+    for start in range(0, len(octets), segment):
+        payload = octets[start : start + segment]
+        header = TCP(sport=40000, dport=IPFIX_PORT, seq=1 + start, ack=1, flags="A")
+        packet = IP(src="127.0.0.1", dst="127.0.0.1") / header / payload
+        writer.write_packet(bytes(packet), sec=start // segment, usec=0)
+    writer.close()
+
+
 def tshark(capture: Path, *arguments: str) -> str:
     """Run tshark on a capture; by default it gives up on templates of more than 60 fields."""
     return _run("tshark", "-r", str(capture), "-o", "cflow.max_template_fields:0", *arguments)
@@ -263,8 +275,9 @@ def tshark_records(capture: Path) -> list[Row]:
     # Without the option a field that occurs twice keeps its last value.
     frames = json.loads(tshark(capture, "-T", "json", "--no-duplicate-keys", "-Y", "cflow"))
     records = []
-    for frame in frames:
-        message = frame["_source"]["layers"]["cflow"]
+    layers = [frame["_source"]["layers"]["cflow"] for frame in frames]
+    # A segment of TCP may end several messages.
+    for message in (message for layer in layers for message in (layer if isinstance(layer, list) else [layer])):
         for name, body in message.items():
             if not (name.startswith("Set ") and int(body["cflow.flowset_id"]) >= 256):
                 continue

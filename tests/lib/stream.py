@@ -331,7 +331,7 @@ def send_stream(
         exporter.set_obs_point_ids(POINTS)
         exporter.set_interfaces(NAMES)
         exporter.set_metering(OBSERVED)
-        exporter.tick(time.monotonic_ns())
+        wait_until(lambda: _tick(exporter) and all(collector.connected for collector in exporter.collectors))
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
         described = []
