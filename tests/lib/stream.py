@@ -340,6 +340,8 @@ def send_stream(
             samples = _samples(number, key, (start, end), offset, profile)
             described += samples
             count, length = len(samples), samples[0]["ip_length"]
+            if profile == "ovs" and "mpls_label" in key:
+                length = 0  # told by layer 2
             flows.append(
                 Flow(
                     key,
