@@ -15,7 +15,8 @@ from sampler import service as service_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError
-from sampler.ledger import ExporterLedger
+from sampler.gates import COUNTERS
+from sampler.ledger import ExporterLedger, Ledger
 from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
@@ -176,6 +177,14 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
     thread.finish()
     assert stats["errors"] == []
     assert readers == [threading.current_thread()]
+
+
+def test_what_nobody_selects_is_accounted_for() -> None:
+    samples = dict.fromkeys(COUNTERS, 0) | {"selected": 9, "unselected": 4, "lost_budget": 2, "appended": 3}
+    ring = {"appended": 3, "received": 3, "lost": 0, "pending": 0}
+    assert Ledger(samples, samples, ring, {}).errors() == []
+    (error,) = Ledger(samples | {"unselected": 3}, samples, ring, {}).errors()
+    assert error == "samples selected: 9 are not 8 accounted for"
 
 
 def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
