@@ -178,7 +178,9 @@ class Session:
 
     def _untold(self, domain: int, templates: Iterable[Template]) -> list[Template]:
         told = self._domains[domain].told
-        return [template for template in templates if told.get(template.id) != template]
+        # Asked for every batch, and mostly the same object: its fields are compared only where it is not.
+        others = [template for template in templates if told.get(template.id) is not template]
+        return [template for template in others if told.get(template.id) != template]
 
     def _tell(self, domain: int, templates: Iterable[Template], limit: int, ready: list[tuple[int, Message]]) -> None:
         """Give those of the templates that the collector does not have."""
