@@ -5,13 +5,14 @@ import math
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Self
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
 from exporter.options import ExporterOptions
+from exporter.selector import Selected, Selector
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
@@ -27,6 +28,22 @@ def weight_table(probability: Fraction) -> list[int]:
     return table
 
 
+def _factor(thinning: Fraction) -> int:
+    """1 / t with 64 bits behind the point and 64 before; 2**64 itself, which these do not hold, is the number below."""
+    return min(round(2**64 / thinning), 2**128 - 1)
+
+
+def _config(options: ExporterOptions) -> "ffi.CData":
+    config = ffi.new("struct cache_config *")
+    config.active_timeout = options.cache_active_timeout * NS_PER_S
+    config.idle_timeout = options.cache_idle_timeout * NS_PER_S
+    config.max_flows = options.cache_max_flows
+    config.ingress = options.enable_input_sampling
+    config.egress = options.enable_output_sampling
+    config.full = options.profile == "full"
+    return config
+
+
 class Cache:
     """A flow cache with the options of one exporter. A context manager; not thread-safe.
 
@@ -34,33 +51,54 @@ class Cache:
     """
 
     def __init__(self, options: ExporterOptions, seed: int | None = None) -> None:
-        config = ffi.new("struct cache_config *")
-        config.active_timeout = options.cache_active_timeout * NS_PER_S
-        config.idle_timeout = options.cache_idle_timeout * NS_PER_S
-        config.max_flows = options.cache_max_flows
-        config.domain = options.obs_domain_id
-        config.point = options.obs_point_id
-        config.ingress = options.enable_input_sampling
-        config.egress = options.enable_output_sampling
         result = ffi.new("struct cache **")
-        _check(lib.cache_create(result, config, secrets.randbits(64) if seed is None else seed))
+        _check(lib.cache_create(result, _config(options), secrets.randbits(64) if seed is None else seed))
         self.handle = ffi.gc(result[0], lib.cache_destroy)
         self.set_points(options.interface_obs_point_ids)
 
     def set_points(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Observation points by interface, (ifindex, observationPointId); replaces those before."""
+        """Points by interface, (ifindex, observationPointId), of the main selector's flows; replaces those before."""
         points = list(pairs)
         _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", points), len(points)))
 
-    def set_weight(self, generation: int, probability: Fraction) -> None:
-        """Say with which probability the samples of this generation were taken, 0 < p <= 1 and p >= 1 / (2**32 - 1)."""
-        if not Fraction(1, 2**32 - 1) <= probability <= 1:
-            raise ValueError(f"sampling probability {probability} is out of range: take one of 1/{2**32 - 1}..1")
+    def set_options(self, options: ExporterOptions) -> None:
+        """Go on with these timeouts, limit and directions. What is due or too much by them ends in expire().
+
+        Another profile is another key: no flow may be left then, flush and take them before.
+        """
+        _check(lib.cache_set_config(self.handle, _config(options)))
+
+    def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
+        """Say how the samples of this generation were taken: by a gate of this probability, then by the selectors.
+
+        A sample counts once for each selector that took it, with weight 1 / (pi(s) * thinning), where
+        pi(s) = 1 - (1 - gate)**s for one of s wire packets. 1 / (2**32 - 1) <= gate <= 1.
+        """
+        if not Fraction(1, 2**32 - 1) <= gate <= 1:
+            raise ValueError(f"sampling probability {gate} is out of range: take one of 1/{2**32 - 1}..1")
         weight = ffi.new("struct weight *")
-        weight.table = weight_table(probability)
-        weight.log_miss = math.log1p(-float(probability)) if probability < 1 else -math.inf
+        weight.table = weight_table(gate)
+        weight.log_miss = math.log1p(-float(gate)) if gate < 1 else -math.inf
         weight.generation = generation
-        lib.cache_set_weight(self.handle, weight)
+        array = ffi.new("struct selector[]", len(selectors))
+        for item, selector in zip(array, selectors, strict=True):
+            item.factor, item.factor_fraction = divmod(_factor(selector.thinning), 2**64)
+            item.domain = selector.obs_domain_id
+            item.point = selector.obs_point_id
+            item.number = lib.SELECTOR_MAIN if selector.rule is None else selector.rule
+        _check(lib.cache_set_weight(self.handle, weight, array, len(selectors)))
+
+    def selected(self) -> dict[tuple[int, int | None], Selected]:
+        """Count by generation and rule (None: the main selector), of the generations that are known still."""
+        limit = KNOWN_GENERATIONS * lib.SELECTORS
+        stats = ffi.new("struct selector_stats[]", limit)
+        count = lib.cache_get_selector_stats(self.handle, stats, limit)
+        return {
+            (item.generation, None if item.number == lib.SELECTOR_MAIN else item.number): Selected(
+                int(item.samples), int(item.packets)
+            )
+            for item in stats[0:count]
+        }
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Do not count the traffic of these sessions."""
@@ -73,6 +111,7 @@ class Cache:
             item.src_port = int.from_bytes(endpoint.source_port.to_bytes(2, "big"), sys.byteorder)
             item.dst_port = int.from_bytes(endpoint.destination_port.to_bytes(2, "big"), sys.byteorder)
             item.ip_version = source.version
+            item.protocol = endpoint.protocol
         _check(lib.cache_set_endpoints(self.handle, array, len(items)))
 
     def set_wall_offset(self, offset_ns: int) -> None:

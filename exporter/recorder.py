@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.session import Session
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 1_000_000_000
 
@@ -27,6 +27,9 @@ class Recorder:
     waiting = 0
     records_lost = 0
     connected = True
+    busy = False
+    always = True  # it gets all flows, whoever else gets them
+    leftovers = ()
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options
@@ -45,9 +48,9 @@ class Recorder:
         """No path, so no limit but the options'."""
         return None
 
-    def endpoint(self) -> Endpoint | None:
+    def endpoints(self) -> tuple[Endpoint, ...]:
         """No traffic of its own."""
-        return None
+        return ()
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
         """Deliver the templates and options that are due."""

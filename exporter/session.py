@@ -22,17 +22,37 @@ class Session:
         domain: observation domain that the templates and the announcement of samplingInterval belong to.
         interval_ns: between retransmissions of the templates, traffic or not.
         sampling_interval: what samplingInterval (34) announces.
+        reliable: nothing is lost on the way, so that templates go out once (section 8.1).
 
     """
 
-    def __init__(self, templates: tuple[Template, ...], domain: int, interval_ns: int, sampling_interval: int) -> None:
+    def __init__(
+        self,
+        templates: tuple[Template, ...],
+        domain: int,
+        interval_ns: int,
+        sampling_interval: int,
+        reliable: bool = False,
+    ) -> None:
         self.templates = (*templates, profiles.ANNOUNCEMENT)
+        self._layouts = {template.id: template for template in self.templates}  # all that were told, for what waits
         self.domain = domain
         self.interval_ns = interval_ns
         self.sampling_interval = sampling_interval
+        self.reliable = reliable
         self._sequences: dict[int, int] = {}
         self._due_ns: int | None = None  # None: nothing was sent yet
         self._export_time = 0
+
+    def change(self, templates: tuple[Template, ...], domain: int, interval_ns: int) -> None:
+        """Go on with these: templates new to the collector, or to its domain, go out at once, in two copies."""
+        templates = (*templates, profiles.ANNOUNCEMENT)
+        if (templates, domain) != (self.templates, self.domain):
+            self._due_ns = None
+        elif self._due_ns is not None:
+            self._due_ns += interval_ns - self.interval_ns
+        self._layouts |= {template.id: template for template in templates}
+        self.templates, self.domain, self.interval_ns = templates, domain, interval_ns
 
     def sequence(self, domain: int) -> int:
         """Data records sent so far in this domain, modulo 2**32."""
@@ -51,11 +71,13 @@ class Session:
         templates go out again.
         """
         first = self._due_ns is None
+        if self.reliable and not first:
+            return []
         if self._due_ns is not None and now_ns < self._due_ns and export_time >= self._export_time:
             return []
         self._due_ns = now_ns + self.interval_ns
         self._export_time = export_time
-        copies = FIRST_COPIES if first else 1
+        copies = FIRST_COPIES if first and not self.reliable else 1
         messages = message.template_messages(self.templates, limit) * copies
         record = profiles.announcement(self.domain, self.sampling_interval)
         messages.append(message.record_message(profiles.ANNOUNCEMENT, record))
@@ -66,7 +88,7 @@ class Session:
 
     def split(self, octets: bytes, limit: int) -> list[tuple[bytes, int]]:
         """Cut a message of this session: see message.split(). Templates that do not fit go out anew at once."""
-        pieces = message.split(octets, {template.id: template for template in self.templates}, limit)
+        pieces = message.split(octets, self._layouts, limit)
         if not pieces:
             self._due_ns = 0
         return pieces

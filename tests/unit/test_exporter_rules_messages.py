@@ -83,7 +83,7 @@ def test_e007_records_that_could_not_be_sent_show_in_the_sequence():
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
         collector = harness.exporter.collectors[0]
-        collector._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
+        collector._connection._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
         harness.ingest(sample(), sample())
         assert harness.exporter.targets()[0]["records_lost_send"] == 2
         assert collector.session.sequence(0) == 3
@@ -128,7 +128,8 @@ def test_e013_there_is_no_padding(stream: Harness):
 
 def test_many_records_share_a_message(stream: Harness):
     sizes = [len(octets) for octets in stream.receiver.datagrams]
-    assert len(stream.receiver.datagrams) < len(stream.records)
+    data = [message for message in stream.receiver.oracle.messages if not message.templates]
+    assert len(data) < len(stream.records) / 2
     assert max(sizes) > stream.options.message_size - 200
 
 

@@ -10,6 +10,7 @@ import pytest
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import FULL, OVS
+from exporter.selector import main_selector
 from lib.harness import START, UDP_V4, Harness, every_kind
 from lib.receiver import Receiver
 from lib.samples import batch, sample
@@ -65,7 +66,7 @@ def test_e056_e064_e068_a_new_session_starts_anew_and_an_old_one_keeps_its_socke
         for profile in ("ovs", "full"):
             options = ExporterOptions(targets=(receiver.target,), profile=profile, cache_active_timeout=0)
             with Exporter(options) as exporter:
-                exporter.set_weight(0, Fraction(1))
+                exporter.set_weight(0, Fraction(1), [main_selector(options)])
                 receiver.oracle.messages.clear()
                 receiver.senders.clear()
                 for now in (START, START + 100, START + 700):
@@ -97,7 +98,7 @@ def test_e065_udp_checksums_are_on():
     """RFC 7011 10.3.2: the socket does not ask the kernel to leave checksums out."""
     with Harness() as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._socket
+        sock = harness.exporter.collectors[0]._connection._socket
         assert sock is not None and sock.getsockopt(socket.SOL_SOCKET, SO_NO_CHECK) == 0
 
 
@@ -117,7 +118,7 @@ def test_e066_datagrams_are_not_fragmented_and_one_too_long_is_counted():
     """RFC 7011 10.3.3: the kernel refuses what is longer than the path takes instead of cutting it in fragments."""
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._socket
+        sock = harness.exporter.collectors[0]._connection._socket
         assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_IP, 10) == 2  # IP_MTU_DISCOVER = IP_PMTUDISC_DO
         with pytest.raises(OSError) as error:
