@@ -33,6 +33,11 @@ static __always_inline struct gate *find_gate(__u32 ifindex, __u32 direction, __
 	return 0;
 }
 
+static __always_inline __u64 random64(void)
+{
+	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+}
+
 /* The number of the selection in force. Read once a packet, so that all of it goes by the same one. */
 static __always_inline __u32 selection_number(void)
 {

@@ -11,10 +11,14 @@
 
 #include "maps.h"
 
-/* Thresholds are compared with this many random bits. */
-static __always_inline __u64 random64(void)
+/* Whether 64 random bits are below the threshold. The lower half is drawn (19 ns) only where the upper leaves it open. */
+static __always_inline bool draw(__u64 threshold)
 {
-	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+	__u32 upper = bpf_get_prandom_u32(), limit = threshold >> 32;
+
+	if (upper != limit)
+		return upper < limit;
+	return bpf_get_prandom_u32() < (__u32)threshold;
 }
 
 static __always_inline __u64 accepting_ports(__u32 place, __u32 which, __be16 port, __u64 rules)
@@ -59,7 +63,7 @@ static __always_inline __u64 thin(const struct rule_tables *tables, __u64 rules)
 			continue;
 		UNROLL
 		for (rule = group; rule < group + 8; rule++)
-			if (drawn >> rule & 1 && random64() >= tables->threshold[rule])
+			if (drawn >> rule & 1 && !draw(tables->threshold[rule]))
 				rules &= ~(1ull << rule);
 	}
 	return rules;
@@ -73,7 +77,7 @@ static __always_inline bool select_gate(const struct sampling_config *settings, 
 					struct selectors *by)
 {
 	by->rules = of->rules;
-	by->main = of->main && (!settings->main_threshold || random64() < settings->main_threshold);
+	by->main = of->main && (!settings->main_threshold || draw(settings->main_threshold));
 	return by->rules || by->main;
 }
 

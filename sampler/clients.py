@@ -10,7 +10,7 @@ from sampler.arguments import Commands, add_socket, command, control_socket
 from sampler.control import tell
 from sampler.errors import ConfigError
 from sampler.flowfilter import SHOWN_FLOWS
-from sampler.show import SUBJECTS, flows, ledger, print_result, tunnels
+from sampler.show import SUBJECTS, flows, ledger, print_result, rules, tunnels
 
 # What a reload may take: flows of exporters that go are exported first, within a second each.
 RELOAD_TIMEOUT = 120.0
@@ -32,8 +32,8 @@ def _add_show(commands: Commands) -> None:
         commands,
         "show",
         "what a running xdpfix sees",
-        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, or stats (the ledger of samples and\n"
-        "packets).",
+        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, rules, or stats (the ledger of\n"
+        "samples and packets).",
     )
     parser.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
     form = parser.add_mutually_exclusive_group()
@@ -57,7 +57,12 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.ovs:
         print("\n".join(ovsformat.lines(result)))
         return 0
-    for_people: dict[str, Callable[[Any], Any]] = {"flows": flows, "stats": ledger, "tunnels": tunnels}
+    for_people: dict[str, Callable[[Any], Any]] = {
+        "flows": flows,
+        "rules": rules,
+        "stats": ledger,
+        "tunnels": tunnels,
+    }
     if not arguments.json and what in for_people:
         result = for_people[what](result)
     print_result(result, sys.stdout, arguments.json)

@@ -11,7 +11,7 @@ import logging
 from fractions import Fraction
 
 from exporter.selector import Selector
-from sampler import clsact, linktable
+from sampler import clsact, linktable, rulerows
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
@@ -127,7 +127,7 @@ class Observation:
             selector = Selector(taker.rule, thinning, taker.obs_domain_id, taker.obs_point_id)
             takers.append((taker.exporter, selector))
         # Where nobody takes anything, no sample asks for a weight.
-        generation = self._exporters.tell(selection.gate or Fraction(1), takers)
+        generation = self._exporters.tell(selection.gate or Fraction(1), takers, rulerows.rules(self._config))
         self._gates.set_selection(generation, selection)
         self._selected = selected
 

@@ -33,7 +33,7 @@ from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.observation import Observation
 from sampler.plan import plan
-from sampler.reports import Reports
+from sampler.reports import Reports, RuleReader
 from sampler.ring import Ring
 from sampler.scrapes import Scrapes
 from sampler.tunnels.follower import TunnelFollower
@@ -96,7 +96,8 @@ class Service:
             self._observation.check(self._config)
             points = self._observation.points
             stack.callback(points.close)
-            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels)
+            rules = RuleReader(lambda: self._config, self._exporters.rule_totals)
+            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
             stack.callback(self._scrapes.close)
             self._scrapes.listen(self._config.metrics.listen)
@@ -199,7 +200,12 @@ class Service:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:
             raise StartError(f"an exporter cannot be made: {error}") from None
-        self._scrapes.listen(steps.config.metrics.listen)
+        try:
+            self._scrapes.listen(steps.config.metrics.listen)
+        except StartError:
+            for exporter in made.values():
+                exporter.close()
+            raise
         changed = changes(self._config, steps.config)
         self._config = steps.config
         for name in steps.restart:

@@ -1,6 +1,6 @@
 """The terminal screen of `xdpfix top`: panes of tables over successive snapshots of a running xdpfix.
 
-What a snapshot is shown as is in sampler.toptables, rates are made in sampler.rates. The snapshots are fetched by a
+What a snapshot is shown as is in sampler.toptables, rates are made in sampler.toprates. The snapshots are fetched by a
 thread a request, so that a slow daemon leaves the screen alive.
 """
 
@@ -19,7 +19,7 @@ from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, Tab
 
 from sampler import flowfilter, toptables
 from sampler.errors import XdpfixError
-from sampler.rates import CounterRates, FlowRates, RatedFlow
+from sampler.toprates import CounterRates, FlowRates, RatedFlow
 from sampler.toptables import Snapshot, Table
 
 # Flows of a snapshot: many more than the screen shows, of which the fastest are found.
@@ -27,7 +27,7 @@ FLOWS_ASKED = 1000
 # A sample is read up to a tick after its packet: that much before the last snapshot still belongs to this one.
 LATE_NS = 10**9
 
-PANES = ("flows", "interfaces", "tunnels", "exporters", "ledger")
+PANES = ("flows", "interfaces", "tunnels", "exporters", "rules", "ledger")
 STYLES = {"lost": "bold red", "warning": "yellow"}
 
 Ask = Callable[[Mapping[str, object]], Any]
@@ -161,7 +161,10 @@ class Top(App[None]):
             self._forget()
             self._pid = snapshot["pid"]
         counts = (
-            toptables.interface_counts(snapshot) | toptables.target_counts(snapshot) | toptables.ledger_counts(snapshot)
+            toptables.interface_counts(snapshot)
+            | toptables.target_counts(snapshot)
+            | toptables.rule_counts(snapshot)
+            | toptables.ledger_counts(snapshot)
         )
         self._rates = self._counter_rates.update(snapshot["time"], counts) or self._rates
         self._rated = self._flow_rates.update(snapshot["time"], snapshot["flows"])
@@ -193,6 +196,7 @@ class Top(App[None]):
             "interfaces": lambda it: toptables.interfaces(it, self._rates),
             "tunnels": toptables.tunnels,
             "exporters": lambda it: toptables.exporters(it, self._rates),
+            "rules": lambda it: toptables.rules(it, self._rates),
             "ledger": lambda it: toptables.ledger(it, self._rates),
         }
         self._fill(pane, tables[pane](snapshot))

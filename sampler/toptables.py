@@ -6,7 +6,7 @@ from typing import Any
 
 from sampler import show
 from sampler.flowfilter import PROTOCOLS
-from sampler.rates import RatedFlow
+from sampler.toprates import RatedFlow
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 # Rows of the flows' pane: more than a person reads.
@@ -153,6 +153,22 @@ def target_counts(snapshot: Snapshot) -> dict[Hashable, int]:
     return counts
 
 
+def rule_counts(snapshot: Snapshot) -> dict[Hashable, int]:
+    """The packets that rules stand for, by place, for CounterRates."""
+    return {("rule", place): row["packets"] for place, row in enumerate(snapshot["rules"])}
+
+
+def rules(snapshot: Snapshot, rates: Rates) -> Table:
+    """What exporters take, by which rule, and how much that is."""
+    columns = ("exporter", "match", "probability", "pkt/s", "samples", "packets", "domain", "point")
+    rows = []
+    for place, row in enumerate(show.rules(snapshot["rules"])):
+        counts = (row["samples"], row["packets"], row["obs_domain_id"], row["obs_point_id"])
+        speed = _rate(rates.get(("rule", place)))
+        rows.append((row["exporter"], row["match"], row["probability"], speed, *map(str, counts)))
+    return Table(columns, tuple(rows), frozenset(columns[3:]))
+
+
 def exporters(snapshot: Snapshot, rates: Rates) -> Table:
     """A row an exporter, and one below it for each of its targets."""
     columns = ("exporter, target", "rec/s", "lost", "waiting", "failures", "state", "records", "messages", "flows")
@@ -170,7 +186,7 @@ def exporters(snapshot: Snapshot, rates: Rates) -> Table:
             found.append((f"  {row['target']}", speed, *map(_count, losses), row["state"], *map(_count, counts)))
             if rates.get((name, row["target"], "lost")):
                 marks[place] = "lost"
-            elif lost or row["state"] != "connected":
+            elif lost or row["state"] not in ("connected", "connected, standby"):
                 marks[place] = "warning"
     return Table(columns, tuple(found), frozenset(columns) - {columns[0], "state"}, marks)
 

@@ -121,6 +121,9 @@ def test_screen(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
             assert [row[0] for row in rows(app, "exporters")] == ["main", f"  {sink.target}"]
             assert rows(app, "exporters")[1][5] == "connected"
             await pilot.press("5")
+            await until(pilot, lambda: bool(rows(app, "rules")))
+            assert rows(app, "rules") == [["main", "every packet", "1/1", "0", "54", "54", "0", "0"]]
+            await pilot.press("6")
             await until(pilot, lambda: bool(rows(app, "ledger")))
             assert ["received", "", "-", "54", "0"] in rows(app, "ledger")
             await pilot.press("q")
@@ -138,7 +141,7 @@ def test_losses_stand_out(wire: tuple[Namespace, Namespace], tmp_path: Path) -> 
 
         async def steps(app: Top, pilot: Pilot[None]) -> None:
             await until(pilot, lambda: "lost" in line(app, "totals"))
-            await pilot.press("5")
+            await pilot.press("6")
             await until(pilot, lambda: bool(rows(app, "ledger")))
             table = app.query_one("#ledger-table", DataTable)
             lines = [table.get_row_at(place) for place in range(table.row_count)]

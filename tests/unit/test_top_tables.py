@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sampler.rates import RatedFlow
+from sampler.toprates import RatedFlow
 from sampler.toptables import SORTS, exporters, flows, interfaces, ledger, ledger_counts, short, target_counts, totals
 
 

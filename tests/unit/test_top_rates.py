@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sampler import rates
-from sampler.rates import HOLD_NS, CounterRates, FlowRates
+from sampler import toprates
+from sampler.toprates import HOLD_NS, CounterRates, FlowRates
 
 S = 10**9
 T = 1000 * S  # the first snapshot
@@ -91,7 +91,7 @@ def test_counts_that_go_back_are_no_negative_rate() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "REMEMBERED", 3)
+    monkeypatch.setattr(toprates, "REMEMBERED", 3)
     model = FlowRates()
     shown(model, T, *(row(str(number), 20) for number in range(5)))
     assert len(model._seen) == 3
