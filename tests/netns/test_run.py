@@ -91,7 +91,7 @@ def test_own_export_is_not_sampled(wire: tuple[Namespace, Namespace], tmp_path: 
 
 
 def test_a_reload_keeps_the_ledger_whole(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """Another exporter takes over: what the one before counted stays in the ledger, and its last messages stay out."""
+    """Records get other contents: the flows of before go out as they were, and the messages of it all stay out."""
     left, right = wire
     left.run("ip", "address", "add", "192.0.2.1/24", "dev", "a")
     right.run("ip", "address", "add", "192.0.2.2/24", "dev", "b")
@@ -101,7 +101,7 @@ def test_a_reload_keeps_the_ledger_whole(wire: tuple[Namespace, Namespace], tmp_
             for cycle in range(1, 4):
                 send(right, "b", [udp_frame(sport=port) for port in range(1000, 1100)])
                 wait_until(lambda: daemon.show("stats")["exporters"]["main"]["cached"] >= 100)
-                daemon.configure(config + f"cache_active_timeout = {60 + cycle}\n")
+                daemon.configure(config + f'virtual_obs_id = "{cycle}"\n')
                 daemon.process.send_signal(signal.SIGHUP)
                 wait_until(lambda: sink.total(destinationTransportPort=53) == 100 * cycle)  # noqa: B023 - called at once
             wait_until(lambda: daemon.show("stats")["errors"] == [])
