@@ -8,6 +8,8 @@
 
 #include "compat.h"
 
+#define GAP_ENDLESS (1ull << 63)
+
 /* The upper 64 bits of a product. BPF multiplies 64 bits to 64. */
 static __always_inline __u64 multiply_high(__u64 a, __u64 b)
 {
@@ -60,7 +62,7 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
 static __always_inline void gate_draw(struct gate *gate, __u32 selection, const struct sampling_config *settings,
 				      const struct log2_table *table, __u64 random)
 {
-	__u64 gap = geometric(table, settings->scale, random);
+	__u64 gap = settings->nothing ? GAP_ENDLESS : geometric(table, settings->scale, random);
 
 	gate->selection = selection;
 	gate->drawn += gap - gate->skip;

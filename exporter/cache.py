@@ -40,6 +40,7 @@ def _config(options: ExporterOptions) -> "ffi.CData":
     config.max_flows = options.cache_max_flows
     config.ingress = options.enable_input_sampling
     config.egress = options.enable_output_sampling
+    config.full = options.profile == "full"
     return config
 
 
@@ -61,8 +62,11 @@ class Cache:
         _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", points), len(points)))
 
     def set_options(self, options: ExporterOptions) -> None:
-        """Go on with these timeouts, limit and directions. What is due or too much by them ends in expire()."""
-        lib.cache_set_config(self.handle, _config(options))
+        """Go on with these timeouts, limit and directions. What is due or too much by them ends in expire().
+
+        Another profile is another key: no flow may be left then, flush and take them before.
+        """
+        _check(lib.cache_set_config(self.handle, _config(options)))
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation were taken: by a gate of this probability, then by the selectors.

@@ -26,8 +26,8 @@ RETRY_DELAY_NS = 10 * 10**9  # after a failed start of UDP or a file: often enou
 # Messages kept while a connection takes none: 1.4 MB at the default size, a quarter of a second at 64 Mbit/s.
 QUEUE_LIMIT = 1024
 
-# Never made smaller than this: the largest record and its headers fit, and no path of today has a smaller MTU.
-SMALLEST_MESSAGE = 256
+# Never made smaller than this: the largest record or template and its headers fit, and no path of today is narrower.
+SMALLEST_MESSAGE = 512
 REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones are reported in its place
 
 # A collector that failed is not preferred to another one until it has been well for so long. UDP shows that by

@@ -13,10 +13,10 @@ from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import SMALLEST_MESSAGE, Collector
 from exporter.distribution import make_distribution
+from exporter.encoder import Encoder
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions, Target
-from exporter.plan import make_encoder
-from exporter.profiles import PROFILES
+from exporter.profiles import PROFILES, profile
 from exporter.selector import Selected, Selector
 from exporter.session import Session
 from exporter.transports.connection import Endpoint
@@ -34,8 +34,6 @@ FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the ex
 
 log = logging.getLogger(__name__)
 
-LONGEST_RECORD = 256  # octets, more than any template and its Set header take
-
 
 def wall_offset() -> int:
     """Nanoseconds to add to CLOCK_MONOTONIC to make wall time."""
@@ -50,13 +48,9 @@ def check(options: ExporterOptions) -> None:
         raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
 
 
-def _layout(options: ExporterOptions) -> tuple[str, str]:
+def _layout(options: ExporterOptions) -> tuple[str, str, str]:
     """What decides which fields a record has, and what they mean."""
-    return options.profile, options.counts
-
-
-def _buffer(options: ExporterOptions) -> "ffi.CData":
-    return ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
+    return options.profile, options.counts, options.virtual_obs_id
 
 
 def _tell_no_cache(options: ExporterOptions) -> None:
@@ -87,12 +81,12 @@ class Exporter:
     ) -> None:
         check(options)
         self.options = options
-        self.profile = PROFILES[options.profile]
+        self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self.cache = Cache(options, seed)
         self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
         returns = self._distribution.returns
         self.collectors = [Collector(target, self._new_session, options, returns) for target in options.targets]
-        self._encoder = make_encoder(self.profile)
+        self._encoder = self._make_encoder()
         self._others: list[Endpoint] = []
         self._ended: list[Endpoint] = []
         self._offset = offset
@@ -100,14 +94,14 @@ class Exporter:
         self._offset_ns = offset()
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
-        self._messages = ffi.new("struct message[]", ENCODE_BATCH)
-        self._buffer = _buffer(options)
-        self._message_count = ffi.new("unsigned int *")
         self._records = 0
         self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
         _tell_no_cache(options)
+
+    def _make_encoder(self) -> Encoder:
+        return Encoder(self.profile, self.options.virtual_obs_id, ENCODE_BATCH, self.options.message_size)
 
     def _new_session(self, reliable: bool) -> Session:
         options = self.options
@@ -140,9 +134,8 @@ class Exporter:
         if _layout(options) != _layout(before):
             self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
         self.options = options
-        self.profile = PROFILES[options.profile]
-        self._encoder = make_encoder(self.profile)
-        self._buffer = _buffer(options)
+        self.profile = profile(options.profile, bool(options.virtual_obs_id))
+        self._encoder = self._make_encoder()
         self.cache.set_options(options)
         _tell_no_cache(options)
         if options.targets_mode != before.targets_mode:
@@ -292,27 +285,17 @@ class Exporter:
     ) -> None:
         done = 0
         while done < count:
-            written = lib.encode_flows(
-                self._encoder,
-                flows + done,
-                count - done,
-                export_time,
-                limit,
-                self._buffer,
-                len(self._buffer),
-                self._messages,
-                len(self._messages),
-                self._message_count,
-            )
+            encoder = self._encoder
+            written = encoder.encode(flows + done, count - done, export_time, limit)
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
                 self._records_lost_memory += count - done
                 return
             done += written
             self._records += written
-            self._messages_made += self._message_count[0]
+            self._messages_made += encoder.count
             for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
-                collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+                collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""

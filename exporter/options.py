@@ -100,6 +100,7 @@ class ExporterOptions:
         stats_interval: 1..3600; nobody reads it yet, for no statistics records are sent.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
         profile: "full" or "ovs".
+        virtual_obs_id: virtualObsID (6876:898) of every record, 1..254 octets of UTF-8; "": there is none.
         counts: "scaled" (counters multiplied by the weight, samplingInterval = 1).
 
     """
@@ -124,3 +125,4 @@ class ExporterOptions:
     message_size: int = 1400
     profile: str = "full"
     counts: str = "scaled"
+    virtual_obs_id: str = ""

@@ -1,6 +1,7 @@
 """Living flows as plain dicts, for people: what `xdpfix show flows` prints. The cache is left as it is."""
 
 import socket
+import zlib
 from typing import Any
 
 from exporter._native import ffi
@@ -18,7 +19,8 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
     """
     key = flow.key
     row: dict[str, Any] = {
-        "flow": f"{flow.hash:016x}",
+        # The hash has the observation point too, and is short for so many flows.
+        "flow": f"{flow.hash:08x}{zlib.crc32(ffi.buffer(ffi.addressof(key))):08x}",
         "started": int(flow.first),
         "interface": int(key.ifindex),
         "direction": ("in", "out")[key.direction],
@@ -26,6 +28,9 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         "source": _mac(key.src_mac),
         "destination": _mac(key.dst_mac),
         "protocol": None,
+        "other_interface": int(flow.other_ifindex) or None,
+        "ttl": None,
+        "mpls": socket.ntohl(key.mpls_label) >> 12 if key.mpls_label else None,
         "vlan": [socket.ntohs(key.vlan_tci[i]) & 0xFFF for i in range(key.vlan_count)] or None,
         "packets": int(flow.packets),
         "octets": int(flow.ip_octets if key.ip_version else flow.frame_octets),
@@ -37,6 +42,8 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         row["source"] = _address(key.ip_version, key.src_addr)
         row["destination"] = _address(key.ip_version, key.dst_addr)
         row["protocol"] = int(key.ip_protocol)
+        low, high = int(flow.ttl_min), int(flow.ttl_max)
+        row["ttl"] = str(low) if low == high else f"{low}-{high}"
     if key.ip_protocol in _PROTOCOLS_WITH_PORTS:
         row["source_port"] = socket.ntohs(key.src_port)
         row["destination_port"] = socket.ntohs(key.dst_port)

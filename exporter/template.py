@@ -13,6 +13,9 @@ ENTERPRISE_BIT = 0x8000  # RFC 7011 section 3.2
 # Types whose values may be sent in fewer octets (RFC 7011 section 6.2); floats and signed types are not exported.
 REDUCIBLE = frozenset({"unsigned16", "unsigned32", "unsigned64"})
 
+# Octets that the definition of an element says where its type would let them vary.
+DEFINED_LENGTHS = {"mplsTopLabelStackSection": 3}
+
 
 @dataclass(frozen=True)
 class Field:
@@ -22,7 +25,7 @@ class Field:
     length: int
 
     def __post_init__(self) -> None:
-        full = self.element.length
+        full = DEFINED_LENGTHS.get(self.element.name, self.element.length)
         reduced = self.element.type in REDUCIBLE and 1 <= self.length < full
         if self.length != full and not reduced:
             raise ValueError(

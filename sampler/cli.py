@@ -24,6 +24,7 @@ examples:
   xdpfix run --config /etc/xdpfix/xdpfix.toml         what the service runs
   xdpfix check /etc/xdpfix/xdpfix.toml                is the configuration right?
   xdpfix show stats                                   what was sampled, exported and lost by the running xdpfix
+  xdpfix top                                          its flows by rate, on a terminal
   xdpfix reload                                       have it apply its changed configuration
   xdpfix collect --listen 127.0.0.1:4739 --json       decode IPFIX from any exporter
   xdpfix read capture.pcap --sampling 1               flows of a capture; `-` reads tcpdump's output

@@ -1,4 +1,4 @@
-"""The commands that ask a running xdpfix through its control socket: show, reload, flush, set."""
+"""The commands that ask a running xdpfix through its control socket: show, reload, flush, set, top."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from sampler.arguments import Commands, add_socket, command, control_socket
 from sampler.control import tell
 from sampler.errors import ConfigError
 from sampler.flowfilter import SHOWN_FLOWS
-from sampler.show import SUBJECTS, flows, ledger, print_result, tunnels
+from sampler.show import SUBJECTS, flows, ledger, print_result, rules, tunnels
 
 # What a reload may take: flows of exporters that go are exported first, within a second each.
 RELOAD_TIMEOUT = 120.0
@@ -24,6 +24,7 @@ def add_commands(commands: Commands) -> None:
     _add_reload(commands)
     _add_flush(commands)
     _add_set(commands)
+    _add_top(commands)
 
 
 def _add_show(commands: Commands) -> None:
@@ -31,8 +32,8 @@ def _add_show(commands: Commands) -> None:
         commands,
         "show",
         "what a running xdpfix sees",
-        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, or stats (the ledger of samples and\n"
-        "packets).",
+        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, rules, or stats (the ledger of\n"
+        "samples and packets).",
     )
     parser.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
     form = parser.add_mutually_exclusive_group()
@@ -56,7 +57,12 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.ovs:
         print("\n".join(ovsformat.lines(result)))
         return 0
-    for_people: dict[str, Callable[[Any], Any]] = {"flows": flows, "stats": ledger, "tunnels": tunnels}
+    for_people: dict[str, Callable[[Any], Any]] = {
+        "flows": flows,
+        "rules": rules,
+        "stats": ledger,
+        "tunnels": tunnels,
+    }
     if not arguments.json and what in for_people:
         result = for_people[what](result)
     print_result(result, sys.stdout, arguments.json)
@@ -147,3 +153,24 @@ def _set(arguments: argparse.Namespace) -> int:
     if not result["changes"]:
         print(f"{arguments.what} is {arguments.value} already")
     return 0
+
+
+def _add_top(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "top",
+        "watch the flows of a running xdpfix",
+        "A screen of the flows by their rate, the interfaces, tunnels, exporters and the ledger. Rates are of the\n"
+        "last interval; those of flows are scaled by the sampling.",
+    )
+    parser.add_argument("--interval", default="1", metavar="SECONDS", help="between two looks (default: %(default)s)")
+    parser.add_argument("--filter", default="", metavar="TEXT", help="of the flows, as of `show flows`")
+    add_socket(parser)
+    parser.set_defaults(handler=_top)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from sampler import top
+
+    code: int = top.main(arguments)
+    return code

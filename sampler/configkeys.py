@@ -25,6 +25,8 @@ UNIX_PATH_MAX = 107
 GLOB_MAX = 64
 # Among those that exporters for Prometheus take.
 METRICS_PORT = 9477
+# RFC 7011 section 7: with one octet for the length; Open vSwitch has the same limit.
+VIRTUAL_OBS_ID_MAX = 254
 # Perf rings are locked memory; 2^14 pages of 4 KiB are 64 MiB a CPU.
 RING_PAGES_MAX = 2**14
 
@@ -85,6 +87,15 @@ def choice(*words: str) -> Reader:
         return value
 
     return read
+
+
+def virtual_obs_id(path: str, value: object) -> str:
+    """Read what stands in every record as virtualObsID; "" for none. A longer one has no length octet."""
+    if not isinstance(value, str) or len(value.encode()) > VIRTUAL_OBS_ID_MAX:
+        raise ConfigError(
+            f'{path} = {shown(value)}: must be a text of at most {VIRTUAL_OBS_ID_MAX} octets of UTF-8; "" for none'
+        )
+    return value
 
 
 def counts(path: str, value: object) -> str:
@@ -271,4 +282,5 @@ EXPORTER: dict[str, Reader] = {
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
     "counts": counts,
+    "virtual_obs_id": virtual_obs_id,
 }

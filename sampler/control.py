@@ -165,6 +165,10 @@ def _remove_stale(path: Path) -> None:
     raise StartError(f"{path}: another xdpfix is running; stop it, or set sampler.control_socket to another path")
 
 
+class ForbiddenError(XdpfixError):
+    """This user may not ask the running xdpfix."""
+
+
 class AnswerError(XdpfixError):
     """The running xdpfix refused: its sentence, and the exit code that it gave with it."""
 
@@ -183,6 +187,7 @@ def tell(path: Path, request: Mapping[str, object], timeout: float = TIMEOUT) ->
 
     Raises:
         AnswerError: it refused.
+        ForbiddenError: it is not for this user.
         XdpfixError: none is running, or it ended before it answered.
 
     """
@@ -191,7 +196,7 @@ def tell(path: Path, request: Mapping[str, object], timeout: float = TIMEOUT) ->
         try:
             sock.connect(str(path))
         except PermissionError:
-            raise XdpfixError(f"{path}: only root may ask the running xdpfix; use sudo") from None
+            raise ForbiddenError(f"{path}: only root may ask the running xdpfix; use sudo") from None
         except OSError as error:
             raise XdpfixError(
                 f"{path}: no xdpfix answers there ({error.strerror or error}); start it with `xdpfix run`, "

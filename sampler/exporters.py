@@ -5,16 +5,17 @@ The main thread calls this; what touches an exporter is handed to the data threa
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter, check
 from exporter.options import ExporterOptions, Target
-from exporter.selector import Selector
+from exporter.selector import Selected, Selector
 from sampler.config import MAIN
 from sampler.datapath import Datapath
+from sampler.rulecounts import Place, RuleCounts
 
 NS_PER_S = 10**9
 # The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
@@ -41,6 +42,7 @@ class Exporters:
         self._datapath: Datapath | None = None
         self._generations: dict[int, Taken] = {}  # the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
+        self._counts = RuleCounts()
 
     def run_on(self, datapath: Datapath) -> None:
         """From now on exporters are touched on this thread only."""
@@ -106,6 +108,7 @@ class Exporters:
             for name in gone:
                 sink = self.sinks[name]
                 _end(sink, LEAVE_SECONDS)
+                self._counts.take(name, sink.selected())
                 self._datapath.retire(name, sink)
                 sink.close()
                 del self.sinks[name]
@@ -113,12 +116,15 @@ class Exporters:
         if gone:
             self._settle(run)
 
-    def tell(self, gate: Fraction, selectors: Iterable[tuple[str, Selector]]) -> int:
+    def tell(
+        self, gate: Fraction, selectors: Iterable[tuple[str, Selector]], rules: Mapping[Place, Hashable] | None = None
+    ) -> int:
         """Number a new generation, and tell every exporter of it before a sample carries the number.
 
         Args:
             gate: the probability of the gate.
             selectors: pairs of an exporter's name and what it takes.
+            rules: what selectors are known again by in the next generation, by exporter and bit.
 
         """
         generation = next(reversed(self._generations), 0) % GENERATION_MAX + 1
@@ -133,11 +139,19 @@ class Exporters:
             # So that no sample waits longer than its generation is known, however often there is a new one.
             if self._datapath is not None:
                 self._datapath.drain()
+            self.rule_totals()  # the first generation may be forgotten now
+            self._counts.begin(generation, rules or {})
             for name, sink in self.sinks.items():
                 sink.set_weight(generation, gate, by_name.get(name, ()))
 
         self._settle(run)
         return generation
+
+    def rule_totals(self) -> dict[Hashable, Selected]:
+        """On the data thread: what the rules took, by what they are known by."""
+        for name, sink in self.sinks.items():
+            self._counts.take(name, sink.selected())
+        return self._counts.totals()
 
     def set_obs_point_ids(self, pairs: list[tuple[int, int]]) -> None:
         """Give interfaces points of their own, (ifindex, observationPointId), in the main exporter's flows to come."""

@@ -22,8 +22,14 @@ SHOWN_FLOWS = 10_000
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "icmp6": 58, "sctp": 132}
 # Columns that may be asked for although a row has none of them, and the two that stand for either end.
 ADDRESSES = ("source", "destination", "tunnel_source", "tunnel_destination")
-NUMBERS = ("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key")
-COLUMNS = ("exporter", "interface", "direction", "ethertype", *ADDRESSES, *NUMBERS, "vlan", "tcp_flags", "tunnel")
+NUMBERS = ("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key", "mpls")
+COLUMNS = (
+    *("exporter", "interface", "other_interface", "direction", "ethertype"),
+    *(*ADDRESSES, *NUMBERS, "vlan", "ttl", "tcp_flags", "tunnel"),
+)
+RATE = "rate"
+# Seconds: of a flow that has just begun, one packet is no rate.
+LEAST_AGE = 1.0
 EITHER = {"address": ("source", "destination"), "port": ("source_port", "destination_port")}
 TERM = re.compile(r"(\w+)(!=|>=|<=|=|>|<|~)(.*)")
 
@@ -42,7 +48,12 @@ def parse(text: str) -> Predicate:
 
 
 def ordered(rows: Sequence[Row], column: str) -> list[Row]:
-    """Sort by a column: the largest numbers first, texts by alphabet; rows without a value come last. ConfigError."""
+    """Sort by a column: the largest numbers first, texts by alphabet; rows without a value come last. ConfigError.
+
+    RATE is no column: packets a second over the flow's life so far.
+    """
+    if column == RATE:
+        return sorted(rows, key=lambda row: -row["packets"] / max(row["age"], LEAST_AGE))
     if column not in COLUMNS:
         raise ConfigError(f"sort {column}: {_unknown(column)}")
 

@@ -96,9 +96,9 @@ class Ledger:
 
         Figures that are read while packets pass may be apart by the samples taken meanwhile.
         """
-        lost = sum(self.samples[name] for name in KERNEL_LOSSES)
+        left_out = self.samples["unselected"] + sum(self.samples[name] for name in KERNEL_LOSSES)
         errors = _unequal(
-            ("samples selected", self.samples["selected"], self.samples["appended"] + lost),
+            ("samples selected", self.samples["selected"], self.samples["appended"] + left_out),
             ("samples appended", self.samples["appended"], self.ring["appended"]),
             (
                 "samples on the ring",

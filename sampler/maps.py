@@ -26,7 +26,7 @@ TUNNEL_PORTS_MAX = 1 << 12
 TUNNEL_NEIGHBOURS_MAX = 1 << 17
 
 KEY_SIZE = 4  # of arrays, and of interface numbers
-WINDOW_SIZE = 592  # struct window, asserted in bpf/cursor.h
+WINDOW_SIZE = 656  # struct window, asserted in bpf/cursor.h
 
 
 class Maps:
@@ -53,6 +53,11 @@ class Maps:
             self._create("gates", MAP_TYPE_PERCPU_ARRAY, gate, lib.GATE_SLOTS)
             self._create("selection", MAP_TYPE_ARRAY, 4, 1, F_MMAPABLE)
             self._create("config", MAP_TYPE_ARRAY, config, lib.SELECTIONS)
+            self._create("gate_rules", MAP_TYPE_ARRAY, ffi.sizeof("struct gate_rules"), lib.SELECTIONS * lib.GATE_SLOTS)
+            self._create("rule_tables", MAP_TYPE_ARRAY, ffi.sizeof("struct rule_tables"), lib.SELECTIONS)
+            self._create(
+                "port_rules", MAP_TYPE_ARRAY, ffi.sizeof("struct port_rules"), lib.SELECTIONS * lib.PORT_TABLES
+            )
             self._create("log2_table", MAP_TYPE_ARRAY, table, 1)
             self._create("windows", MAP_TYPE_PERCPU_ARRAY, WINDOW_SIZE, 1)
             self._create("port_tunnels", MAP_TYPE_ARRAY, ffi.sizeof("struct port_tunnels"), lib.PORT_ENTRIES)

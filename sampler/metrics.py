@@ -4,7 +4,7 @@ Counters end in _total and never go back while the service runs; where several a
 them apart. prometheus_client is imported here, and by the service only where metrics are asked for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +30,7 @@ def families(measured: Measured) -> Iterator[Metric]:
     yield from _kernel(ledger)
     yield from _exporters(ledger, measured.totals.exporters)
     yield from _targets(measured.totals.exporters)
+    yield from _rules(measured.rules)
     yield _counter(
         "xdpfix_data_thread_ticks",
         "Ticks of the data thread: it hangs when they stand still.",
@@ -169,37 +170,48 @@ def _exporters(ledger: Ledger, exporters: Mapping[str, Figures]) -> Iterator[Met
     yield _counter("xdpfix_exporter_messages", "IPFIX messages of data records.", one("messages"), "messages")
 
 
+def _rules(rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    names = ("exporter", "match", "probability", "direction", "obs_domain_id", "obs_point_id")
+    for key, noun, text in (
+        ("samples", "samples", "Samples that a rule took."),
+        ("packets", "represented_packets", "Wire packets that the samples of a rule stand for."),
+    ):
+        sums: dict[tuple[str, ...], int] = {}
+        for row in rows:
+            values = tuple(str(row[name]) for name in names)
+            sums[values] = sums.get(values, 0) + row[key]
+        series = [(dict(zip(names, values, strict=True)), count) for values, count in sums.items()]
+        yield _counter(f"xdpfix_rule_{noun}", text, series, key)
+
+
 def _targets(exporters: Mapping[str, Figures]) -> Iterator[Metric]:
     rows = [(name, row) for name, figures in exporters.items() for row in figures.targets]
 
-    def counts(prefix: str) -> Series:
+    def labelled(label: str, choose: Callable[[str], str]) -> Series:
+        """What `choose` gives a value for; "" is none."""
         for name, row in rows:
             for key, count in sorted(row.items()):
-                if key.startswith(prefix) and key != WAITING and _is_count(count):
-                    yield {"exporter": name, "target": row["target"], "outcome": key.removeprefix(prefix)}, count
+                if key != WAITING and isinstance(count, int) and not isinstance(count, bool) and (value := choose(key)):
+                    yield {"exporter": name, "target": row["target"], label: value}, count
 
-    def others() -> Series:
-        for name, row in rows:
-            for key, count in sorted(row.items()):
-                if not key.startswith(("records_", "messages_")) and _is_count(count):
-                    yield {"exporter": name, "target": row["target"], "event": key}, count
+    def outcome(noun: str) -> Callable[[str], str]:
+        return lambda key: key.removeprefix(noun) if key.startswith((f"{noun}sent", f"{noun}lost")) else ""
+
+    def event(key: str) -> str:
+        return "" if outcome("records_")(key) or outcome("messages_")(key) else key
 
     sent = "Data records for a target, by what became of them."
-    yield _counter("xdpfix_target_records", sent, counts("records_"), "records")
+    yield _counter("xdpfix_target_records", sent, labelled("outcome", outcome("records_")), "records")
     yield _counter(
         "xdpfix_target_messages",
         "IPFIX messages for a target, by what became of them.",
-        counts("messages_"),
+        labelled("outcome", outcome("messages_")),
         "messages",
     )
-    yield _counter("xdpfix_target_events", "Sessions, refusals and errors of a target.", others())
+    yield _counter("xdpfix_target_events", "Sessions, refusals, errors and more of a target.", labelled("event", event))
     waiting = [({"exporter": name, "target": row["target"]}, row.get(WAITING, 0)) for name, row in rows]
     yield _gauge("xdpfix_target_waiting_records", "Data records that wait for a target.", waiting, "records")
     up = [
         ({"exporter": name, "target": row["target"]}, int(row["state"].startswith("connected"))) for name, row in rows
     ]
     yield _gauge("xdpfix_target_connected", "Whether there is a session with a target.", up)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ import logging
 from fractions import Fraction
 
 from exporter.selector import Selector
-from sampler import clsact, linktable
+from sampler import clsact, linktable, rulerows
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
@@ -76,6 +76,13 @@ class Observation:
         if removed:
             log.info("removed %d filters that a killed xdpfix had left", removed)
 
+    def check(self, config: Config) -> None:
+        """StartError where the kernel cannot go by this configuration."""
+        try:
+            wanted(config, self._links.table.links)[0].selection()
+        except ValueError as error:
+            raise StartError(f"flow_exporter: {error}; have fewer rules") from None
+
     def configure(self, config: Config, attach: bool) -> None:
         """Go by another configuration; `attach`: the programs are attached anew."""
         self._config = config
@@ -112,14 +119,16 @@ class Observation:
 
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""
-        assert selected.main is not None
-        gate = selected.main.probability
-        takers = [
-            (taker.exporter, Selector(taker.rule, Fraction(1), taker.obs_domain_id, taker.obs_point_id))
-            for taker in selected.selectors
-        ]
-        generation = self._exporters.tell(gate, takers)
-        self._gates.set_sampling(gate, generation, selected.budget, selected.tunnels)
+        selection = selected.selection()
+        takers = []
+        for taker in selected.selectors:
+            thinning = selection.main_thinning if taker.rule is None else selection.thinnings[taker.rule]
+            assert thinning is not None
+            selector = Selector(taker.rule, thinning, taker.obs_domain_id, taker.obs_point_id)
+            takers.append((taker.exporter, selector))
+        # Where nobody takes anything, no sample asks for a weight.
+        generation = self._exporters.tell(selection.gate or Fraction(1), takers, rulerows.rules(self._config))
+        self._gates.set_selection(generation, selection)
         self._selected = selected
 
     def _tell_missing(self) -> None:

@@ -33,7 +33,7 @@ from sampler.maps import Maps
 from sampler.notify import Notifier, watchdog_interval
 from sampler.observation import Observation
 from sampler.plan import plan
-from sampler.reports import Reports
+from sampler.reports import Reports, RuleReader
 from sampler.ring import Ring
 from sampler.scrapes import Scrapes
 from sampler.tunnels.follower import TunnelFollower
@@ -93,9 +93,11 @@ class Service:
             stack.callback(self._datapath.finish)
             attacher = Attacher(programs)
             self._observation = Observation(self._config, self._links, attacher, self._gates, tunnels, self._exporters)
+            self._observation.check(self._config)
             points = self._observation.points
             stack.callback(points.close)
-            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels)
+            rules = RuleReader(lambda: self._config, self._exporters.rule_totals)
+            reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
             stack.callback(self._scrapes.close)
             self._scrapes.listen(self._config.metrics.listen)
@@ -192,12 +194,18 @@ class Service:
     def _apply(self, config: Config) -> list[str]:
         """Go by another configuration: what changed, a sentence each. StartError: nothing changed."""
         steps = plan(self._config, config)
-        # First, since these two may refuse.
+        # First, since these may refuse.
+        self._observation.check(steps.config)
         try:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:
             raise StartError(f"an exporter cannot be made: {error}") from None
-        self._scrapes.listen(steps.config.metrics.listen)
+        try:
+            self._scrapes.listen(steps.config.metrics.listen)
+        except StartError:
+            for exporter in made.values():
+                exporter.close()
+            raise
         changed = changes(self._config, steps.config)
         self._config = steps.config
         for name in steps.restart:

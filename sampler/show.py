@@ -16,7 +16,7 @@ from rich.text import Text
 IDENTITY = ("flow", "started")
 
 # What `xdpfix show` may ask for.
-SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
+SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "rules", "stats")
 
 # The columns of `xdpfix show tunnels`.
 TUNNEL_COLUMNS = (
@@ -72,6 +72,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     if stats["packets_observed_before"]:
         rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
     rows.append(row("selected", packets["selected"], samples["selected"]))
+    rows.append(row("  unselected", packets["unselected"], samples["unselected"]))
     rows += [
         row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
         for name in ("lost_budget", "lost_nested", "lost_unreadable")
@@ -104,6 +105,12 @@ def flows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Leave out what no person reads; the exporter too where there is one only."""
     hidden = IDENTITY if len({row["exporter"] for row in rows}) > 1 else (*IDENTITY, "exporter")
     return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
+
+
+def rules(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Say in words what an empty match and an empty list of interfaces mean."""
+    words = {"match": "every packet", "interfaces": "physical"}
+    return [dict(row) | {name: row[name] or word for name, word in words.items()} for row in rows]
 
 
 def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from sampler.config import MAIN, Config
 from sampler.linktable import Link, matches
 from sampler.points import EGRESS, INGRESS
 from sampler.rules.match import compile_match, interfaces
-from sampler.selection import KernelRule
-
-EVERY_PACKET = compile_match("", lambda _: None)
+from sampler.selection import KernelRule, Selection
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Wanted:
         selectors: who takes it.
         budget: samples a CPU and second; 0: no limit.
         tunnels: packets are described by what tunnels carry.
+        routes: somebody's records say where packets leave this host.
 
     """
 
@@ -49,6 +48,11 @@ class Wanted:
     selectors: tuple[Selector, ...]
     budget: int
     tunnels: bool
+    routes: bool
+
+    def selection(self) -> Selection:
+        """What the kernel is told. ValueError: it has no room for that."""
+        return Selection(self.main, self.rules, self.budget, self.tunnels, self.routes)
 
 
 def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, frozenset[int]]]:
@@ -69,14 +73,15 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
     everywhere = [(ways, None if ifindexes == all_ else ifindexes) for ways, ifindexes in found]
     main = None
     if config.has_main:
-        main = KernelRule(EVERY_PACKET, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
+        main = KernelRule(None, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
     rules = tuple(
         KernelRule(compile_match(rule.match, numbers.get), rule.rate, *where)
         for rule, where in zip(config.rules, everywhere, strict=True)
     )
     options = config.exporter
-    whole = Wanted(main, rules, _selectors(config), config.sampler.sample_budget, options.enable_tunnel_sampling)
-    return whole, directions
+    routes = any(item.profile == "full" for item in config.exporters.values())
+    budget, tunnels = config.sampler.sample_budget, options.enable_tunnel_sampling
+    return Wanted(main, rules, _selectors(config), budget, tunnels, routes), directions
 
 
 def main_directions(config: Config) -> frozenset[int]:

@@ -7,7 +7,8 @@ struct cache_config {
 	__u32 max_flows;	/* 0: no caching */
 	__u8 ingress;	/* take samples of this direction */
 	__u8 egress;
-	__u8 reserved[2];
+	__u8 full;	/* keys and counts of profile "full": no TTL in the key, the MPLS label in it, flag counts */
+	__u8 reserved;
 };
 
 /* A 5-tuple that the exporter sends from and to. Ports in network byte order, IPv4 in the first 4 bytes. */
@@ -77,9 +78,10 @@ int cache_set_points(struct cache *cache, const struct cache_point *points, unsi
 
 /*
  * Other options for a living cache. Flows have new deadlines at once; those that are
- * due or too many by them end with the next cache_expire().
+ * due or too many by them end with the next cache_expire(). 0, or -EBUSY where `full`
+ * changes and there are flows, living or ended.
  */
-void cache_set_config(struct cache *cache, const struct cache_config *config);
+int cache_set_config(struct cache *cache, const struct cache_config *config);
 
 /* The weight and the selectors of a generation, instead of those it had. 0, or -EINVAL for a selector's number. */
 int cache_set_weight(struct cache *cache, const struct weight *weight, const struct selector *selectors,

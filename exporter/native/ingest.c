@@ -15,11 +15,8 @@
  */
 #define BLOCK 8
 
-#define ETHERTYPE_MPLS 0x8847
-#define ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define MPLS_TTL 0xff	/* RFC 3032 section 2.1; the key has what is in front: label, EXP and bottom of stack */
 #define PROTOCOL_ICMP 1
-#define PROTOCOL_TCP 6
-#define PROTOCOL_UDP 17
 #define PROTOCOL_ICMPV6 58
 #define PROTOCOL_SCTP 132
 #define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
@@ -30,11 +27,12 @@ struct item {
 	const struct sample *sample;
 	const struct flow_key *key;
 	struct counter *counter;
-	u128 weight;	/* 96.32 */
+	__u64 weight;	/* 96.32, the low half: in halves, for gcc 12 moves a whole one by a load that its stores stall */
+	__u64 weight_high;
 	unsigned int size;	/* bytes of the key that count */
 	__u32 domain;
 	__u32 point;
-	__u64 hash;
+	__u32 hash;	/* with what the flow has, as struct flow */
 };
 
 /* One key more than items: that of the sample whose selectors are being gone through stays while the items go. */
@@ -69,7 +67,7 @@ static int is_excluded(struct cache *cache, const struct flow_key *key, unsigned
 		cause = &cache->stats.excluded_output;
 	else if (!key->ip_version)
 		return 0;
-	else if (key->ip_protocol == PROTOCOL_UDP && (key->dst_port == htobe16(BFD_CONTROL_PORT) ||
+	else if (key->ip_protocol == FLOW_PROTOCOL_UDP && (key->dst_port == htobe16(BFD_CONTROL_PORT) ||
 						      key->dst_port == htobe16(BFD_ECHO_PORT)))
 		cause = &cache->stats.excluded_bfd;
 	else if (is_own(cache, key))
@@ -98,7 +96,7 @@ static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 	return point;
 }
 
-/* What is left of a labelled packet's key: layer 2, since no template tells one label or inner packet from another. */
+/* What profile "ovs" leaves of a labelled packet's key: layer 2, for no template of it tells one label from another. */
 static void key_without_network(struct flow_key *copy, const struct flow_key *key)
 {
 	*copy = (struct flow_key){
@@ -112,6 +110,25 @@ static void key_without_network(struct flow_key *copy, const struct flow_key *ke
 	};
 	memcpy(copy->src_mac, key->src_mac, sizeof(copy->src_mac));
 	memcpy(copy->dst_mac, key->dst_mac, sizeof(copy->dst_mac));
+}
+
+typedef __u64 vector __attribute__((vector_size(16), aligned(8), may_alias));
+
+/*
+ * Profile "full": without the TTLs of IP and of the label. In vectors, because that is
+ * how the hash reads it: what was stored in pieces cannot be loaded whole at once.
+ */
+static void key_without_ttl(struct flow_key *copy, const struct flow_key *key)
+{
+	const struct flow_key ttl = { .ip_ttl = 0xff, .mpls_label = htobe32(MPLS_TTL) };
+	const vector *from = (const vector *)key, *without = (const vector *)&ttl;
+	vector *to = (vector *)copy;
+
+	for (unsigned int i = 0; i < FLOW_KEY_PLAIN_SIZE / sizeof(vector); i++)
+		to[i] = from[i] & ~without[i];
+	copy->tunnel.type = key->tunnel.type;
+	if (key->tunnel.type)
+		copy->tunnel = key->tunnel;
 }
 
 static int is_same(const struct flow *flow, const struct item *item)
@@ -134,65 +151,38 @@ static struct flow *find(const struct cache *cache, const struct item *item)
 	return NULL;
 }
 
-/* Count the sample: every one of its wire packets with the same weight. */
-static void add(struct flow *flow, const struct sample_meta *meta, u128 weight)
-{
-	__u32 packets = meta->packets ? meta->packets : 1;
-	__u64 full = (__u64)(packets - 1) * meta->ip_length;
-	__u64 last = meta->ip_octets > full ? meta->ip_octets - full : 0;
-	__u64 squares = (__u64)(packets - 1) * meta->ip_length;
-
-	if (meta->time < flow->first)
-		flow->first = meta->time;
-	if (meta->time > flow->last)
-		flow->last = meta->time;
-	flow_count(&flow->packets, &flow->packets_fraction, weigh(weight, packets));
-	flow_count(&flow->frame_octets, &flow->frame_octets_fraction, weigh(weight, meta->frame_octets));
-	flow->samples++;
-	flow->tcp_flags |= meta->tcp_flags;
-	flow->fragment |= meta->fragment;
-	if (!meta->ip_octets)
-		return;
-	if (__builtin_mul_overflow(squares, (__u64)meta->ip_length, &squares) ||
-	    __builtin_add_overflow(squares, last * last, &squares))
-		squares = ~0ull;
-	flow_count(&flow->ip_octets, &flow->ip_octets_fraction, weigh(weight, meta->ip_octets));
-	flow_count(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, weigh(weight, squares));
-	if (packets > 1 && meta->ip_length > flow->ip_length_max)
-		flow->ip_length_max = meta->ip_length;
-	if (last > flow->ip_length_max)
-		flow->ip_length_max = last;
-	if (packets > 1 && (!flow->ip_length_min || meta->ip_length < flow->ip_length_min))
-		flow->ip_length_min = meta->ip_length;
-	if (last && (!flow->ip_length_min || last < flow->ip_length_min))
-		flow->ip_length_min = last;
-}
-
 static struct flow *start(struct cache *cache, const struct item *item)
 {
-	struct flow *flow = slab_alloc(&cache->slab);
+	unsigned int lines = flow_extra_lines(item->hash);
+	struct flow *flow = slab_alloc(&cache->slab, lines);
 	__u32 id;
 
 	if (!flow)
 		return NULL;
 	id = flow->id;
-	memset(flow, 0, sizeof(*flow));
+	memset(flow, 0, FLOW_PLAIN_SIZE + lines * FLOW_LINE);
 	memcpy(&flow->key, item->key, item->size);
 	flow->id = id;
 	flow->hash = item->hash;
 	flow->domain = item->domain;
 	flow->point = item->point;
-	flow->wall_offset = cache->wall_offset;
+	flow->ttl_min = flow->ttl_max = item->sample->key.ip_ttl;
+	slab_filing(&cache->slab, id)->wall_offset = cache->wall_offset;
 	flow->first = flow->last = item->sample->meta.time;
 	cache->stats.created++;
 	return flow;
 }
 
+static inline u128 weight_of_item(const struct item *item)
+{
+	return (u128)item->weight_high << 64 | item->weight;
+}
+
 static int is_known_protocol(const struct flow_key *key)
 {
 	switch (key->ip_protocol) {
-	case PROTOCOL_TCP:
-	case PROTOCOL_UDP:
+	case FLOW_PROTOCOL_TCP:
+	case FLOW_PROTOCOL_UDP:
 	case PROTOCOL_SCTP:
 		return 1;
 	case PROTOCOL_ICMP:
@@ -218,7 +208,7 @@ static void count_selector(struct cache *cache, const struct item *item)
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
 
 	item->counter->samples++;
-	flow_count(&total->packets, &total->fraction, weigh(item->weight, packets));
+	flow_count(&total->packets, &total->fraction, weigh(weight_of_item(item), packets));
 	count_protocol(&cache->stats, item->key);
 }
 
@@ -227,9 +217,9 @@ static void count_item(struct cache *cache, const struct item *item)
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
 
 	if (flow) {
-		__u16 before = flow->tcp_flags;
+		__u8 before = flow->tcp_flags;
 
-		add(flow, &item->sample->meta, item->weight);
+		flow_add(flow, item->sample, weight_of_item(item));
 		count_selector(cache, item);
 		cache->stats.cached++;
 		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
@@ -241,7 +231,7 @@ static void count_item(struct cache *cache, const struct item *item)
 		cache->stats.lost_memory++;
 		return;
 	}
-	add(flow, &item->sample->meta, item->weight);
+	flow_add(flow, item->sample, weight_of_item(item));
 	count_selector(cache, item);
 	if (cache_caches(cache))
 		cache_insert(cache, flow);
@@ -262,8 +252,8 @@ prefetch_flows(const struct cache *cache, const struct item *items, unsigned int
 			__builtin_prefetch(flow, 1);
 			__builtin_prefetch(flow + 64, 1);
 			__builtin_prefetch(flow + 128, 1);
-			if (items[i].size > FLOW_KEY_PLAIN_SIZE)
-				__builtin_prefetch(flow + 192, 1);
+			for (unsigned int line = 0; line < flow_extra_lines(items[i].hash); line++)
+				__builtin_prefetch(flow + FLOW_PLAIN_SIZE + line * FLOW_LINE, 1);
 		}
 	}
 }
@@ -286,40 +276,49 @@ static inline __u64 spread(__u32 domain, __u32 point)
 }
 
 static inline void add_item(struct cache *cache, struct block *block, const struct sample *sample,
-			    const struct flow_key *key, __u64 hash, struct counter *counter, __u64 weight)
+			    const struct flow_key *key, unsigned int size, __u64 hash, struct counter *counter,
+			    __u64 weight)
 {
 	const struct selector *selector = &counter->selector;
 	struct item *item;
+	u128 product;
 
 	if (block->count == BLOCK)
 		count_block(cache, block);
 	item = &block->items[block->count++];
 	item->sample = sample;
 	item->key = key;
-	item->size = flow_key_size(key);
+	item->size = size;
 	item->counter = counter;
-	item->weight = weight_for(selector, weight);
+	product = weight_for(selector, weight);
+	item->weight = (__u64)product;
+	item->weight_high = (__u64)(product >> 64);
 	item->domain = selector->domain;
 	item->point = selector->point;
 	if (selector->number == SELECTOR_MAIN && cache->point_count)
 		item->point = point_of(cache, key->ifindex, item->point);
-	item->hash = (hash ^ spread(item->domain, item->point)) & cache->hash_mask & ~FLOW_HASH_TUNNEL;
+	item->hash = (__u32)((hash ^ spread(item->domain, item->point)) & cache->hash_mask) &
+		     ~(FLOW_TUNNEL | FLOW_FLAG_COUNTS);
 	if (item->size > FLOW_KEY_PLAIN_SIZE)
-		item->hash |= FLOW_HASH_TUNNEL;
+		item->hash |= FLOW_TUNNEL;
+	if (cache->config.full && key->ip_protocol == FLOW_PROTOCOL_TCP)
+		item->hash |= FLOW_FLAG_COUNTS;
 	__builtin_prefetch(&cache->buckets[item->hash & cache->bucket_mask]);
 }
 
-/* The key by which the sample is counted: its own, or a copy. */
-static const struct flow_key *key_of(struct block *block, const struct flow_key *key)
+/* The key by which the sample is counted: its own, or a copy without what does not tell flows apart. */
+static const struct flow_key *key_of(const struct cache *cache, struct block *block, const struct flow_key *key)
 {
-	__u16 ethertype = be16toh(key->ethertype);
-	struct flow_key *copy;
+	struct flow_key *copy = &block->keys[block->next_key];
+	int mpls = flow_is_mpls(key);
 
-	if (ethertype != ETHERTYPE_MPLS && ethertype != ETHERTYPE_MPLS_UPSTREAM)
+	if (!mpls && !(cache->config.full && key->ip_ttl))
 		return key;
-	copy = &block->keys[block->next_key];
 	block->next_key = (block->next_key + 1) % (BLOCK + 1);
-	key_without_network(copy, key);
+	if (cache->config.full)
+		key_without_ttl(copy, key);
+	else
+		key_without_network(copy, key);
 	return copy;
 }
 
@@ -330,7 +329,7 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 	struct generation *generation = generations_find(&cache->generations, meta->generation);
 	const struct flow_key *key;
 	__u64 rules, weight, hash;
-	unsigned int pairs;
+	unsigned int pairs, size;
 	int main;
 
 	rules = generation ? meta->rules & generation->rules : 0;
@@ -347,17 +346,18 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 		cache->stats.lost_generation++;
 		return;
 	}
-	pairs = __builtin_popcountll(rules) + main;
+	pairs = main + (rules ? __builtin_popcountll(rules) : 0);
 	cache->stats.pairs += pairs;
 	if (is_excluded(cache, &sample->key, pairs))
 		return;
 	weight = weight_of(&generation->weight, meta->packets ? meta->packets : 1);
-	key = key_of(block, &sample->key);
-	hash = XXH3_64bits_withSeed(key, flow_key_size(key), cache->seed);
+	key = key_of(cache, block, &sample->key);
+	size = flow_key_size(key);
+	hash = XXH3_64bits_withSeed(key, size, cache->seed);
 	if (main)
-		add_item(cache, block, sample, key, hash, &generation->selectors[SELECTOR_MAIN], weight);
+		add_item(cache, block, sample, key, size, hash, &generation->selectors[SELECTOR_MAIN], weight);
 	for (; rules; rules &= rules - 1)
-		add_item(cache, block, sample, key, hash, &generation->selectors[__builtin_ctzll(rules)], weight);
+		add_item(cache, block, sample, key, size, hash, &generation->selectors[__builtin_ctzll(rules)], weight);
 }
 
 void cache_ingest(struct cache *cache, const struct sample *samples, unsigned int count)

@@ -55,17 +55,9 @@ __u64 weight_of(const struct weight *weight, __u32 packets);
 /* What it is for this selector: 96.32. */
 static inline u128 weight_for(const struct selector *selector, __u64 weight)
 {
+	if (selector->factor == 1 && !selector->factor_fraction)
+		return weight;
 	return (u128)weight * selector->factor + (((u128)weight * selector->factor_fraction + (1ull << 63)) >> 64);
-}
-
-/* The weight times an amount, as far as there are numbers. */
-static inline u128 weigh(u128 weight, __u64 amount)
-{
-	u128 product;
-
-	if (__builtin_expect(!(weight >> 64), 1))	/* below 2^32 */
-		return (u128)(__u64)weight * amount;
-	return __builtin_mul_overflow(weight, (u128)amount, &product) ? ~(u128)0 : product;
 }
 
 #endif

@@ -72,7 +72,8 @@ def bits(path: str, value: int, mask: int, length: int | None = None) -> tuple[T
 
 
 def whole(path: str, value: int | None) -> tuple[Term, ...]:
-    """Give the terms: this field is `value`; without one nothing is accepted."""
+    """Give the terms: this field is `value`; without one nothing is accepted, of the same octets."""
+    offset, size = place(path)
     if value is None:
-        return (OctetTerm(place(path)[0], NONE),)
-    return bits(path, value, 256 ** place(path)[1] - 1)
+        return tuple(OctetTerm(offset + i, NONE) for i in range(size))
+    return bits(path, value, 256**size - 1)

@@ -3,28 +3,42 @@
 import os
 import random
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from lib.frames import FRAMES
+from lib.rules import key_offset, rule
 from lib.testrun import IFINDEX
 from lib.wait import wait_until
 from sampler._native import ffi, lib
 from sampler.ring import SAMPLE_SIZE, Ring
+from sampler.selection import KernelRule, Selection
 
 FRAME = FRAMES["ipv4 tcp"]
 RUNS = 5000  # packets of one test run
 RARE = Fraction(1, 2**32 - 1)
 
 
+def selection_of(generation):
+    """Of the 64 rules just one accepts the packets, by a port or an octet; which one, and the main rate, changes."""
+    rules = [rule({key_offset("ip_protocol"): 1 << 17}), rule(dst_port=((81, 65535),))] * (lib.RULES_MAX // 2)
+    accepting = [rule({key_offset("ip_protocol"): 1 << 6}), rule(dst_port=((80, 80),))]
+    probability = Fraction(1, 1000 if generation % 3 else 500)
+    main = KernelRule(None, Fraction(1, 10**9), ifindexes=frozenset({IFINDEX} if generation % 5 else ()))
+    place = generation % lib.RULES_MAX
+    rules[place] = accepting[place % 2]
+    return Selection(main, [replace(made, probability=probability) for made in rules])
+
+
 def drain(ring, batch):
-    """The generations of all samples that are there, in their order; one CPU's, since only one took any."""
-    generations = []
+    """Generation and rules of all samples that are there, in their order; one CPU's, since only one took any."""
+    found = []
     while count := ring.read(batch) or ring.peek(batch):
         samples = ffi.from_buffer("struct sample[]", batch)
-        generations += [samples[i].meta.generation for i in range(count)]
-    return generations
+        found += [(samples[i].meta.generation, samples[i].meta.rules) for i in range(count)]
+    return found
 
 
 def test_a_gap_of_the_old_rate_does_not_linger(kernel):
@@ -75,13 +89,13 @@ def test_a_redraw_is_unbiased(kernel):
 
 
 def test_under_running_traffic(kernel):
-    """Each sample carries the selection it was taken by, none of an old one comes behind the change; all sums come out.
+    """Each sample is of one selection, gate and rules; none of an old one comes behind the change; all sums come out.
 
     A thread on another CPU, where there is one, is the traffic; the samples are numbered by its CPU's batch.
     """
     kernel.gates.close(IFINDEX, 0)
     kernel.gates.open(IFINDEX, 0)
-    counters, stop, passed = kernel.gates.counters()[0], threading.Event(), [0]
+    stop, passed = threading.Event(), [0]
     kernel.cpu = max(kernel.cpus)
 
     def traffic():
@@ -92,31 +106,38 @@ def test_under_running_traffic(kernel):
 
     with Ring(kernel.maps, 512) as ring:
         batch = bytearray(4096 * SAMPLE_SIZE)
-        kernel.set_sampling(Fraction(1, 500), 1)
-        generations, begin, changes = [], kernel.state().batch.sequence, []
+        kernel.gates.set_selection(1, selection_of(1))
+        counters = kernel.gates.counters()[0]
+        samples, begin, changes = [], kernel.state().batch.sequence, []
         thread = threading.Thread(target=traffic)
         thread.start()
         for generation in range(2, 40):
             before = kernel.state().batch.sequence - begin
-            kernel.set_sampling(Fraction(1, 1000 if generation % 2 else 500), generation)
-            after = kernel.state().batch.sequence
-            changes.append((generation, before, after - begin))
-            wait_until(lambda: kernel.state().batch.sequence > after)  # noqa: B023 - waited for here
-            generations += drain(ring, batch)
+            kernel.gates.set_selection(generation, selection_of(generation))
+            target = passed[0] + 2 * RUNS
+            changes.append((generation, before, kernel.state().batch.sequence - begin))
+            samples += drain(ring, batch)
+            wait_until(lambda target=target: passed[0] >= target, what="traffic")
         stop.set()
         thread.join()
-        generations += drain(ring, batch)
+        samples += drain(ring, batch)
         stats = ring.stats()
     assert stats["lost"] == 0
+    for generation, rules in samples:
+        # The main exporter's packets, one in 10^9, are not to be expected.
+        assert rules == 1 << generation % lib.RULES_MAX
+    generations = [generation for generation, _ in samples]
     assert len(generations) == kernel.state().batch.sequence - begin
     assert generations == sorted(generations)
     for generation, before, after in changes:
         assert all(number < generation for number in generations[:before])
         assert all(number >= generation for number in generations[after:])
-    assert len(set(generations)) == 39, "the traffic ran while the selection changed"
+    assert len(set(generations)) > 30, "the traffic ran while the selection changed"
     assert kernel.gates.observed()[IFINDEX, 0] == passed[0]
     grown = {name: count - counters[name] for name, count in kernel.gates.counters()[0].items()}
-    assert grown["selected"] == grown["appended"] == len(generations)
+    assert grown["selected"] == grown["appended"] + grown["unselected"]
+    assert grown["appended"] == len(generations)
+    assert grown["unselected"] == 0, "one rule accepts each"
 
 
 def test_number_wraps(kernel):

@@ -5,6 +5,7 @@ Every rule it holds messages to is an assertion that names its section.
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 REGISTRY = Path(__file__).parents[2] / "exporter" / "elements.tsv"
@@ -59,8 +60,50 @@ def decode_value(kind: str, octets: bytes) -> object:
         return str(ipaddress.ip_address(octets))
     if kind == "macAddress":
         return octets.hex(":")
+    if kind == "string":
+        return octets.decode("utf-8")
     assert kind == "octetArray", f"no test value of type {kind} is expected"
     return octets
+
+
+@cache  # the same ones come at each start of a session
+def read_templates(body: bytes, set_id: int) -> tuple[OracleTemplate, ...]:
+    """Read the records of a template set, or of an options template set."""
+    at = 0
+    templates = []
+    while at < len(body):
+        template_id, count = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+        assert 256 <= template_id <= 65535, "template ids (3.4.1)"
+        assert count, "no withdrawals over UDP (8.4)"
+        at += 4
+        scope = 0
+        if set_id == 3:
+            scope = int.from_bytes(body[at : at + 2], "big")
+            assert 0 < scope <= count, "scope field count (3.4.2.2)"
+            at += 2
+        fields = []
+        for _ in range(count):
+            number, length = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+            at += 4
+            pen = 0
+            if number & 0x8000:
+                pen = int.from_bytes(body[at : at + 4], "big")
+                assert pen, "an enterprise number follows the E bit (3.2)"
+                at += 4
+            fields.append((pen, number & 0x7FFF, length))
+            check_length(pen, number & 0x7FFF, length)
+        templates.append(OracleTemplate(template_id, tuple(fields), scope))
+    assert at == len(body), "a template set ends with its last record: no padding"
+    return tuple(templates)
+
+
+def check_length(pen: int, number: int, length: int) -> None:
+    name, kind, full = ELEMENTS[pen, number]
+    if kind == "octetArray":
+        assert length > 0, f"{name} has no length"  # any: the template says which (7)
+    elif length != full:
+        assert kind in ("unsigned16", "unsigned32", "unsigned64"), f"{name} has no reduced size (6.2)"
+        assert 0 < length < full, f"{name} is longer than its type (6.2)"
 
 
 class Oracle:
@@ -106,40 +149,11 @@ class Oracle:
         return message
 
     def _templates(self, message: OracleMessage, body: bytes, set_id: int) -> None:
-        at = 0
-        while at < len(body):
-            template_id, count = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
-            assert 256 <= template_id <= 65535, "template ids (3.4.1)"
-            assert count, "no withdrawals over UDP (8.4)"
-            at += 4
-            scope = 0
-            if set_id == 3:
-                scope = int.from_bytes(body[at : at + 2], "big")
-                assert 0 < scope <= count, "scope field count (3.4.2.2)"
-                at += 2
-            fields = []
-            for _ in range(count):
-                number, length = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
-                at += 4
-                pen = 0
-                if number & 0x8000:
-                    pen = int.from_bytes(body[at : at + 4], "big")
-                    assert pen, "an enterprise number follows the E bit (3.2)"
-                    at += 4
-                fields.append((pen, number & 0x7FFF, length))
-                self._check_length(pen, number & 0x7FFF, length)
-            template = OracleTemplate(template_id, tuple(fields), scope)
-            known = self.templates.get((message.domain, template_id))
+        for template in read_templates(body, set_id):
+            known = self.templates.get((message.domain, template.id))
             assert known in (None, template), "an id is not used for two layouts (8.4)"
-            self.templates[message.domain, template_id] = template
+            self.templates[message.domain, template.id] = template
             message.templates.append(template)
-        assert at == len(body), "a template set ends with its last record: no padding"
-
-    def _check_length(self, pen: int, number: int, length: int) -> None:
-        name, kind, full = ELEMENTS[pen, number]
-        if length != full:
-            assert kind in ("unsigned16", "unsigned32", "unsigned64"), f"{name} has no reduced size (6.2)"
-            assert 0 < length < full, f"{name} is longer than its type (6.2)"
 
     def _data(self, message: OracleMessage, body: bytes, set_id: int) -> None:
         template = self.templates.get((message.domain, set_id))

@@ -8,6 +8,7 @@ from sampler._native import ffi, lib
 from sampler.gates import Gates
 from sampler.loader import Programs
 from sampler.maps import Maps
+from sampler.selection import KernelRule, Selection
 
 IFINDEX = 1  # loopback: the one interface that every namespace has
 
@@ -61,7 +62,7 @@ class Kernel:
 
     def set_sampling(self, probability: Fraction, generation: int, **options: int) -> None:
         """Sample with this probability from the next packet on."""
-        self.gates.set_sampling(probability, generation, **options)
+        self.gates.set_selection(generation, Selection(KernelRule(None, probability), **options))
 
     def take_all(self, generation: int = 0) -> None:
         """Sample every packet."""

@@ -79,16 +79,21 @@ def test_set_sampling(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None
     left, right = wire
     with Sink(left) as sink, Daemon(left, tmp_path, CONFIG.format(target=sink.target)).wait_ready() as daemon:
         assert command(daemon, "set", "sampling", "1") == (0, "sampling is 1 already\n", "")
+        send(right, "b", [udp_frame()] * 4)
+        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 4)
         changed = "exporter.sampling: 1 → 4000000000, until the next reload or restart\n"
         assert command(daemon, "set", "sampling", "4000000000") == (0, changed, "")
         daemon.wait_log("one packet in 4000000000 is taken from now on, until the next reload or restart")
         send(right, "b", [udp_frame()] * 50)
         # One in four thousand million: the false-alarm rate is 1e-7.
-        wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 50)
-        assert daemon.show("stats")["ring"]["received"] == 0
+        wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 54)
+        assert daemon.show("stats")["ring"]["received"] == 4
         assert command(daemon, "set", "sampling", "0")[0] == 2
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_log("configuration reloaded")
         wait_until(lambda: "one packet in 1\n" in daemon._read_notifications().rpartition("STATUS")[2])
         send(right, "b", [udp_frame()] * 6)
-        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 6)
+        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 10)
+        # The main exporter is a rule that takes every packet: its counts are of all rates.
+        rule = ["main", "every", "packet", "1/1", "both", "a", "0", "0", "10", "10"]
+        assert [line.split() for line in daemon.show_text("rules").splitlines()][1:] == [rule]

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from sampler import cli, config, configkeys
+from sampler.rules import tables as rules
+from sampler.rules.rule import FlowRule
 
 from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
-COMMANDS = ("run", "check", "show", "reload", "flush", "set", "collect", "read")
+COMMANDS = ("run", "check", "show", "reload", "flush", "set", "top", "collect", "read")
 
 
 def example_with_every_key() -> dict[str, Any]:
@@ -40,7 +42,7 @@ def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
     options = {name for action in commands.choices[command]._actions for name in action.option_strings[-1:]}
     in_page = {f"--{name}" for name in re.findall(r"Fl Fl (\w+)", usage)}
-    assert in_page | ({"--interface"} if "Fl i" in usage else set()) == options - {"--help"}
+    assert in_page | ({"--interface"} if "Op Fl i " in usage else set()) == options - {"--help"}
 
 
 def test_page_and_example_describe_the_same_keys() -> None:
@@ -48,13 +50,20 @@ def test_page_and_example_describe_the_same_keys() -> None:
     example = example_with_every_key()
     tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
     tables += example["exporter"].pop("tls"), example["exporter"].pop("file")
+    # Of flow exporters those that [exporter] has not.
     keys = [*chain(*tables), *example["sampler"], *example["exporter"], *example["metrics"]]
+    keys += ["collector_set_id", *rules.SAMPLE]
     assert sorted(in_page) == sorted(keys)
 
 
 def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
-    assert set(example) == {"sampler", "exporter", "metrics"}
+    assert set(example) == {"sampler", "exporter", "flow_exporter", "metrics"}
+    (flow_exporter,) = example.pop("flow_exporter")
+    (sample,) = flow_exporter["sample"]
+    assert set(sample) == set(rules.SAMPLE)
+    # It needs a probability; the interfaces are an example.
+    assert FlowRule(**sample | {"interfaces": ()}) == FlowRule(probability=sample["probability"])
     # Examples, not defaults: the physical interfaces, and no collector.
     assert example["sampler"].pop("interfaces") and example["sampler"].pop("interface")
     assert example["exporter"].pop("targets")

@@ -55,7 +55,7 @@ def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         receiver.read()
         capture = folder / "stream.pcap"
         write_capture(capture, zip(receiver.datagrams, (port for _, port in receiver.senders), strict=True))
-        nfacctd.wait_records(sum(bool(flow.key["ip_version"]) for flow in flows))
+        nfacctd.wait_records(sum(flow.has_ip(profile) for flow in flows))
         for peer in (nfcapd, nfacctd, collect):
             peer.stop()
         options = len(receiver.oracle.options)

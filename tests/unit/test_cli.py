@@ -15,7 +15,7 @@ def xdpfix(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*XDPFIX, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "show", "reload", "flush", "set", "collect", "read"])
+@pytest.mark.parametrize("command", ["run", "check", "show", "reload", "flush", "set", "top", "collect", "read"])
 def test_help(command):
     done = xdpfix(command, "--help")
     assert done.returncode == 0
@@ -102,6 +102,19 @@ def test_show_something_unknown():
 def test_arguments_are_checked_before_anybody_is_asked(arguments: tuple[str, ...], sentence: str, tmp_path: Path):
     done = xdpfix(*arguments, "--socket", str(tmp_path / "none.sock"))
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"xdpfix: {sentence}\n")
+
+
+def test_top_without_a_terminal_says_what_to_use(tmp_path: Path):
+    done = xdpfix("top", "--socket", str(tmp_path / "none.sock"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "xdpfix: top needs a terminal; without one use `xdpfix show flows --sort rate --limit 20`\n"
+
+
+@pytest.mark.parametrize("interval", ["0", "0.1", "x", "nan", "inf", "-1"])
+def test_intervals_of_top(interval: str):
+    done = xdpfix("top", f"--interval={interval}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"xdpfix: --interval = {interval!r}: must be a number of seconds from 0.2 to 3600\n"
 
 
 def test_a_reader_that_has_enough_is_no_error():

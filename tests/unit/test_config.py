@@ -316,3 +316,10 @@ def test_tunnel_ports_take_the_place_of_their_kinds_default():
     document = {"sampler": {"tunnel_ports": {"vxlan": [4789, 4789, 9], "geneve": [], "stt": [4789]}}}
     ports = config.parse(document).sampler.tunnel_ports
     assert (ports.vxlan, ports.geneve, ports.lisp, ports.stt) == ((4789, 9), (), (4341,), (4789,))
+
+
+def test_virtual_obs_id_fits_its_length_octet():
+    for value in ("", "router-7", "ä" * 127):
+        assert config.parse({"exporter": {"virtual_obs_id": value}}).exporter.virtual_obs_id == value
+    for value in ("x" * 255, "ä" * 128, 7):
+        assert "exporter.virtual_obs_id = " in refused({"exporter": {"virtual_obs_id": value}})

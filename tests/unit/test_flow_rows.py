@@ -45,6 +45,8 @@ def test_filter_order_limit_and_time() -> None:
         other.ingest(*flow(4, 25))
         assert [row["exporter"] for row in select(harness, other)] == ["e0"] * 4 + ["e1"]
         assert ports(select(harness, other, sort="packets", limit=3)) == [2, 4, 3]
+        # A flow of 30 packets in the second that one of 25 had a packet in lives as long as none: see LEAST_AGE.
+        assert ports(select(harness, other, sort="rate", limit=3)) == [2, 4, 3]
         assert ports(select(harness, other, filter="tcp", sort="packets")) == [2, 4, 3, 1]
         assert ports(select(harness, other, filter="port=80 packets<25", sort="packets", limit=1)) == [3]
         assert ports(select(harness, other, since=START_NS + 10**9)) == [2, 3]

@@ -26,6 +26,15 @@ from sampler.reports import Measured, Totals
 from sampler.retired import Retired
 from sampler.scrapes import Scrapes
 
+RULE = {
+    "exporter": "collector-set-1",
+    "match": 'udp,tp_dst=53,"',
+    "probability": "1/65535",
+    "direction": "both",
+    "obs_domain_id": 1,
+    "obs_point_id": 2,
+}
+
 
 def measured(numbers: Iterator[int]) -> Measured:
     """Figures of every name that there is, each with a number of its own."""
@@ -49,6 +58,7 @@ def measured(numbers: Iterator[int]) -> Measured:
         next(numbers),
         {"links": next(numbers)},
         {"netdevs": next(numbers), "refused": next(numbers)},
+        [RULE | {"samples": next(numbers), "packets": next(numbers)}],
     )
 
 

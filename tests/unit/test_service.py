@@ -60,7 +60,7 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
 def observation(config: Config, links: Any, attach: Callable[[Link, int], Any] | None = None) -> Observation:
     """One whose kernel side and exporters take everything."""
     exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1)
-    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_sampling=lambda *_: None)
+    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
     tunnels = SimpleNamespace(set_links=lambda _: None)
     found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
     if attach is not None:
@@ -230,7 +230,7 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
         readers.append(threading.current_thread())
         return {}
 
-    samples = dict.fromkeys(("selected", "appended", "lost_budget", "lost_nested", "lost_unreadable"), 0)
+    samples = dict.fromkeys(("selected", "appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"), 0)
     gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
     points = SimpleNamespace(rows=list, links=[], observed_before=0)
     thread = datapath()
