@@ -5,7 +5,6 @@ Read back from the octets of a message that is lost, so that messages that arriv
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from exporter._native import ffi, lib
 from exporter.optionsdata.figures import Loss
@@ -48,12 +47,11 @@ class Reader:
             entry.octets = _place(names, "octetDeltaCount", "layer2OctetDeltaCount")
         self._contents = ffi.new("struct contents *")
 
-    def read(self, message: Any, length: int) -> Contents:
-        """Sum over a message: bytes, or a __u8 * of cffi."""
-        data = message if isinstance(message, ffi.CData) else ffi.from_buffer("__u8[]", message)
-        code = lib.message_contents(self._templates, len(self._templates), data, length, self._contents)
-        if code:
-            raise ValueError(f"no message of {length} octets: it was made by templates that are not known")
+    def read(self, octets: bytes) -> Contents:
+        """Sum over a message."""
+        data = ffi.from_buffer("__u8[]", octets)
+        if lib.message_contents(self._templates, len(self._templates), data, len(octets), self._contents):
+            raise ValueError(f"no message of {len(octets)} octets: it was made by templates that are not known")
         contents = self._contents
         return Contents(
             int(contents.export_time),
@@ -71,11 +69,10 @@ class Losses:
         self._reader = reader
         self.total = Loss()
 
-    def count(self, message: Any, length: int, time: int | None = None) -> Contents:
-        """Count a message as lost, at its Export Time unless told another; return what it held."""
-        contents = self._reader.read(message, length)
-        lost_at = contents.export_time if time is None else time
-        self.add(contents.flows, contents.packets, contents.octets, lost_at)
+    def count(self, octets: bytes) -> Contents:
+        """Count a message as lost, at its Export Time; return what it held."""
+        contents = self._reader.read(octets)
+        self.add(contents.flows, contents.packets, contents.octets, contents.export_time)
         return contents
 
     def add(self, flows: int, packets: int, octets: int, time: int) -> None:

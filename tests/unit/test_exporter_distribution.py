@@ -150,6 +150,21 @@ def test_failover_by_udp_is_told_by_icmp():
             assert states(exporter) == ["connected", "connected, standby"]
 
 
+def test_failover_to_a_collector_that_ends_the_session_when_it_is_told_templates():
+    """Both were killed since the last tick; the heir notices when it is to get the templates of what it adopts."""
+    with (
+        StreamReceiver() as first,
+        StreamReceiver() as second,
+        failover(first.target, second.target, moments=clock(), profile="full") as exporter,
+    ):
+        first.kill()  # by RST, for it has not read
+        second.kill()
+        exporter.ingest(ports(100), 100)
+        assert states(exporter) == ["not connected", "not connected"]
+        row, heir = exporter.targets()
+        assert row["records_moved"] == heir["records_lost_no_session"] == 100
+
+
 def test_failover_with_nobody_left_counts_the_loss_once():
     targets = [Target("127.0.0.1", free_port(socket.SOCK_STREAM), "tcp") for _ in range(2)]
     with exporter_to(*targets, targets_mode="failover") as exporter:
