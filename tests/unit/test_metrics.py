@@ -225,3 +225,15 @@ def test_connections_are_few_and_silent_ones_are_closed(monkeypatch: pytest.Monk
                 return False  # a place is free a moment after its connection was closed
 
         wait_until(answers)
+
+
+def test_outcomes_sum_to_what_the_gates_selected() -> None:
+    """A sample that no rule takes is one outcome, and no header of it was left unread."""
+    samples = dict.fromkeys(COUNTERS, 0) | {"selected": 20, "unselected": 9, "lost_budget": 2, "appended": 9}
+    ring = {"appended": 9, "received": 6, "lost": 2, "pending": 1}
+    totals = Totals(Ledger(samples, samples, ring, {}), {}, 0)
+    found = scraped(Measured(totals, {}, 0, 0, 0, {}, {}, []))
+    sums = {family.name: sum(sample.value for sample in family.samples) for family in found}
+    assert sums["xdpfix_samples"] + sums["xdpfix_ring_pending_samples"] == sums["xdpfix_selected_samples"] == 20
+    assert sums["xdpfix_kernel_samples"] == 20
+    assert sums["xdpfix_parsed_in_part_samples"] == 0
