@@ -126,7 +126,11 @@ def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
     config = parse(document, overrides, str(path) if path is not None else "")
-    _check_targets(config.exporter, "exporter")
+    if config.has_main:
+        _check_targets(config.exporter, "exporter")
+    for exporter in config.flow_exporters:
+        _check_targets(exporter.options, f"flow_exporter {exporter.collector_set_id}")
+    _check_files(config)
     return config
 
 
@@ -175,6 +179,17 @@ def _check_targets(exporter: ExporterOptions, path: str) -> None:
             log.warning("%s", sentence)
     except ExporterError as error:
         raise ConfigError(str(error)) from None
+
+
+def _check_files(config: Config) -> None:
+    """No file is written by two exporters."""
+    writers: dict[str, str] = {}
+    for name, options in config.exporters.items():
+        for target in options.targets:
+            if target.path and writers.setdefault(target.path, name) != name:
+                raise ConfigError(
+                    f"{target}: a target of {writers[target.path]} and of {name}: name another file for one"
+                )
 
 
 def _read(path: Path) -> Document:

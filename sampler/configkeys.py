@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.options import TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
+from exporter.options import COUNTS, TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
 from sampler.address import AddressError, parse_address, parse_target
 from sampler.errors import ConfigError
 
@@ -98,18 +98,6 @@ def virtual_obs_id(path: str, value: object) -> str:
     return value
 
 
-def counts(path: str, value: object) -> str:
-    """Read the meaning of counters; "raw" is known and refused by a sentence of its own."""
-    if value == "raw":
-        raise ConfigError(
-            f'{path} = "raw": unscaled counters are not there yet and come in a later version; '
-            'use "scaled", which every collector reads right'
-        )
-    if value != "scaled":
-        raise ConfigError(f'{path} = {shown(value)}: must be "scaled"')
-    return "scaled"
-
-
 def globs(path: str, value: object) -> tuple[str, ...]:
     """Read a list of interface names or globs."""
     if not isinstance(value, list) or not value:
@@ -184,12 +172,9 @@ def table_of(make: type, readers: Mapping[str, Reader]) -> Reader:
     """Read a table whose keys are those of `readers`, into a dataclass that has the defaults."""
 
     def read(path: str, value: object) -> Any:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path} = {shown(value)}: must be a table: write [{path}] on a line of its own")
-        for key in value:
-            if key not in readers:
-                raise ConfigError(f"{path}.{key}: unknown key; known are {', '.join(sorted(readers))}")
-        return make(**{key: readers[key](f"{path}.{key}", item) for key, item in value.items()})
+        from sampler.tables import table, values  # which reads by our readers
+
+        return make(**values(f"{path}.", table(path, value), readers))
 
     return read
 
@@ -284,6 +269,8 @@ EXPORTER: dict[str, Reader] = {
     "enable_output_sampling": boolean,
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
-    "counts": counts,
+    "counts": choice(*COUNTS),
     "virtual_obs_id": virtual_obs_id,
+    "options_data": boolean,
+    "announce_selector": boolean,
 }

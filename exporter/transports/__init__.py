@@ -23,6 +23,13 @@ def is_instant(target: Target) -> bool:
     return True
 
 
+def needs(target: Target, options: ExporterOptions) -> object:
+    """What of the options a connection to the target is made with."""
+    if target.transport in SECURE:
+        return options.tls
+    return options.file if target.transport == FILE else None
+
+
 def open_connection(target: Target, options: ExporterOptions) -> Connection:
     """Make a connection that is ready, authenticated where the transport does that. OSError; may take seconds."""
     if target.transport == TCP:

@@ -68,7 +68,7 @@ class Connector:
     def __init__(self, connect: Callable[[], Connection], instant: bool, delay_ns: int, name: str) -> None:
         self._connect = connect
         self._instant = instant
-        self._delay_ns = delay_ns
+        self.delay_ns = delay_ns
         self._name = name
         self._attempt: Attempt | None = None
         self._next_ns: int | None = None
@@ -93,13 +93,13 @@ class Connector:
             if self._next_ns is not None and now_ns < self._next_ns:
                 return None
             if self._instant:
-                self._next_ns = now_ns + self._delay_ns
+                self._next_ns = now_ns + self.delay_ns
                 return self._connect()
             self._attempt = Attempt(self._connect, f"connect {self._name}")
         if not self._attempt.done():
             return None
         attempt, self._attempt = self._attempt, None
-        self._next_ns = now_ns + self._delay_ns
+        self._next_ns = now_ns + self.delay_ns
         return attempt.take()
 
     def cancel(self) -> None:

@@ -17,25 +17,24 @@ SECOND = 10**9
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_t01_e081_records_over_ipv4_and_ipv6(host: str) -> None:
     """Templates once, in order and ahead of the data; one message of IPFIX is one of SCTP."""
-    with SctpReceiver(host) as receiver, exporter_to(receiver.target, template_interval=1) as exporter:
-        connect(exporter)
-        for second in range(3):
-            exporter.tick(NOW + second * SECOND)
-            exporter.ingest(ports(100), 100)
-        tick_until(exporter, lambda: len(receiver.records()) == 300)
+    with SctpReceiver(host) as receiver:
+        with exporter_to(receiver.target, template_interval=1) as exporter:
+            connect(exporter)
+            for second in range(3):
+                exporter.tick(NOW + second * SECOND)
+                exporter.ingest(ports(100), 100)
+            tick_until(exporter, lambda: len(receiver.records()) == 300)
+            there, back = exporter.endpoints()
+            assert (there.protocol, there.destination_port) == (132, receiver.target.port)
+            assert (back.protocol, back.source_port) == (132, receiver.target.port)
+            tick_until(exporter, lambda: not exporter.collectors[0]._connection.unacknowledged())
         (session,) = receiver.sessions
-        templates = [template.id for message in session.oracle.messages for template in message.templates]
-        assert len(templates) == len(set(templates))
-        assert session.oracle.messages[0].sequence == 0 and session.oracle.messages[0].templates
-        there, back = exporter.endpoints()
-        assert (there.protocol, there.destination_port, back.source_port) == (
-            132,
-            receiver.target.port,
-            receiver.target.port,
-        )
-        tick_until(exporter, lambda: not exporter.collectors[0]._connection.unacknowledged())
-    wait_until(lambda: receiver.read() or session.ended)
+        wait_until(lambda: receiver.read() or session.ended)
     assert session.ended == "FIN"
+    messages = session.oracle.messages
+    templates = [template.id for message in messages for template in message.templates]
+    assert len(templates) == len(set(templates))
+    assert messages[0].sequence == 0 and messages[0].templates
 
 
 def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
@@ -43,7 +42,7 @@ def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
 ) -> None:
     """PR-SCTP, timed: what waits too long in the kernel makes room; both kinds of loss are counted."""
     monkeypatch.setattr(sctp, "LIFETIME_MS", 500)
-    with SctpReceiver(strict_sequence=False, buffer=4096) as receiver, exporter_to(receiver.target) as exporter:
+    with SctpReceiver(strict_sequence=False) as receiver, exporter_to(receiver.target) as exporter:
         connect(exporter)
         receiver.accept()
         sent = 0

@@ -3,6 +3,7 @@
 import argparse
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def test_page_and_example_describe_the_same_keys() -> None:
     in_page = re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE)
     example = example_with_every_key()
     tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
+    tables += example["exporter"].pop("tls"), example["exporter"].pop("file")
     # Of flow exporters those that [exporter] has not.
-    keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"], *example["metrics"]]
+    keys = [*chain(*tables), *example["sampler"], *example["exporter"], *example["metrics"]]
     keys += ["collector_set_id", *rules.SAMPLE]
     assert sorted(in_page) == sorted(keys)
 
@@ -65,12 +67,15 @@ def test_example_has_every_key_with_its_default() -> None:
     # Examples, not defaults: the physical interfaces, and no collector.
     assert example["sampler"].pop("interfaces") and example["sampler"].pop("interface")
     assert example["exporter"].pop("targets")
+    # Files of this host, which have no default.
+    assert set(example["exporter"].pop("tls")) == set(configkeys.TLS)
+    assert set(example["exporter"]["file"]) == set(configkeys.FILE)
     parsed = config.parse(example)
     assert parsed == config.Config()
     assert set(example["sampler"].pop("tunnel_ports")) == set(configkeys.TUNNEL_PORTS)
     assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
     assert set(example["metrics"]) == set(configkeys.METRICS)
-    assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
+    assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets", "tls"}
 
 
 def test_example_as_it_is_changes_nothing() -> None:

@@ -116,7 +116,7 @@ def test_wrong_key(document, message):
         ({"exporter": {"targets": ["192.0.2.1:" + 5000 * "9"]}}, ["the port must be a number from 1 to 65535"]),
         ({"sampler": {"interfaces": [""]}}, ["1 to 64"]),
         ({"exporter": {"profile": "netflow"}}, ['exporter.profile = "netflow"', '"full", "ovs"']),
-        ({"exporter": {"counts": "raw"}}, ['exporter.counts = "raw"', "later version", '"scaled"']),
+        ({"exporter": {"counts": "half"}}, ['exporter.counts = "half"', '"scaled", "raw"']),
         ({"exporter": {"counts": 1}}, ["exporter.counts = 1", '"scaled"']),
         ({"sampler": {"tunnel_ports": 1}}, ["sampler.tunnel_ports = 1", "must be a table"]),
         ({"sampler": {"tunnel_ports": {"vxlan": 4789}}}, ["sampler.tunnel_ports.vxlan = 4789", "list of ports"]),
@@ -211,7 +211,20 @@ def test_what_a_secure_target_needs_is_looked_at_when_the_file_is_read(tmp_path:
         '[exporter]\ntargets = ["dtls://192.0.2.1"]\n'
         '[exporter.tls]\ncertificate = "/nowhere/a.pem"\nkey = "/nowhere/a.key"\n'
     )
-    with pytest.raises(ConfigError, match=r'exporter\.tls\.certificate = "/nowhere/a\.pem": No such file'):
+    with pytest.raises(ConfigError, match=r'^exporter\.tls\.certificate = "/nowhere/a\.pem": No such file'):
+        config.load(path)
+    path.write_text('[[flow_exporter]]\ncollector_set_id = 7\ntargets = ["tls://192.0.2.1"]\n')
+    with pytest.raises(ConfigError, match=r"^flow_exporter 7\.tls\.certificate is missing"):
+        config.load(path)
+
+
+def test_two_exporters_do_not_write_one_file(tmp_path: Path):
+    path = tmp_path / "xdpfix.toml"
+    path.write_text(
+        '[exporter]\ntargets = ["file:///var/lib/xdpfix/a"]\n'
+        '[[flow_exporter]]\ncollector_set_id = 1\ntargets = ["file:///var/lib/xdpfix/a"]\n'
+    )
+    with pytest.raises(ConfigError, match=r"a target of main and of .*: name another file for one"):
         config.load(path)
 
 

@@ -3,14 +3,16 @@
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporter.collectors import TRUST_DELAY_NS
 from exporter.exporter import Exporter
-from exporter.options import Target
+from exporter.options import FileOptions, Target
 from exporter.recorder import Recorder
+from exporter.transports.file import closed_files
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until
 from lib.wait import wait_until
@@ -189,3 +191,37 @@ def test_balance_each_flow_has_its_collector_and_few_move_when_one_goes():
                 after[name] = sources(receiver.oracle.records[seen[name] :])
                 assert set(before[name]) < set(after[name])
             assert sum(map(len, after.values())) == 3000
+
+
+def test_another_mode_keeps_the_sessions():
+    """A reload from replicating to failover and back: who gets records changes at once, and nothing else."""
+    with Receiver() as one, StreamReceiver() as two, exporter_to(one.target, two.target) as exporter:
+        connect(exporter)
+        exporter.ingest(ports(5), 5)
+        exporter.reconfigure(replace(exporter.options, targets_mode="failover"), NOW)
+        exporter.ingest(ports(5), 5)
+        exporter.tick(NOW)
+        assert states(exporter) == ["connected", "connected, standby"]
+        exporter.reconfigure(replace(exporter.options, targets_mode="replicate"), NOW)
+        exporter.ingest(ports(5), 5)
+        one.read()
+        assert len(one.oracle.records) == 15
+        wait_until(lambda: len(two.records()) == 10)
+        assert [row["sessions"] for row in exporter.targets()] == [1, 1]
+        assert states(exporter) == ["connected", "connected"]
+
+
+def test_a_file_of_other_options_is_another_file(tmp_path: Path):
+    """What a connection was made with has changed: its session ends in order and another begins."""
+    path = tmp_path / "flows.ipfix"
+    with Receiver() as one, exporter_to(one.target, Target("", 0, "file", str(path))) as exporter:
+        connect(exporter)
+        exporter.ingest(ports(5), 5)
+        rows = exporter.reconfigure(replace(exporter.options, file=FileOptions(keep=1)), NOW)
+        assert [row["target"] for row in rows] == [f"file://{path}"]
+        connect(exporter)
+        exporter.ingest(ports(5), 5)
+        wait_until(lambda: len(closed_files(path)) == 1 and path.exists())
+        assert exporter.targets()[0]["sessions"] == 1
+        one.read()
+        assert len(one.oracle.records) == 10
