@@ -93,6 +93,16 @@ def test_no_figure_is_missing() -> None:
     assert missing == sorted(sums | {start + lost_ring, start + len(COUNTERS) + lost_ring})
 
 
+def test_what_nobody_selects_is_an_outcome() -> None:
+    families = {family.name: family for family in scraped(measured(count(1)))}
+    outcomes = {"unselected", "lost_budget", "lost_nested", "lost_unreadable"}
+    for name, more in (("kernel_samples", {"appended"}), ("samples", {"received", "lost_ring"})):
+        found = {sample.labels["outcome"] for sample in families[f"xdpfix_{name}"].samples}
+        assert found == outcomes | more
+    causes = {sample.labels["cause"] for sample in families["xdpfix_parsed_in_part_samples"].samples}
+    assert causes == {"truncated", "malformed", "chain"}
+
+
 def test_names_follow_the_rules() -> None:
     """Counters end in _total, a unit stands at the end of the name, every family has a text, no label is empty."""
     for family in scraped(measured(count(1))):
