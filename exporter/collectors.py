@@ -207,7 +207,8 @@ class Collector:
                 end += 1
             if self.session is None and not self.leftovers.kept:
                 self.counters["records_lost_no_session"] += records
-                self._lose_run(buffer, messages[start:end], export_time)
+                if self.losses is not None:
+                    self.losses.count_run(buffer, messages[start:end], export_time)
                 start = end
                 continue
             sequence = 0
@@ -323,17 +324,8 @@ class Collector:
 
     def _lose(self, message: Outgoing) -> None:
         """Count the flow records of a message that does not go out, for options data."""
-        if self.losses is None or not message.flows:
-            return
-        lost = self.losses.count(message.octets, len(message.octets))
-        if self.session is not None:
-            self.session.not_sent(lost.domain, lost.flows, len(message.octets))
-
-    def _lose_run(self, buffer: "ffi.CData", messages: "ffi.CData", export_time: int) -> None:
-        """Count messages of C's encoder that have no header yet."""
         if self.losses is not None:
-            for message in messages:
-                self.losses.count(buffer + message.offset, message.length, export_time)
+            self.losses.count_outgoing(message, self.session)
 
     def adopt(self, message: Outgoing, now_ns: int) -> None:
         """Send another collector's message in this session."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from exporter._native import ffi, lib
 from exporter.optionsdata.figures import Loss
+from exporter.session import Session
 from exporter.template import Template
+from exporter.transports.connection import Outgoing
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,18 @@ class Losses:
         lost_at = contents.export_time if time is None else time
         self.add(contents.flows, contents.packets, contents.octets, lost_at)
         return contents
+
+    def count_outgoing(self, message: Outgoing, session: Session | None) -> None:
+        """Count a message as lost that this session was to send, and take it back from what it has sent."""
+        if message.flows:
+            contents = self.count(message.octets, len(message.octets))
+            if session is not None:
+                session.not_sent(contents.domain, contents.flows, len(message.octets))
+
+    def count_run(self, buffer: "ffi.CData", messages: "ffi.CData", time: int) -> None:
+        """Count messages of C's encoder that have no header yet."""
+        for message in messages:
+            self.count(buffer + message.offset, message.length, time)
 
     def add(self, flows: int, packets: int, octets: int, time: int) -> None:
         """Count flow records as lost; a message of options or templates alone is no loss of any."""
