@@ -156,19 +156,19 @@ class Middle:
         while sock.fileno() >= 0:
             try:
                 octets, sender = sock.recvfrom(65535)
+                if sock is self._front:
+                    self._exporter = sender
+                    self.longest = max(self.longest, len(octets))
+                if number not in drop:
+                    if sock is self._front:
+                        self._rear.send(octets)
+                    elif self._exporter is not None:
+                        self._front.sendto(octets, self._exporter)
+                number += 1
             except (TimeoutError, ConnectionRefusedError):
                 continue
-            except OSError:
+            except OSError:  # closed
                 return
-            if sock is self._front:
-                self._exporter = sender
-                self.longest = max(self.longest, len(octets))
-            if number not in drop:
-                if sock is self._front:
-                    self._rear.send(octets)
-                elif self._exporter is not None:
-                    self._front.sendto(octets, self._exporter)
-            number += 1
 
     def close(self) -> None:
         self._front.close()
