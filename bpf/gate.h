@@ -55,6 +55,9 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
 	return 1 + (multiply_high(negative, scale) >> (57 + 32 - 64));
 }
 
+/* In this order, for who reads the gate meanwhile. */
+#define GATE_SET(field, value) (*(volatile __u64 *)&gate->field = (value))
+
 /*
  * Draws the next gap by this selection. What is left of a gap that another one drew is thrown away:
  * geometric gaps have no memory. Packets observed stay as they are.
@@ -63,17 +66,21 @@ static __always_inline void gate_draw(struct gate *gate, __u32 selection, const 
 				      const struct log2_table *table, __u64 random)
 {
 	__u64 gap = settings->nothing ? GAP_ENDLESS : geometric(table, settings->scale, random);
+	__u64 left = gate->skip;
 
 	gate->selection = selection;
-	gate->drawn += gap - gate->skip;
-	gate->skip = gap;
+	GATE_SET(skip, 0);
+	GATE_SET(drawn, gate->drawn + gap - left);
+	GATE_SET(skip, gap);
 }
 
 /* Takes one of an skb's packets: the gap ends there. */
 static __always_inline void gate_hit(struct gate *gate, __u64 segments)
 {
-	gate->behind += segments - gate->skip;
-	gate->skip = 0;
+	__u64 left = gate->skip;
+
+	GATE_SET(skip, 0);
+	GATE_SET(behind, gate->behind + segments - left);
 }
 
 /* Whether the gap was drawn by this selection. */

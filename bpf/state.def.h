@@ -60,7 +60,7 @@ enum gate_flag {
 /*
  * The gate of one CPU, interface and direction: a slot of the per-CPU array `gates`
  * at (2 * ifindex + direction + 2 * probe) modulo GATE_SLOTS for the first free
- * probe < GATE_PROBES. Packets observed = drawn + behind - skip.
+ * probe < GATE_PROBES. Packets observed = drawn + behind - skip. While these change, skip is 0.
  */
 #define GATE_SLOTS 8192
 #define GATE_PROBES 4

@@ -13,6 +13,7 @@ from exporter import message as ipfix
 from exporter import transports
 from exporter._native import ffi, lib
 from exporter.leftovers import Leftovers
+from exporter.losses import Losses
 from exporter.options import FILE, UDP, ExporterOptions, Target
 from exporter.session import Session
 from exporter.tally import Tally
@@ -51,6 +52,7 @@ class Collector:
     """
 
     always = False  # another one may get a flow in its place
+    losses: Losses | None = None  # counts what it did not get, for options data
 
     def __init__(
         self,
@@ -62,12 +64,13 @@ class Collector:
         self.target = target
         self._tally = Tally(str(target))
         self.counters = self._tally.counters
-        self.leftovers = Leftovers(self.counters, returns)
+        self.leftovers = Leftovers(self.counters, self._lose, returns)
         self.session: Session | None = None
         self.standby = False  # another one gets the records
         self.trusted_ns: int | None = None  # from when on it is well after a failure; None: it never failed
         self._new_session = new_session
         options = options or ExporterOptions()
+        self._message_size = options.message_size
         self._needs = transports.needs(target, options)
         connect = partial(transports.open_connection, target, options)
         self._connector = Connector(connect, transports.is_instant(target), self._delay_ns(options), str(target))
@@ -82,6 +85,7 @@ class Collector:
         """Go on with other options; False: its connection is for the old ones, so that another must be made."""
         if transports.needs(self.target, options) != self._needs:
             return False
+        self._message_size = options.message_size
         self._connector.delay_ns = self._delay_ns(options)
         self.leftovers.kept = returns
         self.leftovers.abandon()
@@ -195,22 +199,27 @@ class Collector:
         """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
         start, refusals = 0, self.counters["refusals"]
         while start < count:
-            end, records = start, 0
+            end, records, octets = start, 0, 0
             domain = messages[start].domain
             while end < count and messages[end].domain == domain:
                 records += messages[end].records
+                octets += messages[end].length
                 end += 1
             if self.session is None and not self.leftovers.kept:
                 self.counters["records_lost_no_session"] += records
+                if self.losses is not None:
+                    self.losses.count_run(buffer, messages[start:end], export_time)
                 start = end
                 continue
-            sequence = self.session.advance(domain, records) if self.session is not None else 0
+            sequence = 0
+            if self.session is not None:
+                sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
             lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
             if self._connection is not None and self._connection.batch_fd is not None:
                 start = self._send_batch(self._connection.batch_fd, buffer, messages, start, end, now_ns)
             for i in range(start, end):
-                octets = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
-                message = Outgoing(octets, messages[i].records)
+                copied = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
+                message = Outgoing(copied, messages[i].records)
                 if self.leftovers.kept and self.counters["refusals"] > refusals:
                     self.leftovers.add([message], "send")  # rather another's than into the void
                 else:
@@ -246,11 +255,13 @@ class Collector:
         return start
 
     def _enqueue(self, message: Outgoing) -> None:
-        # Templates that go out once must not be lost.
-        forced = message.records == 0 and self._connection is not None and self._connection.reliable
-        if len(self._queue) >= QUEUE_LIMIT and not forced:
+        # Templates that go out once must not be lost, and options data with them as far as may be.
+        once = not message.flows and self._connection is not None and self._connection.reliable
+        limit = 2 * QUEUE_LIMIT if once else QUEUE_LIMIT
+        if len(self._queue) >= limit and (message.records or not once):
             self.counters["records_lost_queue"] += message.records
             self.counters["messages_lost"] += 1
+            self._lose(message)
         else:
             self._queue.append(message)
 
@@ -311,15 +322,24 @@ class Collector:
         self.leftovers.add([message], "too_long" if code == errno.EMSGSIZE else "send")
         self._tally.error = os.strerror(code)
 
+    def _lose(self, message: Outgoing) -> None:
+        """Count the flow records of a message that does not go out, for options data."""
+        if self.losses is not None:
+            self.losses.count_outgoing(message, self.session)
+
     def adopt(self, message: Outgoing, now_ns: int) -> None:
         """Send another collector's message in this session."""
         _, _, export_time, _, domain = ipfix.HEADER.unpack_from(message.octets)
         if self.session is None or self._announced is None or export_time < self._announced:
             # Earlier than the templates, by Export Time (RFC 7011 section 8.2).
             self.counters["records_lost_no_session"] += message.records
+            self._lose(message)
             return
+        for octets, records in self.session.catch_up(message.octets, now_ns, self._message_size):
+            self._push(Outgoing(octets, records, flows=False), now_ns)
         body = ipfix.Message(message.octets[ipfix.HEADER.size :], message.records)
-        octets = body.encode(export_time, self.session.advance(domain, message.records), domain)
+        sequence = self.session.advance(domain, message.records, messages=1, octets=len(message.octets))
+        octets = body.encode(export_time, sequence, domain)
         self.counters["records_adopted"] += message.records
         self._push(message._replace(octets=octets, moved=True), now_ns)
 
@@ -366,6 +386,8 @@ class Collector:
             self.drain(time.monotonic_ns())
             time.sleep(0.01)
         self.counters["records_lost_queue"] += self.waiting
+        for message in self._queue:
+            self._lose(message)
         self._queue.clear()
         self.leftovers.abandon()
         self._end()

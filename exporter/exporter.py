@@ -7,18 +7,22 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
+from exporter.catalog import Catalog
 from exporter.collectors import SMALLEST_MESSAGE, Collector
 from exporter.distribution import make_distribution
 from exporter.encoder import Encoder
 from exporter.errors import ExporterError
-from exporter.options import ExporterOptions, Target
+from exporter.losses import Losses, Reader, lose_flows
+from exporter.options import COUNTS, ExporterOptions, Target
 from exporter.profiles import PROFILES, profile
 from exporter.selector import Selected, Selector
 from exporter.session import Session
+from exporter.status import Metering, Status
 from exporter.transports.connection import Endpoint
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
@@ -44,8 +48,8 @@ def check(options: ExporterOptions) -> None:
     """ExporterError where no exporter can have these options."""
     if options.profile not in PROFILES:
         raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
-    if options.counts != "scaled":
-        raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+    if options.counts not in COUNTS:
+        raise ExporterError(f'counts "{options.counts}" is unknown: take one of {", ".join(COUNTS)}')
 
 
 def _layout(options: ExporterOptions) -> tuple[str, str, str]:
@@ -83,9 +87,12 @@ class Exporter:
         self.options = options
         self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self.cache = Cache(options, seed)
+        self._status = Status(options, self.cache)
+        templates = self.profile.templates
+        self.catalog = Catalog(templates, self.profile.whole, options.obs_domain_id, self._status.figures)
+        self._reader = Reader(templates)
         self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
-        returns = self._distribution.returns
-        self.collectors = [Collector(target, self._new_session, options, returns) for target in options.targets]
+        self.collectors = [self._new_collector(target) for target in options.targets]
         self._encoder = self._make_encoder()
         self._others: list[Endpoint] = []
         self._ended: list[Endpoint] = []
@@ -103,15 +110,16 @@ class Exporter:
     def _make_encoder(self) -> Encoder:
         return Encoder(self.profile, self.options.virtual_obs_id, ENCODE_BATCH, self.options.message_size)
 
-    def _new_session(self, reliable: bool) -> Session:
-        options = self.options
-        return Session(
-            self.profile.templates,
-            options.obs_domain_id,
-            options.template_interval * NS_PER_S,
-            1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
-            reliable,
-        )
+    def _new_collector(self, target: Target) -> Collector:
+        losses = Losses(self._reader)
+        new_session = partial(self._new_session, losses)
+        collector = Collector(target, new_session, self.options, self._distribution.returns)
+        collector.losses = losses
+        return collector
+
+    def _new_session(self, losses: Losses, reliable: bool) -> Session:
+        intervals = self.options.template_interval * NS_PER_S, self.options.stats_interval * NS_PER_S
+        return Session(self.catalog, *intervals, reliable=reliable, lost=lambda: losses.total)
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
@@ -137,13 +145,16 @@ class Exporter:
         self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self._encoder = self._make_encoder()
         self.cache.set_options(options)
+        self._status.options = options
+        self._reader.learn(self.profile.templates)
+        self.catalog.set_templates(self.profile.templates, self.profile.whole, self._status.domain)
         _tell_no_cache(options)
         if options.targets_mode != before.targets_mode:
             self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
         rows = self._set_targets(options.targets, now_ns)
         for session in (collector.session for collector in self.collectors):
             if session is not None:
-                session.change(self.profile.templates, options.obs_domain_id, options.template_interval * NS_PER_S)
+                session.update(options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
         self._connect(now_ns)
         return rows
 
@@ -154,7 +165,7 @@ class Exporter:
         self.collectors = [
             there.pop(target)
             if target in there and there[target].reconfigure(self.options, returns)
-            else Collector(target, self._new_session, self.options, returns)
+            else self._new_collector(target)
             for target in targets
         ]
         if there:
@@ -166,8 +177,26 @@ class Exporter:
         return [collector.row() for collector in there.values()]
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
-        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight()."""
+        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
+
+        Options data tells of these selectors from now on. Where that changes by what collectors multiply, all flows
+        end first, as forced: what was counted before goes out before.
+        """
+        if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
+            self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
+        self._status.count()
         self.cache.set_weight(generation, gate, selectors)
+        if self._status.set_selectors(gate, selectors):
+            self.catalog.set_domain(self._status.domain)
+
+    def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
+        """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
+        if self._status.set_interfaces(interfaces):
+            self.catalog.change()
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the sampler has counted until now, for statistics."""
+        self._status.set_metering(metering)
 
     def selected(self) -> dict[tuple[int, int | None], Selected]:
         """Count what each selector took, by generation and rule: see Cache.selected()."""
@@ -210,11 +239,12 @@ class Exporter:
                 break
 
     def _connect(self, now_ns: int) -> None:
-        """Start what is not connected, and send the templates that are due."""
+        """Start what is not connected, and send the templates and options data that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
             self._leave_out_own()
         export_time = self._export_time(now_ns)
+        self._status.look(export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
         self._distribution.settle(self.collectors, now_ns)
@@ -289,10 +319,12 @@ class Exporter:
             written = encoder.encode(flows + done, count - done, export_time, limit)
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
                 self._records_lost_memory += count - done
+                lose_flows([collector.losses for collector in collectors], flows[done:count], export_time)
                 return
             done += written
             self._records += written
             self._messages_made += encoder.count
+            self.catalog.use(encoder.used)
             for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)

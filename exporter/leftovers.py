@@ -1,7 +1,7 @@
 """What a collector's failures leave behind: messages that another collector may still get, or that are lost."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from exporter.transports.connection import Outgoing
 
@@ -11,13 +11,15 @@ class Leftovers:
 
     Args:
         counters: the collector's.
+        lose: called with each message that is lost for certain.
         kept: until release() or abandon(); else they are lost at once.
 
     """
 
-    def __init__(self, counters: Counter[str], kept: bool) -> None:
+    def __init__(self, counters: Counter[str], lose: Callable[[Outgoing], None], kept: bool) -> None:
         self.kept = kept
         self._counters = counters
+        self._lose = lose
         self._messages: list[tuple[Outgoing, str]] = []
 
     def __bool__(self) -> bool:
@@ -42,4 +44,5 @@ class Leftovers:
         for message, cause in self._messages:
             if cause:
                 self._counters[f"records_lost_{cause}"] += message.records
+                self._lose(message)
         self._messages.clear()

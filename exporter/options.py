@@ -5,6 +5,8 @@ Pure data: sampler.config reads it from TOML, exporter.exporter acts on it.
 
 from dataclasses import dataclass, field
 
+SCALED, RAW = COUNTS = ("scaled", "raw")
+
 DEFAULT_PORT = 4739  # RFC 7011 section 10.1
 DEFAULT_SECURE_PORT = 4740  # the same, for TLS and DTLS
 UINT32_MAX = 2**32 - 1
@@ -97,11 +99,14 @@ class ExporterOptions:
         cache_idle_timeout: 0..4200; 0 means flows end by the active timeout only.
         cache_max_flows: 0..2**32-1; 0 means no cache.
         template_interval: 1..3600.
-        stats_interval: 1..3600; nobody reads it yet, for no statistics records are sent.
+        stats_interval: of statistics and reports in options data: 1..3600.
+        options_data: send all options data; False: samplingInterval (34) alone.
+        announce_selector: tell the sampling probability (311) too, which no collector is to multiply by.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
         profile: "full" or "ovs".
         virtual_obs_id: virtualObsID (6876:898) of every record, 1..254 octets of UTF-8; "": there is none.
-        counts: "scaled" (counters multiplied by the weight, samplingInterval = 1).
+        counts: SCALED (counters multiplied by the weight, samplingInterval = 1), or RAW (collectors multiply by
+            samplingInterval = N, which must be the same whole number for all of an observation domain).
 
     """
 
@@ -124,5 +129,7 @@ class ExporterOptions:
     enable_output_sampling: bool = True
     message_size: int = 1400
     profile: str = "full"
-    counts: str = "scaled"
+    counts: str = SCALED
     virtual_obs_id: str = ""
+    options_data: bool = True
+    announce_selector: bool = True

@@ -13,8 +13,7 @@ from exporter.elements import VARIABLE_LENGTH
 from exporter.template import Field, Template, field
 
 OVS_FIRST_ID = 256
-ANNOUNCEMENT_ID = 512  # the options template of samplingInterval, the same in every profile
-FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462
+FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462, and of options templates
 # What a layout with a virtualObsID adds to the id of that without.
 FULL_VIRTUAL = 1024
 OVS_VIRTUAL = 3072 - OVS_FIRST_ID
@@ -54,11 +53,15 @@ def kinds() -> tuple[Kind, ...]:
 
 @dataclass(frozen=True)
 class Profile:
-    """Templates of data records and, for each of kinds(), the index of its template."""
+    """Templates of data records and, for each of kinds(), the index of its template.
+
+    `whole`: collectors get all of them in each observation domain that has data; else those that its data uses.
+    """
 
     name: str
     templates: tuple[Template, ...]
     by_kind: tuple[int, ...]
+    whole: bool
 
 
 def _fields(kind: Kind, extended: bool, virtual: bool) -> Iterator[Field]:
@@ -156,17 +159,11 @@ def profile(name: str, virtual: bool = False) -> Profile:
             templates[number] = Template(number, tuple(_fields(kind, extended, virtual)))
     order = sorted(templates)
     places = {number: place for place, number in enumerate(order)}
-    return Profile(name, tuple(templates[number] for number in order), tuple(places[number] for number in ids))
+    return Profile(
+        name, tuple(templates[number] for number in order), tuple(places[number] for number in ids), not extended
+    )
 
 
 OVS = profile("ovs")
 FULL = profile("full")
 PROFILES = {profile.name: profile for profile in (OVS, FULL)}
-
-# Tells collectors that counts are not to be multiplied: one packet in 1 (samplingInterval, 34), for the domain.
-ANNOUNCEMENT = Template(ANNOUNCEMENT_ID, (field("observationDomainId"), field("samplingInterval")), scope=1)
-
-
-def announcement(domain: int, interval: int) -> bytes:
-    """Encode the record of ANNOUNCEMENT for this observation domain."""
-    return domain.to_bytes(4, "big") + interval.to_bytes(4, "big")

@@ -33,9 +33,9 @@ class Recorder:
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options
-        interval = options.template_interval * NS_PER_S
-        # Counts are scaled: samplingInterval = 1, nothing left to multiply.
-        self.session = Session(exporter.profile.templates, options.obs_domain_id, interval, 1)
+        self.session = Session(
+            exporter.catalog, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S, reliable=True
+        )
         self.counters: Counter[str] = Counter()
         self.error = ""
         self._deliver = deliver
@@ -60,7 +60,8 @@ class Recorder:
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
         """Deliver messages of C's encoder, with this session's sequence numbers."""
         for i in range(count):
-            sequence = self.session.advance(messages[i].domain, messages[i].records)
+            item = messages[i]
+            sequence = self.session.advance(item.domain, item.records, messages=1, octets=item.length)
             lib.encode_headers(buffer, messages + i, 1, export_time, sequence)
             self._take(bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length)), messages[i].records)
 

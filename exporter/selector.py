@@ -1,7 +1,8 @@
 """Selectors: what an exporter takes of the samples of a generation, with which chance, and whose flows they make."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from typing import Self
 
 from exporter.options import ExporterOptions
 
@@ -38,10 +39,22 @@ class Selector:
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selector counted: samples, and the wire packets that they stand for."""
+    """What a selector counted: samples, and the wire packets that they stand for (where counts are raw, less).
 
-    samples: int
-    packets: int
+    And the estimates of all packets and octets of IP that it selected from, with their variances.
+    """
+
+    samples: int = 0
+    packets: int = 0
+    packets_estimate: float = field(default=0.0, compare=False)
+    packets_variance: float = field(default=0.0, compare=False)
+    octets_estimate: float = field(default=0.0, compare=False)
+    octets_variance: float = field(default=0.0, compare=False)
+
+    def __add__(self, other: Self) -> Self:
+        """Both together: samples are taken independently, so that variances add up."""
+        values = ((getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+        return type(self)(*(one + another for one, another in values))
 
 
 def main_selector(options: ExporterOptions, thinning: Fraction = Fraction(1)) -> Selector:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.options import TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
+from exporter.options import COUNTS, TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
 from sampler.address import AddressError, parse_address, parse_target
 from sampler.errors import ConfigError
 
@@ -96,18 +96,6 @@ def virtual_obs_id(path: str, value: object) -> str:
             f'{path} = {shown(value)}: must be a text of at most {VIRTUAL_OBS_ID_MAX} octets of UTF-8; "" for none'
         )
     return value
-
-
-def counts(path: str, value: object) -> str:
-    """Read the meaning of counters; "raw" is known and refused by a sentence of its own."""
-    if value == "raw":
-        raise ConfigError(
-            f'{path} = "raw": unscaled counters are not there yet and come in a later version; '
-            'use "scaled", which every collector reads right'
-        )
-    if value != "scaled":
-        raise ConfigError(f'{path} = {shown(value)}: must be "scaled"')
-    return "scaled"
 
 
 def globs(path: str, value: object) -> tuple[str, ...]:
@@ -281,6 +269,8 @@ EXPORTER: dict[str, Reader] = {
     "enable_output_sampling": boolean,
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
-    "counts": counts,
+    "counts": choice(*COUNTS),
     "virtual_obs_id": virtual_obs_id,
+    "options_data": boolean,
+    "announce_selector": boolean,
 }

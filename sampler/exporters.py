@@ -13,6 +13,7 @@ from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import FORCED_END, Exporter, check
 from exporter.options import ExporterOptions, Target
 from exporter.selector import Selected, Selector
+from exporter.status import Metering
 from sampler.config import MAIN
 from sampler.datapath import Datapath
 from sampler.rulecounts import Place, RuleCounts
@@ -43,6 +44,7 @@ class Exporters:
         self._generations: dict[int, Taken] = {}  # the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
         self._counts = RuleCounts()
+        self._interfaces: list[tuple[int, str, str]] = []
 
     def run_on(self, datapath: Datapath) -> None:
         """From now on exporters are touched on this thread only."""
@@ -67,6 +69,7 @@ class Exporters:
         with contextlib.ExitStack() as stack:
             for name, wanted in options.items():
                 made[name] = stack.enter_context(Exporter(self._targeted(wanted)))
+                made[name].set_interfaces(self._interfaces)
                 for generation, (gate, selectors) in self._generations.items():
                     made[name].set_weight(generation, gate, selectors.get(name, ()))
             stack.pop_all()
@@ -164,6 +167,31 @@ class Exporters:
                 self.sinks[MAIN].set_obs_point_ids(pairs)
 
         self._settle(run)
+
+    def set_interfaces(self, names: list[tuple[int, str, str]]) -> None:
+        """Tell how interfaces are called, (ifindex, name, description), for options data. Does not wait."""
+        if names == self._interfaces:
+            return
+        self._interfaces = names
+
+        def run() -> None:
+            for sink in self.sinks.values():
+                sink.set_interfaces(names)
+
+        if self._datapath is None:
+            run()
+        else:
+            self._datapath.call(run)
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the gates have counted, for options data. Does not wait."""
+
+        def run() -> None:
+            for sink in self.sinks.values():
+                sink.set_metering(metering)
+
+        if self._datapath is not None:
+            self._datapath.call(run)
 
     def flush(self) -> None:
         """On the data thread, as its last act: every flow goes out with "forced end"."""

@@ -11,12 +11,14 @@ import logging
 from fractions import Fraction
 
 from exporter.selector import Selector
+from exporter.status import Metering
 from sampler import clsact, linktable, rulerows
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
 from sampler.exporters import Exporters
 from sampler.gates import Gates
+from sampler.ledger import KERNEL_LOSSES
 from sampler.links import Links
 from sampler.linktable import Link
 from sampler.points import EGRESS, INGRESS, ObservationPoints
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # So long the sampled interfaces must stay as they are before it is looked for what they have in common, in seconds.
 QUIET_SECONDS = 0.5
+# Names of interfaces that come and go are told to the exporters this often at most, in seconds.
+NAMES_SECONDS = 0.5
 
 
 class Observation:
@@ -52,6 +56,7 @@ class Observation:
         self._warned: set[str] = set()
         self._missing: set[str] = set()
         self._looking: asyncio.TimerHandle | None = None  # for interfaces that carry the same packets
+        self._naming: asyncio.TimerHandle | None = None  # for names of interfaces
         self._running = False  # until then a refusal ends the start, with its sentence
 
     def _attach(self, link: Link, direction: int) -> Attachment:
@@ -103,6 +108,10 @@ class Observation:
         # The first sample of an interface must have the right id.
         ids = dict(self._config.sampler.obs_point_ids)
         self._exporters.set_obs_point_ids([(link.ifindex, ids[link.name]) for link in links if link.name in ids])
+        if not self._running:
+            self._tell_names()
+        elif self._naming is None:
+            self._naming = asyncio.get_running_loop().call_later(NAMES_SECONDS, self._tell_names)
         selected, directions = wanted(self._config, links)
         if selected != self._selected:
             self._select(selected)
@@ -116,6 +125,19 @@ class Observation:
             if self._looking is not None:
                 self._looking.cancel()
             self._looking = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._tell_overlaps)
+
+    def _tell_names(self) -> None:
+        """Tell the exporters how interfaces are called, for their options data."""
+        self._naming = None
+        self._exporters.set_interfaces([(link.ifindex, link.name, link.alias) for link in self._links.table.links])
+
+    def tell_metering(self, packets: dict[str, int]) -> None:
+        """Tell the exporters what the gates counted. `packets`: the kernel's counters in wire packets."""
+        observed = None
+        if not self._config.flow_exporters:  # else there are interfaces that the main selector does not see
+            observed = self.points.observed_before + sum(self._gates.observed().values())
+        ignored = sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring"))
+        self._exporters.set_metering(Metering(observed, packets["selected"], ignored))
 
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""

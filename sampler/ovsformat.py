@@ -28,9 +28,10 @@ def counters(exporter: Mapping[str, Any]) -> dict[str, int]:
 
 
 def lines(exporters: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Both replies of Open vSwitch, the second where there are exporters for flow rules."""
-    printed = ["NXST_IPFIX_BRIDGE reply (xid=0x2):"]
+    """The replies of Open vSwitch: to dump-ipfix-bridge for the main exporter, to dump-ipfix-flow for the others."""
+    printed = []
     if MAIN in exporters:
+        printed.append("NXST_IPFIX_BRIDGE reply (xid=0x2):")
         printed += _entry("  bridge ipfix: ", 16, exporters[MAIN])
     rules = {name: exporter for name, exporter in exporters.items() if name != MAIN}
     if rules:

@@ -23,7 +23,7 @@ from sampler.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import Command, ControlServer
 from sampler.datapath import Datapath
-from sampler.errors import StartError, XdpfixError
+from sampler.errors import ConfigError, StartError, XdpfixError
 from sampler.exporters import Exporters
 from sampler.flushing import Flusher
 from sampler.gates import Gates
@@ -149,7 +149,9 @@ class Service:
             if self._datapath.ticks != ticks:
                 ticks = self._datapath.ticks
                 self._notifier.watchdog()
-            losses.check(self._gates.counters()[0], time.monotonic())
+            samples, packets = self._gates.counters()
+            losses.check(samples, time.monotonic())
+            self._observation.tell_metering(packets)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
@@ -179,7 +181,15 @@ class Service:
         return changed
 
     def set_sampling(self, sampling: int) -> list[str]:
-        """Take one packet in this many until the next reload, as with a configuration that says so."""
+        """Take one packet in this many until the next reload, as with a configuration that says so.
+
+        ConfigError where no main exporter runs.
+        """
+        if not self._config.has_main:
+            raise ConfigError(
+                f"sampling {sampling}: there is no main exporter to set it for; add [exporter]; flow rules "
+                "have a probability each"
+            )
         config = replace(self._config, exporter=replace(self._config.exporter, sampling=sampling))
         changed = self._apply(config)
         if changed:

@@ -63,8 +63,6 @@ def _main_warnings(exporter: ExporterOptions) -> list[str]:
     for key in ("cache_active_timeout", "cache_max_flows"):
         if getattr(exporter, key) == 0:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
-    if exporter.stats_interval != ExporterOptions.stats_interval:
-        found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found

@@ -64,7 +64,8 @@ class Top(App[None]):
     DataTable { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit", "Quit", priority=False),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),  # also while a filter is typed
         Binding("slash", "filter", "Filter"),
         Binding("s", "sort", "Sort"),
         Binding("p", "pause", "Pause"),

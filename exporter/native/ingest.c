@@ -206,9 +206,13 @@ static void count_selector(struct cache *cache, const struct item *item)
 {
 	struct total *total = &item->counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
+	u128 weight = weight_of_item(item);
+	double number = weight_number(weight) * item->counter->selector.unit;
 
 	item->counter->samples++;
-	flow_count(&total->packets, &total->fraction, weigh(weight_of_item(item), packets));
+	flow_count(&total->packets, &total->fraction, weigh(weight, packets));
+	estimate_add(&item->counter->packets, number, packets);
+	estimate_add(&item->counter->octets, number, item->sample->meta.ip_octets);
 	count_protocol(&cache->stats, item->key);
 }
 

@@ -56,7 +56,7 @@ __u64 weight_of(const struct weight *weight, __u32 packets)
 	if (packets <= WEIGHT_TABLE)
 		return weight->table[packets];
 	/* expm1 keeps its precision where (1 - p)^s is close to 1. The result is in [1, 2^32 / 65]. */
-	return (__u64)(-0x1p32 / expm1(weight->log_miss * packets) + 0.5);
+	return (__u64)(weight->scale * -0x1p32 / expm1(weight->log_miss * packets) + 0.5);
 }
 
 struct generation *generations_find(struct generations *generations, __u16 number)
@@ -93,6 +93,10 @@ unsigned int generations_stats(const struct generations *generations, struct sel
 				stats[found++] = (struct selector_stats){
 					.generation = generation->weight.generation, .number = number,
 					.samples = counter->samples, .packets = counter->total.packets,
+					.packets_estimate = counter->packets.total,
+					.packets_variance = counter->packets.variance,
+					.octets_estimate = counter->octets.total,
+					.octets_variance = counter->octets.variance,
 				};
 		}
 	}

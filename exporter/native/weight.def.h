@@ -18,6 +18,7 @@
 struct weight {
 	__u64 table[65];
 	double log_miss;	/* ln(1 - p), minus infinity for p = 1 */
+	double scale;	/* of the weights: 1, or where counts are raw p, by which those of the table are multiplied, too */
 	__u16 generation;
 };
 
@@ -25,6 +26,7 @@ struct weight {
 struct selector {
 	__u64 factor;	/* 1 / t: the whole number */
 	__u64 factor_fraction;	/* and 64 bits behind the point */
+	double unit;	/* packets that one counted packet stands for: 1, more where counts are raw */
 	__u32 domain;	/* observationDomainId of its flows */
 	__u32 point;	/* observationPointId (138) */
 	__u8 number;	/* the rule's bit, or SELECTOR_MAIN */
@@ -34,7 +36,11 @@ struct selector {
 /* What a selector counted. */
 struct selector_stats {
 	__u64 samples;
-	__u64 packets;	/* wire packets that they stand for */
+	__u64 packets;	/* the sum of their weights: wire packets that they stand for, unless counts are raw */
+	double packets_estimate;	/* wire packets that they stand for */
+	double packets_variance;	/* of that */
+	double octets_estimate;	/* the same of octets of IP */
+	double octets_variance;
 	__u16 generation;
 	__u8 number;
 	__u8 reserved[5];

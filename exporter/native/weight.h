@@ -13,11 +13,19 @@ struct total {
 	__u32 fraction;
 };
 
+/* What samples tell of all packets: Horvitz and Thompson's estimate of a total, and that of its variance. */
+struct estimate {
+	double total;
+	double variance;
+};
+
 /* A selector and what it counted. */
 struct counter {
 	struct selector selector;
 	__u64 samples;
 	struct total total;
+	struct estimate packets;
+	struct estimate octets;	/* of IP */
 };
 
 struct generation {
@@ -58,6 +66,20 @@ static inline u128 weight_for(const struct selector *selector, __u64 weight)
 	if (selector->factor == 1 && !selector->factor_fraction)
 		return weight;
 	return (u128)weight * selector->factor + (((u128)weight * selector->factor_fraction + (1ull << 63)) >> 64);
+}
+
+static inline double weight_number(u128 weight)
+{
+	return (weight >> 64 ? (double)weight : (double)(__u64)weight) * 0x1p-32;
+}
+
+/* A sample that was taken with probability 1 / weight, and has this much of what is summed. */
+static inline void estimate_add(struct estimate *estimate, double weight, double amount)
+{
+	double share = weight * amount;
+
+	estimate->total += share;
+	estimate->variance += share * (share - amount);
 }
 
 #endif

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from exporter.options import UINT32_MAX, ExporterOptions
+from exporter.options import RAW, UINT32_MAX, ExporterOptions
 from sampler import configkeys
 from sampler.configkeys import Reader, shown
 from sampler.errors import ConfigError
+from sampler.rawrates import Rate, check_raw
 from sampler.rules import match
 from sampler.rules.rule import DIRECTIONS, PROBABILITY_ALL, RULES_MAX, FlowExporter, FlowRule
 from sampler.tables import Document, tables, values
@@ -54,6 +55,11 @@ def _flow_exporter(place: int, document: Document) -> FlowExporter:
         raise ConfigError(f'{path}targets is missing: a list of collectors, such as ["192.0.2.1:4739"]')
     samples = tables("flow_exporter.sample", document.get("sample", []))
     rules = tuple(_rule(f"{path}rule {place}: ", sample) for place, sample in enumerate(samples, 1))
+    if options.get("counts") == RAW:
+        check_raw(
+            Rate(f"{path}rule {place}: probability", rule.probability, rule.obs_domain_id)
+            for place, rule in enumerate(rules, 1)
+        )
     return FlowExporter(number, ExporterOptions(**options), rules)
 
 

@@ -81,7 +81,10 @@ def sample_of(octets: bytes) -> dict:
 
 
 def message_of(samples: Any) -> bytes:
-    """The message that our exporter sends for one `struct sample`, at the clock and identity of the golden ones."""
+    """The message that our exporter sends for one `struct sample`, at the clock and identity of the golden ones.
+
+    Of options data it sends samplingInterval alone.
+    """
     with Receiver() as receiver:
         options = ExporterOptions(
             targets=(receiver.target,),
@@ -90,6 +93,7 @@ def message_of(samples: Any) -> bytes:
             cache_active_timeout=0,
             cache_max_flows=0,
             profile="ovs",
+            options_data=False,
         )
         with Exporter(options, offset=lambda: WALL - NOW) as exporter:
             exporter.set_weight(0, Fraction(1), [main_selector(options)])

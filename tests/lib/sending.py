@@ -16,7 +16,8 @@ NOW = round(START * 10**9)
 
 
 def exporter_to(*targets: Target, **options: object) -> Exporter:
-    settings = {"profile": "ovs", "cache_active_timeout": 0, **options}
+    """One that sends, besides templates, the records of its samples and one of samplingInterval."""
+    settings = {"profile": "ovs", "cache_active_timeout": 0, "options_data": False, **options}
     exporter = Exporter(ExporterOptions(targets=targets, **settings))  # type: ignore[arg-type]
     exporter.set_weight(0, Fraction(1), [main_selector(exporter.options)])
     return exporter

@@ -14,6 +14,7 @@ from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import PROFILES
 from exporter.selector import main_selector
+from exporter.status import Metering
 from lib.samples import batch, sample
 from lib.wait import wait_until
 
@@ -23,6 +24,13 @@ FIN, SYN, PSH, ACK = 1, 2, 8, 16
 FRAGMENTS = (0, 0x40, 0x23)  # of the last packet: none, DF, a later one with more to come
 IDLE_TIMEOUT, ACTIVE_TIMEOUT = 15, 60
 INTERFACES = (11, 12)  # ifindex by flowDirection: taken in at the one, sent out by the other
+NAMES = (
+    (11, "eth0", "uplink to the world"),
+    (12, "veth1", ""),
+    (99, "b\u00fcro", "so many octets that they are cut " * 3),
+)
+OBSERVED = Metering(observed=10**9, selected=12_345, ignored=67)
+STATS_INTERVAL = 5
 POINTS = tuple((ifindex, 7000 + ifindex) for ifindex in INTERFACES)  # observationPointId
 
 # (ip_version, ip_protocol); no IP at all is ARP, 47 has no ports. SCTP goes by UDP's templates.
@@ -287,9 +295,14 @@ def _tick(exporter: Exporter) -> dict[str, int]:
 
 
 def send_stream(
-    targets: Iterable[Target], profile: str, sampling: int = 1, domain: int = 0, wait: Any = lambda: None
+    targets: Iterable[Target],
+    profile: str,
+    sampling: int = 1,
+    domain: int = 0,
+    wait: Any = lambda: None,
+    counts: str = "scaled",
 ) -> list[Flow]:
-    """Run an exporter that sends one flow of every template of the profile to all targets.
+    """Run an exporter that sends one flow of every template of the profile to all targets, and options data.
 
     Args:
         targets: the peers.
@@ -297,6 +310,7 @@ def send_stream(
         sampling: samples were taken with a probability of one in this many, so that each counts as many packets.
         domain: observationDomainId.
         wait: called when the templates are out, before the data.
+        counts: "raw" sends a sampling's part of what is returned: collectors are to multiply.
 
     """
     options = ExporterOptions(
@@ -307,12 +321,16 @@ def send_stream(
         interface_obs_point_ids=POINTS,
         cache_idle_timeout=IDLE_TIMEOUT,
         cache_active_timeout=ACTIVE_TIMEOUT,
+        stats_interval=STATS_INTERVAL,
+        counts=counts,
     )
     offset = wall_offset()
     flows = []
     with Exporter(options, offset=lambda: offset) as exporter:
         exporter.set_weight(0, Fraction(1, sampling), [main_selector(options)])
         exporter.set_obs_point_ids(POINTS)
+        exporter.set_interfaces(NAMES)
+        exporter.set_metering(OBSERVED)
         wait_until(lambda: _tick(exporter) and all(collector.connected for collector in exporter.collectors))
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
@@ -322,6 +340,8 @@ def send_stream(
             samples = _samples(number, key, (start, end), offset, profile)
             described += samples
             count, length = len(samples), samples[0]["ip_length"]
+            if profile == "ovs" and "mpls_label" in key:
+                length = 0  # told by layer 2
             flows.append(
                 Flow(
                     key,
@@ -349,6 +369,8 @@ def send_stream(
         wait_until(lambda: _tick(exporter)["flows"] == living, what="the end of the flows that are due")
         exporter.flush(FORCED, time.monotonic_ns(), time.monotonic_ns())
         stats = exporter.stats()
+        for step in range(10):  # what waited, and statistics
+            exporter.tick(time.monotonic_ns() + (STATS_INTERVAL + step) * NS)
         assert stats["records"] == len(flows), "each key is one flow of one record"
         assert not [name for name, count in stats.items() if "lost" in name and count], stats
     return flows

@@ -11,14 +11,14 @@
 
 /* The main one, and two rules of the 64: each takes a third. */
 static const struct selector selectors[3] = {
-	{ .number = SELECTOR_MAIN, .factor = 1, .domain = 1, .point = 10 },
-	{ .number = 0, .factor = 3, .domain = 1, .point = 11 },
-	{ .number = 63, .factor = 3, .factor_fraction = ~0ull, .domain = 2, .point = 10 },
+	{ .number = SELECTOR_MAIN, .factor = 1, .unit = 1, .domain = 1, .point = 10 },
+	{ .number = 0, .factor = 3, .unit = 1, .domain = 1, .point = 11 },
+	{ .number = 63, .factor = 3, .factor_fraction = ~0ull, .unit = 1, .domain = 2, .point = 10 },
 };
 
 static struct weight weight_one(void)
 {
-	struct weight weight = { .log_miss = -INFINITY, .generation = 0 };
+	struct weight weight = { .log_miss = -INFINITY, .scale = 1, .generation = 0 };
 
 	for (int i = 1; i <= WEIGHT_TABLE; i++)
 		weight.table[i] = 1ull << 32;

@@ -15,6 +15,7 @@ from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
+from sampler.control import tell
 from sampler.errors import XdpfixError
 
 STEPS = 14
@@ -42,9 +43,11 @@ class Background:
         frame = udp_frame(sport=BACKGROUND)
         with self._namespace.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
             sock.bind((self._name, 0))
-            while not self._stop.wait(0.0002):
-                sock.send(frame)
-                self.sent += 1
+            while not self._stop.is_set():
+                for _ in range(8):
+                    sock.send(frame)
+                    self.sent += 1
+                self._stop.wait(0.001)
 
     def __enter__(self) -> "Background":
         self._thread.start()
@@ -140,8 +143,9 @@ def test_any_sequence_of_configurations_counts_every_packet_once(
                 walk.sent(BURST)
                 wait_until(lambda: daemon.show("stats")["packets_observed"][f"{left.ifindex('a')} ingress"] == into_a)  # noqa: B023 - called at once
             # All samples are read, and every column of the ledger sums, over exporters that came and went.
-            wait_until(lambda: daemon.show("stats")["errors"] == [])
+            wait_until(lambda: daemon.show("stats")["ring"]["pending"] == 0)
             stats = daemon.show("stats")
+            assert stats["errors"] == []
             for name, column in stats["exporters"].items():
                 losses = {key: value for key, value in column.items() if key.startswith("lost_") and value}
                 assert losses == {}, name
@@ -151,11 +155,32 @@ def test_any_sequence_of_configurations_counts_every_packet_once(
         for number, sink in sinks.items():
             wait_until(lambda: sink.total() >= walk.expected[number], what=f"all of exporter {number}")  # noqa: B023
             assert sink.total() == walk.expected[number]
-        wait_until(lambda: main.total() == represented)
+        wait_until(lambda: main.total() == represented, 5, f"{main.total()} of {represented}")
         for sink in (main, other, *sinks.values()):
             assert sink.decoder.stats.unknown_sets == sink.decoder.stats.sequence_gaps == 0
         for sink in sinks.values():
             sink.close()
+
+
+def test_one_exporter_takes_over_from_another(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """Turn and turn about, while packets pass: each packet is one's or the other's."""
+    left, right = wire
+    with Sink(left) as one, Sink(left) as other:
+        configurations = [
+            configuration(flow_exporter(number, sink.target, [rule("udp", direction="ingress", obs_domain_id=number)]))
+            for number, sink in enumerate((one, other))
+        ]
+        with Daemon(left, tmp_path, configurations[0]).wait_ready() as daemon:
+            with Background(right, "b") as background:
+                for step in range(1, 20):
+                    wait_until(lambda so_far=background.sent: background.sent > so_far + 20)
+                    assert len(daemon.reload(configurations[step % 2])) == 2
+                    assert daemon.show("stats")["ring"]["lost"] == 0
+            wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == background.sent)
+            assert daemon.stop() == 0
+        wait_until(lambda: one.total() + other.total() >= background.sent)
+        assert one.total() + other.total() == background.sent
+        assert min(one.total(), other.total()) >= 20
 
 
 def test_an_equal_file_touches_nothing(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
@@ -195,6 +220,8 @@ def test_a_wrong_file_changes_nothing_and_says_why(wire: tuple[Namespace, Namesp
             send(right, "b", [udp_frame()] * 8)
             wait_until(lambda: daemon.show("stats")["ring"]["received"] == 8)
             assert list(daemon.show("exporters")) == ["collector-set-1"]
+            with pytest.raises(XdpfixError, match="sampling 10: there is no main exporter to set it for"):
+                tell(daemon.socket, {"set": {"sampling": 10}})
         wait_until(lambda: sink.total() == 8)
 
 

@@ -126,7 +126,7 @@ def test_screen(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
             await pilot.press("6")
             await until(pilot, lambda: bool(rows(app, "ledger")))
             assert ["received", "", "-", "54", "0"] in rows(app, "ledger")
-            await pilot.press("q")
+            await pilot.press("slash", "ctrl+c")
             await until(pilot, lambda: not app.is_running)
 
         drive(daemon.socket, steps)

@@ -116,7 +116,7 @@ def test_wrong_key(document, message):
         ({"exporter": {"targets": ["192.0.2.1:" + 5000 * "9"]}}, ["the port must be a number from 1 to 65535"]),
         ({"sampler": {"interfaces": [""]}}, ["1 to 64"]),
         ({"exporter": {"profile": "netflow"}}, ['exporter.profile = "netflow"', '"full", "ovs"']),
-        ({"exporter": {"counts": "raw"}}, ['exporter.counts = "raw"', "later version", '"scaled"']),
+        ({"exporter": {"counts": "half"}}, ['exporter.counts = "half"', '"scaled", "raw"']),
         ({"exporter": {"counts": 1}}, ["exporter.counts = 1", '"scaled"']),
         ({"sampler": {"tunnel_ports": 1}}, ["sampler.tunnel_ports = 1", "must be a table"]),
         ({"sampler": {"tunnel_ports": {"vxlan": 4789}}}, ["sampler.tunnel_ports.vxlan = 4789", "list of ports"]),

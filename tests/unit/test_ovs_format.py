@@ -27,8 +27,12 @@ def test_the_main_exporter_is_the_bridge() -> None:
     assert lines({"main": FIGURES}) == BRIDGE
 
 
+def test_without_a_main_exporter_there_is_no_bridge() -> None:
+    assert lines({"collector-set-1": FIGURES})[0] == "NXST_IPFIX_FLOW reply (xid=0x2): 1 ids"
+
+
 def test_exporters_for_rules_have_their_ids() -> None:
-    assert lines({"set 12345": FIGURES, "main": FIGURES, "set 7": FIGURES}) == [
+    assert lines({"collector-set-12345": FIGURES, "main": FIGURES, "collector-set-7": FIGURES}) == [
         *BRIDGE,
         "NXST_IPFIX_FLOW reply (xid=0x2): 2 ids",
         "  id   7: flows=12, current flows=3, sampled pkts=12, ipv4 ok=8, ipv6 ok=2, tx pkts=32",

@@ -57,9 +57,14 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
     return Datapath(QuietRing(), {}, flush)  # type: ignore[arg-type]
 
 
-def observation(config: Config, links: Any, attach: Callable[[Link, int], Any] | None = None) -> Observation:
-    """One whose kernel side and exporters take everything."""
-    exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1)
+def observation(
+    config: Config,
+    links: Any,
+    attach: Callable[[Link, int], Any] | None = None,
+    named: Callable[[list[tuple[int, str, str]]], None] = lambda _: None,
+) -> Observation:
+    """One whose kernel side and exporters take everything. `named` gets the names of interfaces."""
+    exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1, set_interfaces=named)
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
     tunnels = SimpleNamespace(set_links=lambda _: None)
     found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
@@ -160,7 +165,9 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
 ) -> None:
     """A host whose containers all start at once has hundreds of changes, and no time for the same question at each."""
     table = LinkTable()
-    service = observation(Config(SamplerOptions(interfaces=("*",))), SimpleNamespace(table=table))
+    names: list[list[tuple[int, str, str]]] = []
+    links = SimpleNamespace(table=table)
+    service = observation(Config(SamplerOptions(interfaces=("*",))), links, named=names.append)
     points = SimpleNamespace(tell_refusals=lambda: None, refusals=[], links=[])
     service.points = points  # type: ignore[assignment]
     points.update = lambda links: setattr(points, "links", list(links))
@@ -172,9 +179,10 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
 
     monkeypatch.setattr(linktable, "overlaps", overlaps)
     monkeypatch.setattr(observation_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observation_module, "NAMES_SECONDS", 0.01)
 
     async def run() -> None:
-        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1"))))
+        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1", alias="uplink"))))
         service.update()
         assert asked == []
         service.require_interfaces()
@@ -185,13 +193,15 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
         assert asked == [2]
 
         async def poll() -> None:
-            while len(asked) < 2:
+            while len(asked) < 2 or len(names) < 2:
                 await asyncio.sleep(0)
 
         await asyncio.wait_for(poll(), 10)
 
     asyncio.run(run())
     assert asked == [2, 102]
+    assert [len(told) for told in names] == [2, 102], "at the start, then for all changes at once"
+    assert names[0] == [(2, "eth0", ""), (3, "eth1", "uplink")]
     assert [record.getMessage() for record in caplog.records] == ["these are counted twice"]
 
 
