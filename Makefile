@@ -4,7 +4,7 @@
 #   make build                    the program at .venv/bin/xdpfix
 #   sudo make run [ARGS="…"]      xdpfix on the default route's interface, flows on the terminal
 #   sudo make test                every check and test tier; test-unit, test-bpf … one at a time
-#   sudo make install             program, unit, man page, configuration (PREFIX, DESTDIR)
+#   sudo make install             program, unit, man page, configuration (PREFIX, DESTDIR; EXTRAS=dtls for DTLS)
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -137,7 +137,8 @@ install: build
 	rm -rf .state/wheel
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir .state/wheel .
 	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix
-	$(PIP) install --no-compile --target $(DESTDIR)$(PREFIX)/lib/xdpfix .state/wheel/*.whl
+	$(PIP) install --no-compile --target $(DESTDIR)$(PREFIX)/lib/xdpfix \
+		"$$(echo .state/wheel/*.whl)$(if $(EXTRAS),[$(EXTRAS)])"
 	rm -rf $(DESTDIR)$(PREFIX)/lib/xdpfix/bin
 	/usr/bin/python3 -m compileall -q -s "$(DESTDIR)" $(DESTDIR)$(PREFIX)/lib/xdpfix
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man8

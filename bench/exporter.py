@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from exporter._native import ffi
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
 from lib.samples import batch, sample
 
 SAMPLE_SIZE = ffi.sizeof("struct sample")
@@ -42,7 +43,7 @@ def main() -> None:
     for flows in (1_000, 65_536, 1_000_000):
         options = ExporterOptions(cache_max_flows=2 * flows, cache_active_timeout=4200, cache_idle_timeout=4200)
         with Exporter(options, pause=lambda _: None) as exporter:
-            exporter.set_weight(0, Fraction(1))
+            exporter.set_weight(0, Fraction(1), [main_selector(options)])
             exporter.tick(1)
             made = batches(flows)
             for octets in made:  # every flow is there: what follows is look-up and count

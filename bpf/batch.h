@@ -15,17 +15,20 @@ static __always_inline void count(struct cpu_state *cpu, enum kernel_counter cou
 	cpu->packets[counter] += packets;
 }
 
-/* Whether this CPU has taken its samples of this second. */
+/* The rules and the exporter that may take a packet. */
+struct selectors {
+	__u64 rules;
+	__u8 main;
+};
+
+/* Whether this CPU has its samples of this second. Those that nobody selects do not count. */
 static __always_inline bool over_budget(struct cpu_state *cpu, const struct sampling_config *settings, __u64 now)
 {
 	if (now - cpu->window_start >= SECOND) {
 		cpu->window_start = now;
 		cpu->window_samples = 0;
 	}
-	if (settings->budget && cpu->window_samples >= settings->budget)
-		return true;
-	cpu->window_samples++;
-	return false;
+	return settings->budget && cpu->window_samples >= settings->budget;
 }
 
 /*
@@ -33,7 +36,7 @@ static __always_inline bool over_budget(struct cpu_state *cpu, const struct samp
  * program that is filling one. Ends with batch_abandon or batch_append.
  */
 static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const struct sampling_config *settings,
-						    __u64 now, __u32 packets)
+						    const struct selectors *by, __u64 now, __u32 packets)
 {
 	struct sample *sample;
 	__u64 slot;
@@ -53,7 +56,17 @@ static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const
 	sample = &cpu->batch.samples[slot & (BATCH_SIZE - 1)];
 	__builtin_memset(sample, 0, sizeof(*sample));
 	sample->meta.time = now;
+	sample->meta.generation = settings->generation;
+	sample->meta.rules = by->rules;
+	sample->meta.main = by->main;
 	return sample;
+}
+
+/* A taken packet that needs no sample to know that nobody selects it. */
+static __always_inline void batch_pass(struct cpu_state *cpu, __u32 packets)
+{
+	count(cpu, KERNEL_SELECTED, packets);
+	count(cpu, KERNEL_UNSELECTED, packets);
 }
 
 static __always_inline void batch_abandon(struct cpu_state *cpu, enum kernel_counter cause, __u32 packets)
@@ -94,6 +107,7 @@ static __always_inline void batch_append(void *ctx, struct cpu_state *cpu, const
 {
 	count_flags(cpu, sample, packets);
 	count(cpu, KERNEL_APPENDED, packets);
+	cpu->window_samples++;
 	PUBLISH(&cpu->batch.sequence);
 	if (cpu->batch.sequence % BATCH_SIZE == 0)
 		if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))

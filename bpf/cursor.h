@@ -50,6 +50,8 @@ struct window {
 	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
 	struct packet packet;
 	__u64 aside;	/* see forget() */
+	__u8 header[16];	/* of an skb whose segments are counted, see segments.h */
+	__u64 route[8];	/* struct bpf_fib_lookup, see route.h */
 	struct inner inner;
 #if !SAMPLER_KERNEL
 	const struct port_tunnels *ports;	/* PORT_ENTRIES; NULL: no port is a tunnel's */
@@ -58,7 +60,7 @@ struct window {
 
 #if SAMPLER_KERNEL
 /* sampler/maps.py makes the map by this size. */
-_Static_assert(sizeof(struct window) == 576, "window is a map's value");
+_Static_assert(sizeof(struct window) == 656, "window is a map's value");
 #endif
 
 struct cursor {

@@ -8,6 +8,8 @@
 
 #include "compat.h"
 
+#define GAP_ENDLESS (1ull << 63)
+
 /* The upper 64 bits of a product. BPF multiplies 64 bits to 64. */
 static __always_inline __u64 multiply_high(__u64 a, __u64 b)
 {
@@ -53,15 +55,38 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
 	return 1 + (multiply_high(negative, scale) >> (57 + 32 - 64));
 }
 
-/* Draws the next gap by the configuration of now, which it will be weighted with. */
-static __always_inline void gate_draw(struct gate *gate, const struct sampling_config *settings,
+/* In this order, for who reads the gate meanwhile. */
+#define GATE_SET(field, value) (*(volatile __u64 *)&gate->field = (value))
+
+/*
+ * Draws the next gap by this selection. What is left of a gap that another one drew is thrown away:
+ * geometric gaps have no memory. Packets observed stay as they are.
+ */
+static __always_inline void gate_draw(struct gate *gate, __u32 selection, const struct sampling_config *settings,
 				      const struct log2_table *table, __u64 random)
 {
-	__u64 gap = geometric(table, settings->scale, random);
+	__u64 gap = settings->nothing ? GAP_ENDLESS : geometric(table, settings->scale, random);
+	__u64 left = gate->skip;
 
-	gate->generation = settings->generation;
-	gate->skip = gap;
-	gate->drawn += gap;
+	gate->selection = selection;
+	GATE_SET(skip, 0);
+	GATE_SET(drawn, gate->drawn + gap - left);
+	GATE_SET(skip, gap);
+}
+
+/* Takes one of an skb's packets: the gap ends there. */
+static __always_inline void gate_hit(struct gate *gate, __u64 segments)
+{
+	__u64 left = gate->skip;
+
+	GATE_SET(skip, 0);
+	GATE_SET(behind, gate->behind + segments - left);
+}
+
+/* Whether the gap was drawn by this selection. */
+static __always_inline bool gate_is_of(const struct gate *gate, __u32 selection)
+{
+	return gate->selection == (__u16)selection;
 }
 
 /* Whether none of an skb's packets is the one to take; then they are counted off. */

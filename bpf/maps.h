@@ -26,10 +26,39 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} selection SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SELECTIONS);
 	__type(key, __u32);
 	__type(value, struct sampling_config);
 } config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SELECTIONS * GATE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct gate_rules);
+} gate_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SELECTIONS);
+	__type(key, __u32);
+	__type(value, struct rule_tables);
+} rule_tables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SELECTIONS * PORT_TABLES);
+	__type(key, __u32);
+	__type(value, struct port_rules);
+} port_rules SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -126,6 +126,7 @@ static __always_inline bool parse_mpls(struct cursor *cursor, struct flow_key *k
 		cursor->position = forget(cursor, cursor->position);
 		if (entry[2] & 1) {
 			guess_ethertype(cursor);
+			cursor->ethertype = forget(cursor, cursor->ethertype);
 			return true;
 		}
 	}
@@ -157,6 +158,7 @@ static __always_inline bool parse_layer2(struct cursor *cursor, const struct pac
 			parse_llc(cursor);
 	}
 	cursor->position = forget(cursor, cursor->position);
+	cursor->ethertype = forget(cursor, cursor->ethertype);
 	key->ethertype = cursor->ethertype;
 	return parse_mpls(cursor, key);
 }

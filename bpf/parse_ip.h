@@ -37,10 +37,17 @@ enum protocol {
 /* The jumbo option that BIG TCP puts into IPv6 super-packets; segmentation takes it out again. */
 #define JUMBO_SIZE 8
 
+#define IPV4_DONT_FRAGMENT 0x4000
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET 0x1fff
 #define IPV6_MORE_FRAGMENTS 0x0001
 #define IPV6_OFFSET 0xfff8
+
+/* Bits of enum fragment. An offset makes it a fragment, but not the first; more to come makes it one, too. */
+static __always_inline __u8 fragment_bits(__u16 offset, bool more)
+{
+	return (offset || more ? FRAGMENT_ANY : 0) | (offset ? FRAGMENT_LATER : 0) | (more ? FRAGMENT_MORE : 0);
+}
 
 /* Octets of the IP packet where its length field cannot hold them, else 0. */
 static __always_inline __u64 big_length(const struct packet *packet, __u64 available)
@@ -71,10 +78,9 @@ static __always_inline bool parse_ipv4(struct cursor *cursor, const struct packe
 	cursor->protocol = header[9];
 
 	fragment = BE16(load16(header + 6));
-	if (fragment & IPV4_OFFSET)
-		sample->meta.fragment = FRAGMENT_ANY | FRAGMENT_LATER;
-	else if (fragment & IPV4_MORE_FRAGMENTS)
-		sample->meta.fragment = FRAGMENT_ANY;
+	sample->meta.fragment = fragment_bits(fragment & IPV4_OFFSET, fragment & IPV4_MORE_FRAGMENTS);
+	if (fragment & IPV4_DONT_FRAGMENT)
+		sample->meta.fragment |= FRAGMENT_DONT;
 
 	key->ip_version = 4;
 	key->ip_tos = header[1];
@@ -115,10 +121,7 @@ static __always_inline bool parse_extension(struct cursor *cursor, struct sample
 	if (cursor->protocol == PROTOCOL_FRAGMENT) {
 		fragment = BE16(load16(header + 2));
 		/* Neither offset nor more to come: an atomic fragment is whole (RFC 6946). */
-		if (fragment & IPV6_OFFSET)
-			sample->meta.fragment = FRAGMENT_ANY | FRAGMENT_LATER;
-		else if (fragment & IPV6_MORE_FRAGMENTS)
-			sample->meta.fragment = FRAGMENT_ANY;
+		sample->meta.fragment |= fragment_bits(fragment & IPV6_OFFSET, fragment & IPV6_MORE_FRAGMENTS);
 		length = 8;
 	} else if (cursor->protocol == PROTOCOL_AUTHENTICATION) {
 		length = (header[1] + 2) * 4;

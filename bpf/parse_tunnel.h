@@ -82,7 +82,7 @@ static __always_inline bool find_inner(struct cursor *cursor, const struct packe
 
 	if (!type)
 		return false;
-	if (sample->meta.fragment) {
+	if (sample->meta.fragment & FRAGMENT_ANY) {
 		sample->meta.tunnel_miss = TUNNEL_MISS_FRAGMENT;
 		return false;
 	}

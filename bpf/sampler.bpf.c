@@ -7,24 +7,26 @@
 #include "gate.h"
 #include "load.h"
 #include "parse.h"
+#include "route.h"
 #include "batch.h"
 #include "segments.h"
+#include "select.h"
 #include "tunnel_netdev.h"
 
 #if !defined(SAMPLER_BCC)
 const char sampler_license[] SEC("license") = "GPL";
 #endif
 
-/* The gate of an interface and direction, or NULL where it is not sampled. */
-static __always_inline struct gate *find_gate(__u32 ifindex, __u32 direction)
+/* The gate of an interface and direction and its slot, or NULL where it is not sampled. */
+static __always_inline struct gate *find_gate(__u32 ifindex, __u32 direction, __u32 *slot)
 {
 	struct gate *gate;
-	__u32 probe, slot;
+	__u32 probe;
 
 	UNROLL
 	for (probe = 0; probe < GATE_PROBES; probe++) {
-		slot = (2 * ifindex + direction + 2 * probe) % GATE_SLOTS;
-		gate = bpf_map_lookup_elem(MAP(gates), &slot);
+		*slot = (2 * ifindex + direction + 2 * probe) % GATE_SLOTS;
+		gate = bpf_map_lookup_elem(MAP(gates), slot);
 		if (gate && gate->ifindex == ifindex)
 			return gate;
 	}
@@ -36,9 +38,18 @@ static __always_inline __u64 random64(void)
 	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 }
 
-/* Behind the fast path: whether a packet is taken, and by which generation. */
-static __always_inline bool gate_takes(struct gate *gate, const struct sampling_config *settings, __u64 segments,
-				       __u16 *generation)
+/* The number of the selection in force. Read once a packet, so that all of it goes by the same one. */
+static __always_inline __u32 selection_number(void)
+{
+	__u32 zero = 0;
+	const __u32 *number = bpf_map_lookup_elem(MAP(selection), &zero);
+
+	return number ? *(const volatile __u32 *)number : 0;
+}
+
+/* Behind the fast path: whether a packet is taken. */
+static __always_inline bool gate_takes(struct gate *gate, __u32 selection, const struct sampling_config *settings,
+				       __u64 segments)
 {
 	const struct log2_table *table;
 	__u32 zero = 0;
@@ -46,40 +57,49 @@ static __always_inline bool gate_takes(struct gate *gate, const struct sampling_
 	table = bpf_map_lookup_elem(MAP(log2_table), &zero);
 	if (!table)
 		return false;
-	if (!gate->skip) {
-		gate_draw(gate, settings, table, random64());
+	if (!gate->skip || !gate_is_of(gate, selection)) {
+		gate_draw(gate, selection, settings, table, random64());
 		if (gate_skips(gate, segments))
 			return false;
 	}
-	*generation = gate->generation;
-	gate->behind += segments - gate->skip;
-	gate_draw(gate, settings, table, random64());
+	gate_hit(gate, segments);
+	gate_draw(gate, selection, settings, table, random64());
 	return true;
 }
 
 static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 {
-	struct gate *gate = find_gate(skb->ifindex, direction);
+	__u32 processor, place, selection, slot, zero = 0;
+	struct gate *gate = find_gate(skb->ifindex, direction, &slot);
 	const struct sampling_config *settings;
-	__u32 processor, zero = 0;
+	const struct gate_rules *rules;
+	struct selectors by;
 	struct packet packet = {};
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
-	__u16 generation = 0;
+	bool carries;
 
 	if (!gate)
 		return;
+	selection = selection_number();
 	packet.segments = skb_segments(skb, gate->flags & GATE_L3);
-	if (gate_skips(gate, packet.segments))
+	if (gate_is_of(gate, selection) && gate_skips(gate, packet.segments))
 		return;
-	settings = bpf_map_lookup_elem(MAP(config), &zero);
+	place = selection % SELECTIONS;
+	settings = bpf_map_lookup_elem(MAP(config), &place);
+	slot += place * GATE_SLOTS;
+	rules = bpf_map_lookup_elem(MAP(gate_rules), &slot);
 	window = bpf_map_lookup_elem(MAP(windows), &zero);
 	processor = bpf_get_smp_processor_id();
 	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !window || !cpu || !gate_takes(gate, settings, packet.segments, &generation))
+	if (!settings || !rules || !window || !cpu || !gate_takes(gate, selection, settings, packet.segments))
 		return;
-	sample = batch_reserve(cpu, settings, bpf_ktime_get_ns(), packet.segments);
+	if (!select_gate(settings, rules, &by)) {
+		batch_pass(cpu, packet.segments);
+		return;
+	}
+	sample = batch_reserve(cpu, settings, &by, bpf_ktime_get_ns(), packet.segments);
 	if (!sample)
 		return;
 	packet.length = skb->len;
@@ -95,19 +115,30 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	packet.l3 = gate->flags & GATE_L3;
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->meta.generation = generation;
-	sample->meta.main = 1;
 	sample->key.ifindex = skb->ifindex;
 	sample->key.direction = direction;
+	sample->meta.ingress_ifindex = direction == DIRECTION_INGRESS ? skb->ifindex : skb->ingress_ifindex;
+	if (direction == DIRECTION_EGRESS)
+		sample->meta.egress_ifindex = skb->ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	if (parse_packet(window, sample)) {
+	carries = parse_packet(window, sample);
+	/* What is addressed to another station is bridged, if anything. */
+	if (direction == DIRECTION_INGRESS)
+		route_ask(window, &sample->key, settings->routes && skb->pkt_type == PACKET_HOST);
+	if (carries) {
 		parse_inner(window, load_skb(skb, window, window->inner.offset, window->inner.carried), sample);
 		if (direction == DIRECTION_INGRESS)
 			mark_ipsec(skb, &sample->key.tunnel);
 	} else if (window->packet.netdev) {
 		take_netdev(skb, sample);
 	}
+	if (!select_rules(place, sample)) {
+		batch_abandon(cpu, KERNEL_UNSELECTED, packet.segments);
+		return;
+	}
+	if (direction == DIRECTION_INGRESS)
+		sample->meta.egress_ifindex = route_find(skb, window);
 	batch_append(skb, cpu, sample, packet.segments);
 }
 
@@ -128,24 +159,36 @@ int sample_tc_egress(struct __sk_buff *skb)
 SEC("xdp")
 int sample_xdp(struct xdp_md *xdp)
 {
-	struct gate *gate = find_gate(xdp->ingress_ifindex, DIRECTION_INGRESS);
-	struct packet packet = {};
+	__u32 processor, place, selection, slot, zero = 0;
+	struct gate *gate = find_gate(xdp->ingress_ifindex, DIRECTION_INGRESS, &slot);
 	const struct sampling_config *settings;
-	__u32 processor, zero = 0;
+	const struct gate_rules *rules;
+	struct selectors by;
+	struct packet packet = {};
 	struct cpu_state *cpu;
 	struct window *window;
 	struct sample *sample;
-	__u16 generation = 0;
+	bool carries;
 
-	if (!gate || gate_skips(gate, 1))
+	if (!gate)
 		return XDP_PASS;
-	settings = bpf_map_lookup_elem(MAP(config), &zero);
+	selection = selection_number();
+	if (gate_is_of(gate, selection) && gate_skips(gate, 1))
+		return XDP_PASS;
+	place = selection % SELECTIONS;
+	settings = bpf_map_lookup_elem(MAP(config), &place);
+	slot += place * GATE_SLOTS;
+	rules = bpf_map_lookup_elem(MAP(gate_rules), &slot);
 	window = bpf_map_lookup_elem(MAP(windows), &zero);
 	processor = bpf_get_smp_processor_id();
 	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !window || !cpu || !gate_takes(gate, settings, 1, &generation))
+	if (!settings || !rules || !window || !cpu || !gate_takes(gate, selection, settings, 1))
 		return XDP_PASS;
-	sample = batch_reserve(cpu, settings, bpf_ktime_get_ns(), 1);
+	if (!select_gate(settings, rules, &by)) {
+		batch_pass(cpu, 1);
+		return XDP_PASS;
+	}
+	sample = batch_reserve(cpu, settings, &by, bpf_ktime_get_ns(), 1);
 	if (!sample)
 		return XDP_PASS;
 	packet.segments = 1;
@@ -158,16 +201,22 @@ int sample_xdp(struct xdp_md *xdp)
 	packet.l3 = gate->flags & GATE_L3;
 	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
 	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->meta.generation = generation;
-	sample->meta.main = 1;
 	sample->key.ifindex = xdp->ingress_ifindex;
 	sample->key.direction = DIRECTION_INGRESS;
+	sample->meta.ingress_ifindex = xdp->ingress_ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
-	if (parse_packet(window, sample))
+	carries = parse_packet(window, sample);
+	route_ask(window, &sample->key, settings->routes);
+	if (carries)
 		parse_inner(window, load_xdp(xdp, window, window->inner.offset, window->inner.carried), sample);
 	else if (window->packet.netdev)
 		take_netdev(0, sample);
+	if (!select_rules(place, sample)) {
+		batch_abandon(cpu, KERNEL_UNSELECTED, 1);
+		return XDP_PASS;
+	}
+	sample->meta.egress_ifindex = route_find(xdp, window);
 	batch_append(xdp, cpu, sample, 1);
 	return XDP_PASS;
 }

@@ -27,17 +27,18 @@ enum kernel_counter {
 	KERNEL_LOST_NESTED = 3,	/* would have interrupted another sample on this CPU */
 	KERNEL_LOST_UNREADABLE = 4,	/* the packet's first bytes could not be loaded */
 	KERNEL_LOST_RING = 5,	/* appended, but the perf ring had no room for its batch */
-	KERNEL_TRUNCATED = 6,	/* appended, with SAMPLE_TRUNCATED */
-	KERNEL_MALFORMED = 7,	/* appended, with SAMPLE_MALFORMED */
-	KERNEL_CHAIN = 8,	/* appended, with SAMPLE_CHAIN */
-	KERNEL_TUNNEL_FRAGMENT = 9,	/* appended, with the tunnel_miss of that name; in its order */
-	KERNEL_TUNNEL_HEADER = 10,
-	KERNEL_TUNNEL_SHORT = 11,
-	KERNEL_TUNNEL_PAYLOAD = 12,
-	KERNEL_TUNNEL_SEGMENT = 13,
-	KERNEL_TUNNEL_SEVERAL = 14,
-	KERNEL_TUNNEL_REMOTE = 15,
-	KERNEL_COUNTERS = 16,
+	KERNEL_UNSELECTED = 6,	/* not appended: no rule takes it, nor the main exporter. No loss */
+	KERNEL_TRUNCATED = 7,	/* appended, with SAMPLE_TRUNCATED */
+	KERNEL_MALFORMED = 8,	/* appended, with SAMPLE_MALFORMED */
+	KERNEL_CHAIN = 9,	/* appended, with SAMPLE_CHAIN */
+	KERNEL_TUNNEL_FRAGMENT = 10,	/* appended, with the tunnel_miss of that name; in its order */
+	KERNEL_TUNNEL_HEADER = 11,
+	KERNEL_TUNNEL_SHORT = 12,
+	KERNEL_TUNNEL_PAYLOAD = 13,
+	KERNEL_TUNNEL_SEGMENT = 14,
+	KERNEL_TUNNEL_SEVERAL = 15,
+	KERNEL_TUNNEL_REMOTE = 16,
+	KERNEL_COUNTERS = 17,
 };
 
 /* One a possible CPU, in the mmapable array `cpus`, written by that CPU alone. */
@@ -59,26 +60,65 @@ enum gate_flag {
 /*
  * The gate of one CPU, interface and direction: a slot of the per-CPU array `gates`
  * at (2 * ifindex + direction + 2 * probe) modulo GATE_SLOTS for the first free
- * probe < GATE_PROBES. Packets observed = drawn + behind - skip.
+ * probe < GATE_PROBES. Packets observed = drawn + behind - skip. While these change, skip is 0.
  */
 #define GATE_SLOTS 8192
 #define GATE_PROBES 4
 struct gate {
 	__u32 ifindex;	/* 0: free */
 	__u16 flags;	/* enum gate_flag */
-	__u16 generation;	/* of the configuration that the current draw was made by */
+	__u16 selection;	/* low bits of the number of the selection that the current draw was made by */
 	__u64 skip;	/* packets up to and including the next one to take; 0: not drawn yet */
 	__u64 drawn;	/* sum of all draws */
 	__u64 behind;	/* packets behind a hit in the same super-packet */
 };
 
-/* The one entry of the array `config`. */
+/*
+ * The selection in force is numbered by the one word of the mmapable array `selection`, and its
+ * settings lie in `config` at that number modulo SELECTIONS. User space writes the place that is not
+ * in use, stores the next number, and waits for the programs that have read the number before.
+ */
+#define SELECTIONS 2
+
 struct sampling_config {
 	__u64 scale;	/* 1 / log2(1 / (1 - p)), 32.32 fixed point; 0: p = 1 */
-	__u32 generation;
+	__u32 generation;	/* what its samples carry, 16 bits */
 	__u32 budget;	/* samples a CPU and second; 0: no limit */
-	__u32 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
+	__u64 main_threshold;	/* of 2^64: of what the gate takes, the main exporter takes so many; 0: all */
+	__u8 tunnels;	/* describe packets by what tunnels carry; 0: by what is on the wire */
+	__u8 routes;	/* ask the kernel's routing where packets that come in leave this host */
+	__u8 nothing;	/* the gate takes no packet */
+	__u8 reserved[5];
+};
+
+/* Of a gate, who looks at its packets: in the array `gate_rules` at its slot, the other selection's GATE_SLOTS behind. */
+struct gate_rules {
+	__u64 rules;	/* bitmap, by place in the selection */
+	__u64 main;	/* 1: the main exporter, too */
+};
+
+/*
+ * The flow rules of a selection, in the array `rule_tables` at its place. A rule accepts a sample when it is in
+ * the set that each table has for the sample's octet at that offset, and in those of the ports.
+ */
+#define RULES_MAX 64
+#define RULE_OCTETS 160	/* more than a rule can look at: some are not known yet */
+#define RULE_OCTETS_END 255	/* the offset behind the last table in use */
+#define RULE_SRC_PORT 1
+#define RULE_DST_PORT 2
+struct rule_tables {
+	__u64 thinned;	/* the rules that are rarer than the gate */
+	__u64 threshold[64];	/* of 2^64: of what the gate takes and the rule accepts, it takes so many */
+	__u32 ports;	/* RULE_SRC_PORT, RULE_DST_PORT: whose table is asked */
 	__u32 reserved;
+	__u8 offset[160];	/* in struct sample */
+	__u64 accepting[160][256];	/* rules by the value of the octet there */
+};
+
+/* In the array `port_rules` at place * PORT_TABLES, and one behind for the destination port. */
+#define PORT_TABLES 2
+struct port_rules {
+	__u64 accepting[65536];	/* rules by port, in host order */
 };
 
 /*

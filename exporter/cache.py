@@ -5,26 +5,43 @@ import math
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Self
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
-from exporter.options import ExporterOptions
+from exporter.options import RAW, ExporterOptions
+from exporter.selector import Selected, Selector
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
 KNOWN_GENERATIONS: int = lib.WEIGHT_GENERATIONS  # whose weights a cache keeps at once
 
 
-def weight_table(probability: Fraction) -> list[int]:
-    """Weights of samples of 0..64 packets, 1 / (1 - (1 - p)**s) in 32.32 fixed point, rounded to nearest; [0] is 0."""
+def weight_table(probability: Fraction, scale: Fraction = Fraction(1)) -> list[int]:
+    """Weights of samples of 0..64 packets, scale / (1 - (1 - p)**s) in 32.32 fixed point, rounded; [0] is 0."""
     taken, all_ = probability.numerator, probability.denominator
     table = [0]
     for packets in range(1, lib.WEIGHT_TABLE + 1):
-        table.append(round(Fraction(all_**packets, all_**packets - (all_ - taken) ** packets) * 2**32))
+        table.append(round(scale * Fraction(all_**packets, all_**packets - (all_ - taken) ** packets) * 2**32))
     return table
+
+
+def _fixed(factor: Fraction) -> int:
+    """With 64 bits behind the point and 64 before; 2**64 itself, which these do not hold, is the number below."""
+    return min(round(2**64 * factor), 2**128 - 1)
+
+
+def _config(options: ExporterOptions) -> "ffi.CData":
+    config = ffi.new("struct cache_config *")
+    config.active_timeout = options.cache_active_timeout * NS_PER_S
+    config.idle_timeout = options.cache_idle_timeout * NS_PER_S
+    config.max_flows = options.cache_max_flows
+    config.ingress = options.enable_input_sampling
+    config.egress = options.enable_output_sampling
+    config.full = options.profile == "full"
+    return config
 
 
 class Cache:
@@ -34,33 +51,83 @@ class Cache:
     """
 
     def __init__(self, options: ExporterOptions, seed: int | None = None) -> None:
-        config = ffi.new("struct cache_config *")
-        config.active_timeout = options.cache_active_timeout * NS_PER_S
-        config.idle_timeout = options.cache_idle_timeout * NS_PER_S
-        config.max_flows = options.cache_max_flows
-        config.domain = options.obs_domain_id
-        config.point = options.obs_point_id
-        config.ingress = options.enable_input_sampling
-        config.egress = options.enable_output_sampling
         result = ffi.new("struct cache **")
-        _check(lib.cache_create(result, config, secrets.randbits(64) if seed is None else seed))
+        _check(lib.cache_create(result, _config(options), secrets.randbits(64) if seed is None else seed))
         self.handle = ffi.gc(result[0], lib.cache_destroy)
+        self._raw = options.counts == RAW
+        self._generations: dict[int, tuple[Fraction, tuple[Selector, ...]]] = {}  # those of C, the latest last
+        self._intervals: dict[int, int] = {}  # N of now, by observation domain
         self.set_points(options.interface_obs_point_ids)
 
     def set_points(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Observation points by interface, (ifindex, observationPointId); replaces those before."""
+        """Points by interface, (ifindex, observationPointId), of the main selector's flows; replaces those before."""
         points = list(pairs)
         _check(lib.cache_set_points(self.handle, ffi.new("struct cache_point[]", points), len(points)))
 
-    def set_weight(self, generation: int, probability: Fraction) -> None:
-        """Say with which probability the samples of this generation were taken, 0 < p <= 1 and p >= 1 / (2**32 - 1)."""
-        if not Fraction(1, 2**32 - 1) <= probability <= 1:
-            raise ValueError(f"sampling probability {probability} is out of range: take one of 1/{2**32 - 1}..1")
+    def set_options(self, options: ExporterOptions) -> None:
+        """Go on with these timeouts, limit, directions and counts. What is due or too much by them ends in expire().
+
+        Another profile is another key: no flow may be left then, flush and take them before.
+        """
+        _check(lib.cache_set_config(self.handle, _config(options)))
+        before, self._raw = self._raw, options.counts == RAW
+        if self._raw != before:
+            for number, (gate, selectors) in self._generations.items():
+                self._tell(number, gate, selectors)
+
+    def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
+        """Say how the samples of this generation were taken: by a gate of this probability, then by the selectors.
+
+        A sample counts once for each selector that took it, with weight 1 / (pi(s) * thinning), where
+        pi(s) = 1 - (1 - gate)**s for one of s wire packets. 1 / (2**32 - 1) <= gate <= 1. Where counts are raw, that
+        is divided by N, one over the selector's probability gate * thinning: a packet that stands alone counts 1, and
+        N times what is counted estimates as well as scaled counts.
+        """
+        if not Fraction(1, 2**32 - 1) <= gate <= 1:
+            raise ValueError(f"sampling probability {gate} is out of range: take one of 1/{2**32 - 1}..1")
+        self._generations.pop(generation, None)
+        self._generations[generation] = gate, tuple(selectors)
+        while len(self._generations) > KNOWN_GENERATIONS:
+            del self._generations[next(iter(self._generations))]
+        self._intervals |= {item.obs_domain_id: round(1 / (gate * item.thinning)) for item in selectors}
+        # Samples of older generations that are still to come count so that the N of now is right for them, too.
+        for number in self._generations if self._raw else [generation]:
+            self._tell(number, *self._generations[number])
+
+    def _tell(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         weight = ffi.new("struct weight *")
-        weight.table = weight_table(probability)
-        weight.log_miss = math.log1p(-float(probability)) if probability < 1 else -math.inf
+        scale = gate if self._raw else Fraction(1)
+        weight.table = weight_table(gate, scale)
+        weight.scale = float(scale)
+        weight.log_miss = math.log1p(-float(gate)) if gate < 1 else -math.inf
         weight.generation = generation
-        lib.cache_set_weight(self.handle, weight)
+        array = ffi.new("struct selector[]", len(selectors))
+        for item, selector in zip(array, selectors, strict=True):
+            interval = self._intervals[selector.obs_domain_id]
+            factor = 1 / (gate * selector.thinning) / interval if self._raw else 1 / selector.thinning
+            item.factor, item.factor_fraction = divmod(_fixed(factor), 2**64)
+            item.unit = float(interval) if self._raw else 1.0
+            item.domain = selector.obs_domain_id
+            item.point = selector.obs_point_id
+            item.number = lib.SELECTOR_MAIN if selector.rule is None else selector.rule
+        _check(lib.cache_set_weight(self.handle, weight, array, len(selectors)))
+
+    def selected(self) -> dict[tuple[int, int | None], Selected]:
+        """Count by generation and rule (None: the main selector), of the generations that are known still."""
+        limit = KNOWN_GENERATIONS * lib.SELECTORS
+        stats = ffi.new("struct selector_stats[]", limit)
+        count = lib.cache_get_selector_stats(self.handle, stats, limit)
+        return {
+            (item.generation, None if item.number == lib.SELECTOR_MAIN else item.number): Selected(
+                int(item.samples),
+                int(item.packets),
+                float(item.packets_estimate),
+                float(item.packets_variance),
+                float(item.octets_estimate),
+                float(item.octets_variance),
+            )
+            for item in stats[0:count]
+        }
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Do not count the traffic of these sessions."""
@@ -73,6 +140,7 @@ class Cache:
             item.src_port = int.from_bytes(endpoint.source_port.to_bytes(2, "big"), sys.byteorder)
             item.dst_port = int.from_bytes(endpoint.destination_port.to_bytes(2, "big"), sys.byteorder)
             item.ip_version = source.version
+            item.protocol = endpoint.protocol
         _check(lib.cache_set_endpoints(self.handle, array, len(items)))
 
     def set_wall_offset(self, offset_ns: int) -> None:

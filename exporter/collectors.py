@@ -1,313 +1,407 @@
-"""Collectors: the only I/O of the exporting side. One connected UDP socket each, for the life of its session."""
+"""Collectors: one target each, with its connection, session, queue and counters. The ways to it are in transports/."""
 
 import errno
 import logging
 import os
-import socket
 import threading
-from collections import Counter, deque
+import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 
+from exporter import message as ipfix
+from exporter import transports
 from exporter._native import ffi, lib
-from exporter.options import Target
+from exporter.leftovers import Leftovers
+from exporter.losses import Losses
+from exporter.options import FILE, UDP, ExporterOptions, Target
 from exporter.session import Session
+from exporter.tally import Tally
+from exporter.transports.attempt import Connector
+from exporter.transports.connection import Connection, DisconnectedError, Endpoint, Outgoing
 
 log = logging.getLogger(__name__)
 
-RETRY_DELAY_NS = 10 * 10**9  # a failed start is tried again after this: often enough for a DNS server that is booting
+RETRY_DELAY_NS = 10 * 10**9  # after a failed start of UDP or a file: often enough for a DNS server that is booting
 
-LOSS_INTERVAL_NS = 60 * 10**9  # losses that go on are told once a minute
-
-# Messages kept while a socket takes none: 1.4 MB at the default size, a quarter of a second at 64 Mbit/s.
+# Messages kept while a connection takes none: 1.4 MB at the default size, a quarter of a second at 64 Mbit/s.
 QUEUE_LIMIT = 1024
 
-# Linux, <linux/in.h> and <linux/in6.h>; Python names only some of them.
-IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
-IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO, IPV6_MTU = 23, 2, 24
-HEADERS = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}  # IP and UDP
-
-# Never made smaller than this: the largest record and its headers fit, and no path of today has a smaller MTU.
-SMALLEST_MESSAGE = 256
+# Never made smaller than this: the largest record or template and its headers fit, and no path of today is narrower.
+SMALLEST_MESSAGE = 512
 REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones are reported in its place
 
+# A collector that failed is not preferred to another one until it has been well for so long. UDP shows that by
+# refusing no templates, which it gets REFUSED_DELAY_NS after each refusal.
+TRUST_DELAY_NS = 30 * 10**9
 
-def _connected_socket(family: int, address: tuple[str, int]) -> socket.socket:
-    """Make a UDP socket that never fragments, connected there. OSError, also where the kernel lacks the family."""
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
-        else:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
-        sock.connect(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """The 5-tuple of a session: addresses as text, UDP ports."""
-
-    source: str
-    source_port: int
-    destination: str
-    destination_port: int
+CLOSE_SECONDS = 2.0  # at the end of a session, for what a reliable connection has not taken yet
 
 
 class Collector:
-    """One target: resolved, connected, sent to; every failure is counted and none is raised.
+    """One target: connected, sent to; every failure is counted and none is raised. No method blocks.
 
-    `counters` has records and messages sent and records lost by cause. `new_session` makes the session of a socket.
+    `counters` has records and messages sent and records lost by cause.
+
+    Args:
+        target: where to.
+        new_session: makes the session of a connection; its argument is whether that is reliable.
+        options: of the exporter.
+        returns: what a failure leaves behind is kept for another collector (leftovers), not lost at once.
+
     """
 
-    def __init__(self, target: Target, new_session: Callable[[], Session]) -> None:
+    always = False  # another one may get a flow in its place
+    losses: Losses | None = None  # counts what it did not get, for options data
+
+    def __init__(
+        self,
+        target: Target,
+        new_session: Callable[[bool], Session],
+        options: ExporterOptions | None = None,
+        returns: bool = False,
+    ) -> None:
         self.target = target
-        self.counters: Counter[str] = Counter()
-        self.error = ""  # the last one, for people
+        self._tally = Tally(str(target))
+        self.counters = self._tally.counters
+        self.leftovers = Leftovers(self.counters, self._lose, returns)
         self.session: Session | None = None
+        self.standby = False  # another one gets the records
+        self.trusted_ns: int | None = None  # from when on it is well after a failure; None: it never failed
         self._new_session = new_session
-        self._lost_told = 0
-        self._tell_ns: int | None = None
-        self._socket: socket.socket | None = None
-        self._queue: deque[tuple[bytes, int]] = deque()
-        self._retry_ns: int | None = None
-        self._resolver: threading.Thread | None = None
-        self._resolved: list[tuple[int, tuple[str, int]]] | OSError | None = None
+        options = options or ExporterOptions()
+        self._message_size = options.message_size
+        self._needs = transports.needs(target, options)
+        connect = partial(transports.open_connection, target, options)
+        self._connector = Connector(connect, transports.is_instant(target), self._delay_ns(options), str(target))
+        self._connection: Connection | None = None
+        self._queue: deque[Outgoing] = deque()
+        self._announced: int | None = None  # Export Time of the session's first templates
+
+    def _delay_ns(self, options: ExporterOptions) -> int:
+        return RETRY_DELAY_NS if self.target.transport in (UDP, FILE) else options.reconnect_interval * 10**9
+
+    def reconfigure(self, options: ExporterOptions, returns: bool) -> bool:
+        """Go on with other options; False: its connection is for the old ones, so that another must be made."""
+        if transports.needs(self.target, options) != self._needs:
+            return False
+        self._message_size = options.message_size
+        self._connector.delay_ns = self._delay_ns(options)
+        self.leftovers.kept = returns
+        self.leftovers.abandon()
+        self.standby = False
+        return True
+
+    @property
+    def error(self) -> str:
+        """The last one, for people; empty when messages go out again."""
+        return self._tally.error
 
     @property
     def connected(self) -> bool:
         """Whether there is a session."""
-        return self._socket is not None
+        return self._connection is not None
 
     def start(self, now_ns: int) -> bool:
-        """Get on with connecting where that is due; True when a session began. Never blocks."""
-        if self._socket is not None:
-            return False
-        if self._resolver is None:
-            if self._retry_ns is not None and now_ns < self._retry_ns:
-                return False
-            self._resolve()
-        if self._resolver is not None and self._resolver.is_alive():
-            return False
-        self._resolver = None
-        self._retry_ns = now_ns + RETRY_DELAY_NS
-        return self._connect()
-
-    def _resolve(self) -> None:
-        """Find the addresses: at once where they are literal, else in a thread, for a resolver may take seconds."""
-        self._resolved = self._lookup(socket.AI_NUMERICHOST)
-        if isinstance(self._resolved, OSError):
-            self._resolver = threading.Thread(target=self._resolve_name, name=f"resolve {self.target}", daemon=True)
-            self._resolver.start()
-
-    def _resolve_name(self) -> None:
-        self._resolved = self._lookup(0)
-
-    def _lookup(self, flags: int) -> list[tuple[int, tuple[str, int]]] | OSError:
+        """Notice what has become of the connection, get on with connecting; True when a session began."""
+        if self._connection is not None:
+            return self._check(now_ns)
         try:
-            found = socket.getaddrinfo(self.target.host, self.target.port, type=socket.SOCK_DGRAM, flags=flags)
+            connection = self._connector.poll(now_ns)
         except OSError as error:
-            return error
-        except UnicodeError:  # a label too long for DNS
-            return OSError(errno.EINVAL, "no valid host name")
-        return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+            self.counters["start_errors"] += 1
+            self._distrust(now_ns)
+            self._tally.error = error.strerror or str(error)
+            sentence = "collector %s cannot be reached: %s; trying again in %d s"
+            log.warning(sentence, self.target, self.error, self._connector.wait_s(now_ns))
+            return False
+        if connection is None:
+            return False
+        self.counters["reconnects"] += self.counters["sessions"] > 0
+        self._begin(connection)
+        self._tally.error = ""
+        log.info("collector %s: exporting to %s", self.target, connection.peer)
+        return True
 
-    def _connect(self) -> bool:
-        found = self._resolved
-        if not isinstance(found, list):
-            return self._failed(found or OSError(errno.ENOENT, "no address"))
-        error = OSError(errno.ENOENT, "no address")
-        for family, address in found:
-            try:
-                sock = _connected_socket(family, address)
-            except OSError as failure:
-                error = failure
-                continue
-            self._socket = sock
-            self.session = self._new_session()
-            self.counters["sessions"] += 1
-            self.error = ""
-            log.info("collector %s: exporting to %s port %d", self.target, *sock.getpeername()[:2])
-            return True
-        return self._failed(error)
+    def _begin(self, connection: Connection) -> None:
+        self._connection = connection
+        self.session = self._new_session(connection.reliable)
+        self._announced = None
+        self.counters["sessions"] += 1
 
-    def _failed(self, error: OSError) -> bool:
-        self.counters["start_errors"] += 1
-        self.error = error.strerror or str(error)
-        delay = RETRY_DELAY_NS // 10**9
-        log.warning("collector %s cannot be reached: %s; trying again in %d s", self.target, self.error, delay)
+    def _check(self, now_ns: int) -> bool:
+        """Look after the connection; True when another one has taken its place."""
+        assert self._connection is not None
+        try:
+            self.counters["messages_abandoned"] += self._connection.abandoned()
+            self._connection.check(now_ns)
+            if not self._queue and (successor := self._connection.successor(now_ns)) is not None:
+                self._begin(successor)
+                return True
+        except DisconnectedError as error:
+            self._disconnected(error, now_ns)
+        except ConnectionRefusedError:
+            self._refused(now_ns)
+        except OSError:
+            pass  # of a message; the next one that fails so is counted
         return False
 
-    def message_limit(self) -> int | None:
-        """Octets of the longest message that the path takes, as far as the kernel knows; None without a session."""
-        sock = self._socket
-        if sock is None:
-            return None
-        level, name = (socket.IPPROTO_IP, IP_MTU) if sock.family == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_MTU)
-        try:
-            mtu = sock.getsockopt(level, name)
-        except OSError:  # no route at the moment
-            return None
-        return max(mtu - HEADERS[sock.family], SMALLEST_MESSAGE)
+    def _disconnected(self, error: OSError, now_ns: int) -> None:
+        """End the session, keep or count what it leaves behind."""
+        assert self._connection is not None
+        self.counters["disconnects"] += 1
+        self._distrust(now_ns)
+        self._tally.error = error.strerror or str(error)
+        sent = [message for message in self._connection.unacknowledged() if message.flows]
+        self.counters["records_unacknowledged"] += sum(message.records for message in sent)
+        self.leftovers.add(sent)
+        self.leftovers.add(self._queue, "connection")
+        self._queue.clear()
+        self._end()
+        sentence = "collector %s: the session has ended: %s; connecting again in %d s"
+        log.warning(sentence, self.target, self.error, self._connector.wait_s(now_ns))
 
-    def endpoint(self) -> Endpoint | None:
-        """The 5-tuple of the session, None without one."""
-        if self._socket is None:
-            return None
-        source, destination = self._socket.getsockname(), self._socket.getpeername()
-        return Endpoint(source[0].partition("%")[0], source[1], destination[0].partition("%")[0], destination[1])
+    def _distrust(self, now_ns: int) -> None:
+        self.trusted_ns = now_ns + TRUST_DELAY_NS
+
+    @property
+    def busy(self) -> bool:
+        """Whether so much waits that soon something is lost."""
+        return len(self._queue) >= QUEUE_LIMIT // 2
+
+    def is_well(self, now_ns: int) -> bool:
+        """Whether it takes records, and has done so for a while if it ever failed."""
+        if self.connected and self.busy:
+            self._distrust(now_ns)
+        return self.connected and (self.trusted_ns is None or now_ns >= self.trusted_ns)
+
+    def message_limit(self) -> int | None:
+        """Octets of the longest message that the path takes, as far as is known; None without a session."""
+        limit = self._connection.message_limit() if self._connection is not None else None
+        return None if limit is None else max(limit, SMALLEST_MESSAGE)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """5-tuples of the session's packets, none without one."""
+        return self._connection.endpoints() if self._connection is not None else ()
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
         """Send the templates and options that are due."""
         self.drain(now_ns)
-        if self.session is not None:
-            for octets, records in self.session.announce(now_ns, export_time, limit):
-                self._enqueue(octets, records)
-            self.drain(now_ns)
+        if self._connection is None or self.session is None:
+            return
+        for octets, records in self.session.announce(now_ns, export_time, limit):
+            if self._announced is None:
+                self._announced = export_time
+            self._enqueue(Outgoing(octets, records, flows=False))
+        self.drain(now_ns)
 
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
         """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
-        start = 0
+        start, refusals = 0, self.counters["refusals"]
         while start < count:
-            end, records = start, 0
+            end, records, octets = start, 0, 0
             domain = messages[start].domain
             while end < count and messages[end].domain == domain:
                 records += messages[end].records
+                octets += messages[end].length
                 end += 1
-            if self.session is None:
+            if self.session is None and not self.leftovers.kept:
                 self.counters["records_lost_no_session"] += records
-            else:
-                sequence = self.session.advance(domain, records)
-                lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
-                self._send_run(buffer, messages, start, end, now_ns)
+                self._lose_run(buffer, messages[start:end], export_time)
+                start = end
+                continue
+            sequence = 0
+            if self.session is not None:
+                sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
+            lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
+            if self._connection is not None and self._connection.batch_fd is not None:
+                start = self._send_batch(self._connection.batch_fd, buffer, messages, start, end, now_ns)
+            for i in range(start, end):
+                copied = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
+                message = Outgoing(copied, messages[i].records)
+                if self.leftovers.kept and self.counters["refusals"] > refusals:
+                    self.leftovers.add([message], "send")  # rather another's than into the void
+                else:
+                    self._push(message, now_ns)
             start = end
 
-    def _send_run(self, buffer: "ffi.CData", messages: "ffi.CData", start: int, end: int, now_ns: int) -> None:
-        assert self._socket is not None
+    def _push(self, message: Outgoing, now_ns: int) -> None:
+        if self._connection is None:
+            self.leftovers.add([message], "no_session")
+            return
+        self._enqueue(message)
+        if len(self._queue) == 1:
+            self.drain(now_ns)
+
+    def _send_batch(
+        self, fd: int, buffer: "ffi.CData", messages: "ffi.CData", start: int, end: int, now_ns: int
+    ) -> int:
+        """Send datagrams, many a system call; return the first that is left, from where on the slow way is right."""
         sent = ffi.new("unsigned int *")
-        refusals = code = 0
+        refusals = 0
         while start < end and not self._queue:
-            code = lib.send_messages(self._socket.fileno(), buffer, messages + start, end - start, sent)
+            code = -lib.send_messages(fd, buffer, messages + start, end - start, sent)
             self.counters["messages_sent"] += sent[0]
             self.counters["records_sent"] += sum(messages[i].records for i in range(start, start + sent[0]))
             if sent[0]:
-                refusals, self.error = 0, ""
+                refusals, self._tally.error = 0, ""
             start += sent[0]
-            if not code or -code == errno.EAGAIN:
-                break
-            if -code == errno.EMSGSIZE:
-                break
-            if -code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
+            if code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
                 refusals += 1
                 self._refused(now_ns)
-                continue
-            self._lost(-code, messages[start].records)
-            start += 1
-        for message in (messages[i] for i in range(start, end)):
-            self._enqueue(bytes(ffi.buffer(buffer + message.offset, message.length)), message.records)
-        if code and -code == errno.EMSGSIZE:
-            self.drain(now_ns)
+            elif code:
+                break
+        return start
 
-    def _enqueue(self, octets: bytes, records: int) -> None:
-        if len(self._queue) >= QUEUE_LIMIT:
-            self.counters["records_lost_queue"] += records
+    def _enqueue(self, message: Outgoing) -> None:
+        # Templates that go out once must not be lost, and options data with them as far as may be.
+        once = not message.flows and self._connection is not None and self._connection.reliable
+        limit = 2 * QUEUE_LIMIT if once else QUEUE_LIMIT
+        if len(self._queue) >= limit and (message.records or not once):
+            self.counters["records_lost_queue"] += message.records
             self.counters["messages_lost"] += 1
+            self._lose(message)
         else:
-            self._queue.append((octets, records))
+            self._queue.append(message)
 
     def drain(self, now_ns: int) -> None:
-        """Send what waits, as far as the socket takes it."""
+        """Send what waits, as far as the connection takes it."""
         refusals = 0
-        while self._queue and self._socket is not None:
-            octets, records = self._queue[0]
+        while self._queue and self._connection is not None:
+            message = self._queue[0]
             try:
-                self._socket.send(octets)
+                self._connection.send(message)
             except BlockingIOError:
+                return
+            except DisconnectedError as error:
+                self._disconnected(error, now_ns)
                 return
             except ConnectionRefusedError:
                 refusals += 1
                 self._refused(now_ns)
                 if refusals <= REFUSALS_LIMIT:
                     continue
-                self._lost(errno.ECONNREFUSED, records)
+                self._lost(errno.ECONNREFUSED, message, now_ns)
             except OSError as error:
                 if error.errno == errno.EMSGSIZE and self._shorten():
                     continue
-                self._lost(error.errno or errno.EIO, records)
+                self._lost(error.errno or errno.EIO, message, now_ns)
             else:
                 self.counters["messages_sent"] += 1
-                self.counters["records_sent"] += records
-                self.error = ""
+                self.counters["records_sent"] += message.records
+                self._tally.error = ""
             refusals = 0
             self._queue.popleft()
 
     def _shorten(self) -> bool:
         """Cut the first message that waits to what the path takes now; whether that is any shorter."""
-        octets, _ = self._queue[0]
+        whole = self._queue[0]
         limit = self.message_limit()
-        if limit is None or limit >= len(octets) or self.session is None:
+        if limit is None or limit >= len(whole.octets) or self.session is None:
             return False
-        pieces = self.session.split(octets, limit)
+        pieces = self.session.split(whole.octets, limit)
         if not pieces:
             return False
         self._queue.popleft()
-        self._queue.extendleft(reversed(pieces))
+        self._queue.extendleft(whole._replace(octets=octets, records=n) for octets, n in reversed(pieces))
         self.counters["messages_split"] += 1
         return True
 
     def _refused(self, now_ns: int) -> None:
         """ICMP says that nobody listens: reported on a later send, which itself did not go out. Not fatal."""
         self.counters["refusals"] += 1
+        self._distrust(now_ns)
         if self.session is not None:
             self.session.refused(now_ns)
 
-    def _lost(self, code: int, records: int) -> None:
+    def _lost(self, code: int, message: Outgoing, now_ns: int) -> None:
         self.counters["messages_lost"] += 1
         self.counters["send_errors"] += 1
-        self.counters["records_lost_too_long" if code == errno.EMSGSIZE else "records_lost_send"] += records
-        self.error = os.strerror(code)
+        self._distrust(now_ns)
+        self.leftovers.add([message], "too_long" if code == errno.EMSGSIZE else "send")
+        self._tally.error = os.strerror(code)
 
-    def tell_losses(self, now_ns: int) -> None:
-        """Log how many records were lost since that was last told, not more often than once a minute."""
-        lost = self.records_lost - self._lost_told
-        if lost and (self._tell_ns is None or now_ns >= self._tell_ns):
-            reason = self.error or (f"{QUEUE_LIMIT} messages wait" if self.connected else "not connected yet")
-            log.warning("collector %s: %d records lost: %s", self.target, lost, reason)
-            self._lost_told += lost
-            self._tell_ns = now_ns + LOSS_INTERVAL_NS
+    def _lose(self, message: Outgoing) -> None:
+        """Count the flow records of a message that does not go out, for options data."""
+        if self.losses is None or not message.flows:
+            return
+        lost = self.losses.count(message.octets, len(message.octets))
+        if self.session is not None:
+            self.session.not_sent(lost.domain, lost.flows, len(message.octets))
+
+    def _lose_run(self, buffer: "ffi.CData", messages: "ffi.CData", export_time: int) -> None:
+        """Count messages of C's encoder that have no header yet."""
+        if self.losses is not None:
+            for message in messages:
+                self.losses.count(buffer + message.offset, message.length, export_time)
+
+    def adopt(self, message: Outgoing, now_ns: int) -> None:
+        """Send another collector's message in this session."""
+        _, _, export_time, _, domain = ipfix.HEADER.unpack_from(message.octets)
+        if self.session is None or self._announced is None or export_time < self._announced:
+            # Earlier than the templates, by Export Time (RFC 7011 section 8.2).
+            self.counters["records_lost_no_session"] += message.records
+            self._lose(message)
+            return
+        for octets, records in self.session.catch_up(message.octets, now_ns, self._message_size):
+            self._push(Outgoing(octets, records, flows=False), now_ns)
+        body = ipfix.Message(message.octets[ipfix.HEADER.size :], message.records)
+        sequence = self.session.advance(domain, message.records, messages=1, octets=len(message.octets))
+        octets = body.encode(export_time, sequence, domain)
+        self.counters["records_adopted"] += message.records
+        self._push(message._replace(octets=octets, moved=True), now_ns)
 
     @property
     def records_lost(self) -> int:
         """Data records that did not go out, for whatever cause."""
-        return sum(count for name, count in self.counters.items() if name.startswith("records_lost_"))
+        return self._tally.records_lost
+
+    def tell_losses(self, now_ns: int) -> None:
+        """Log how many records were lost since that was last told, not more often than once a minute."""
+        self._tally.tell(now_ns, f"{QUEUE_LIMIT} messages wait" if self.connected else "not connected yet")
 
     def row(self) -> dict[str, object]:
         """The target, its counters by name and its last error."""
-        state = "connected" if self.connected else "not connected"
-        names = ("messages_sent", "records_sent", "messages_lost", "refusals", "start_errors", "sessions")
-        row: dict[str, object] = {
-            "target": str(self.target),
-            "state": f"{state}: {self.error}" if self.error else state,
-        }
-        row |= {name: self.counters[name] for name in names}
-        row |= {name: count for name, count in sorted(self.counters.items()) if name not in names}
-        return row | {"records_waiting": self.waiting}
+        state = "connected" if self.connected else "connecting" if self._connector.busy else "not connected"
+        state += ", standby" if self.connected and self.standby else ""
+        head = {"target": str(self.target), "transport": self.target.transport}
+        return head | self._tally.row(state) | {"records_waiting": self.waiting}
 
     @property
     def waiting(self) -> int:
         """Data records in the queue."""
-        return sum(records for _, records in self._queue)
+        return sum(message.records for message in self._queue)
 
     def close(self) -> None:
-        """End the session. What waits is lost and counted."""
+        """End the session. A reliable connection gets CLOSE_SECONDS, in a thread, for what waits; the rest is lost."""
+        self._connector.cancel()
+        connection = self._connection
+        if connection is not None and connection.reliable and (self._queue or not self._flushed()):
+            # No daemon: the process ends after it.
+            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=f"close {self.target}").start()
+        else:
+            self._finish(0.0)
+
+    def _flushed(self) -> bool:
+        try:
+            return self._connection is None or self._connection.flush()
+        except DisconnectedError:
+            return True
+
+    def _finish(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (self._queue or not self._flushed()):
+            self.drain(time.monotonic_ns())
+            time.sleep(0.01)
         self.counters["records_lost_queue"] += self.waiting
+        for message in self._queue:
+            self._lose(message)
         self._queue.clear()
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.close()
-        self._socket = None
+        self.leftovers.abandon()
+        self._end()
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
         self.session = None

@@ -156,6 +156,12 @@ class Decoder:
         state = self._domains.get((source, domain))
         return state.templates.get(template_id) if state else None
 
+    def forget(self, source: Hashable) -> None:
+        """Drop what is known of a transport session that has ended."""
+        for key in [key for key in self._domains if key[0] == source]:
+            for template_id in self._domains.pop(key).templates:
+                self._fields -= self._lru.pop((*key, template_id))
+
     def decode(self, octets: bytes, source: Hashable) -> list[Record]:
         """Decode one message.
 

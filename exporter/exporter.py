@@ -5,21 +5,27 @@ The data thread calls it; nothing here runs Python per packet, and per message o
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
-from exporter.collectors import SMALLEST_MESSAGE, Collector, Endpoint
+from exporter.catalog import Catalog
+from exporter.collectors import SMALLEST_MESSAGE, Collector
+from exporter.distribution import make_distribution
+from exporter.encoder import Encoder
 from exporter.errors import ExporterError
-from exporter.options import ExporterOptions
-from exporter.plan import make_encoder
-from exporter.profiles import PROFILES
+from exporter.losses import Losses, Reader, lose_flows
+from exporter.options import COUNTS, ExporterOptions, Target
+from exporter.profiles import PROFILES, profile
+from exporter.selector import Selected, Selector
 from exporter.session import Session
-from exporter.snapshot import flow_row
+from exporter.status import Metering, Status
+from exporter.transports.connection import Endpoint
 
-# Samples between looks at what ended: a sample ends at most one flow, so at most this many wait to be encoded.
+# Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
 ENCODE_BATCH = 1024  # flows encoded together
 
@@ -32,12 +38,29 @@ FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the ex
 
 log = logging.getLogger(__name__)
 
-LONGEST_RECORD = 256  # octets, more than any template and its Set header take
-
 
 def wall_offset() -> int:
     """Nanoseconds to add to CLOCK_MONOTONIC to make wall time."""
     return time.time_ns() - time.monotonic_ns()
+
+
+def check(options: ExporterOptions) -> None:
+    """ExporterError where no exporter can have these options."""
+    if options.profile not in PROFILES:
+        raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
+    if options.counts not in COUNTS:
+        raise ExporterError(f'counts "{options.counts}" is unknown: take one of {", ".join(COUNTS)}')
+
+
+def _layout(options: ExporterOptions) -> tuple[str, str, str]:
+    """What decides which fields a record has, and what they mean."""
+    return options.profile, options.counts, options.virtual_obs_id
+
+
+def _tell_no_cache(options: ExporterOptions) -> None:
+    for name in ("cache_active_timeout", "cache_max_flows"):
+        if getattr(options, name) == 0:
+            log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
 
 
 class Exporter:
@@ -60,49 +83,132 @@ class Exporter:
         pause: Callable[[float], None] = time.sleep,
         seed: int | None = None,
     ) -> None:
-        if options.profile not in PROFILES:
-            raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
-        if options.counts != "scaled":
-            raise ExporterError(f'counts "{options.counts}" is unknown: take "scaled"')
+        check(options)
         self.options = options
-        self.profile = PROFILES[options.profile]
+        self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self.cache = Cache(options, seed)
-        self.collectors = [Collector(target, self._new_session) for target in options.targets]
-        self._encoder = make_encoder(self.profile)
-        self._predecessors: list[Endpoint] = []
+        self._status = Status(options, self.cache)
+        templates = self.profile.templates
+        self.catalog = Catalog(templates, self.profile.whole, options.obs_domain_id, self._status.figures)
+        self._reader = Reader(templates)
+        self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
+        self.collectors = [self._new_collector(target) for target in options.targets]
+        self._encoder = self._make_encoder()
+        self._others: list[Endpoint] = []
+        self._ended: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
-        self._messages = ffi.new("struct message[]", ENCODE_BATCH)
-        self._buffer = ffi.new("__u8[]", ENCODE_BATCH * LONGEST_RECORD + options.message_size)
-        self._message_count = ffi.new("unsigned int *")
         self._records = 0
         self._records_lost_memory = 0
         self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
-        for name in ("cache_active_timeout", "cache_max_flows"):
-            if getattr(options, name) == 0:
-                log.warning("%s is 0: every sample is a record of its own; raise it to count flows", name)
+        _tell_no_cache(options)
 
-    def _new_session(self) -> Session:
-        options = self.options
-        return Session(
-            self.profile.templates,
-            options.obs_domain_id,
-            options.template_interval * NS_PER_S,
-            1,  # counts are scaled: samplingInterval = 1, nothing left to multiply
-        )
+    def _make_encoder(self) -> Encoder:
+        return Encoder(self.profile, self.options.virtual_obs_id, ENCODE_BATCH, self.options.message_size)
 
-    def set_weight(self, generation: int, probability: Fraction) -> None:
-        """Say with which probability the samples of this generation of the configuration were taken."""
-        self.cache.set_weight(generation, probability)
+    def _new_collector(self, target: Target) -> Collector:
+        losses = Losses(self._reader)
+        new_session = partial(self._new_session, losses)
+        collector = Collector(target, new_session, self.options, self._distribution.returns)
+        collector.losses = losses
+        return collector
 
-    def take_over(self, endpoints: Iterable[Endpoint]) -> None:
-        """Leave out the messages of these sessions too: the last ones of an exporter that this one replaces."""
-        self._predecessors = list(endpoints)
-        self.cache.set_endpoints(self.endpoints() + self._predecessors)
+    def _new_session(self, losses: Losses, reliable: bool) -> Session:
+        intervals = self.options.template_interval * NS_PER_S, self.options.stats_interval * NS_PER_S
+        return Session(self.catalog, *intervals, reliable=reliable, lost=lambda: losses.total)
+
+    def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
+        """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
+
+        Flows stay, and timeouts and limit are those of now for all of them. Targets that stay keep socket, session and
+        queue, unless what they need (tls, file) is another now. Where records get other fields, all flows end as forced
+        and go out by the old ones first. Domain and point come with set_weight().
+
+        Returns:
+            A last row of counters for each target that is no more, as of targets().
+
+        Raises:
+            ExporterError: no exporter can have these options; nothing changed.
+
+        """
+        check(options)
+        before = self.options
+        if options == before:
+            return []
+        if _layout(options) != _layout(before):
+            self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
+        self.options = options
+        self.profile = profile(options.profile, bool(options.virtual_obs_id))
+        self._encoder = self._make_encoder()
+        self.cache.set_options(options)
+        self._status.options = options
+        self._reader.learn(self.profile.templates)
+        self.catalog.set_templates(self.profile.templates, self.profile.whole, self._status.domain)
+        _tell_no_cache(options)
+        if options.targets_mode != before.targets_mode:
+            self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
+        rows = self._set_targets(options.targets, now_ns)
+        for session in (collector.session for collector in self.collectors):
+            if session is not None:
+                session.update(options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
+        self._connect(now_ns)
+        return rows
+
+    def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
+        """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
+        there = {collector.target: collector for collector in self.collectors}
+        returns = self._distribution.returns
+        self.collectors = [
+            there.pop(target)
+            if target in there and there[target].reconfigure(self.options, returns)
+            else self._new_collector(target)
+            for target in targets
+        ]
+        if there:
+            # What they sent last is on its way.
+            self._ended = [endpoint for collector in there.values() for endpoint in collector.endpoints()]
+        for collector in there.values():
+            collector.drain(now_ns)
+            collector.close()
+        return [collector.row() for collector in there.values()]
+
+    def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
+        """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
+
+        Options data tells of these selectors from now on. Where that changes by what collectors multiply, all flows
+        end first, as forced: what was counted before goes out before.
+        """
+        if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
+            self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
+        self._status.count()
+        self.cache.set_weight(generation, gate, selectors)
+        if self._status.set_selectors(gate, selectors):
+            self.catalog.set_domain(self._status.domain)
+
+    def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
+        """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
+        if self._status.set_interfaces(interfaces):
+            self.catalog.change()
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the sampler has counted until now, for statistics."""
+        self._status.set_metering(metering)
+
+    def selected(self) -> dict[tuple[int, int | None], Selected]:
+        """Count what each selector took, by generation and rule: see Cache.selected()."""
+        return self.cache.selected()
+
+    def leave_out(self, endpoints: Iterable[Endpoint]) -> None:
+        """Leave out the messages of these sessions too: those of other exporters of this host."""
+        self._others = list(endpoints)
+        self._leave_out_own()
+
+    def _leave_out_own(self) -> None:
+        self.cache.set_endpoints(self.own_endpoints() + self._others)
 
     def ingest(self, batch: "bytearray | memoryview | ffi.CData", count: int) -> None:
         """Count the first `count` samples of the batch: a buffer of struct sample, or a struct sample * of cffi."""
@@ -133,13 +239,16 @@ class Exporter:
                 break
 
     def _connect(self, now_ns: int) -> None:
-        """Start what is not connected, and send the templates that are due."""
+        """Start what is not connected, and send the templates and options data that are due."""
         started = [collector.start(now_ns) for collector in self.collectors]
         if any(started):
-            self.cache.set_endpoints(self.endpoints() + self._predecessors)
+            self._leave_out_own()
         export_time = self._export_time(now_ns)
+        self._status.look(export_time)
         for collector in self.collectors:
             collector.announce(now_ns, export_time, self._limit())
+        self._distribution.settle(self.collectors, now_ns)
+        for collector in self.collectors:
             collector.tell_losses(now_ns)
 
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
@@ -158,6 +267,13 @@ class Exporter:
                 now_ns += pause_ns
         for collector in self.collectors:
             collector.drain(now_ns)
+        self._distribution.settle(self.collectors, now_ns)
+
+    def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
+        """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
+        ended = self.cache.flush(reason, limit)
+        self._drain(now_ns)
+        return ended
 
     def rewind(self, now_ns: int) -> None:
         """Go on from an earlier time, for samples of an older capture; flush() before."""
@@ -183,56 +299,65 @@ class Exporter:
         export_time = self._export_time(now_ns)
         limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):
-            self._encode(count, export_time, limit, now_ns)
+            for flows, part, collectors in self._distribution.parts(self._flows, count, self.collectors, now_ns):
+                self._encode(flows, part, collectors, export_time, limit, now_ns)
+            self._distribution.settle(self.collectors, now_ns)
             self.cache.release(self._flows, count)
 
-    def _encode(self, count: int, export_time: int, limit: int, now_ns: int) -> None:
+    def _encode(
+        self,
+        flows: "ffi.CData",
+        count: int,
+        collectors: list[Collector],
+        export_time: int,
+        limit: int,
+        now_ns: int,
+    ) -> None:
         done = 0
         while done < count:
-            written = lib.encode_flows(
-                self._encoder,
-                self._flows + done,
-                count - done,
-                export_time,
-                limit,
-                self._buffer,
-                len(self._buffer),
-                self._messages,
-                len(self._messages),
-                self._message_count,
-            )
+            encoder = self._encoder
+            written = encoder.encode(flows + done, count - done, export_time, limit)
             if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
                 self._records_lost_memory += count - done
+                lose_flows([collector.losses for collector in collectors], flows[done:count], export_time)
                 return
             done += written
             self._records += written
-            self._messages_made += self._message_count[0]
-            for collector in self.collectors:
+            self._messages_made += encoder.count
+            self.catalog.use(encoder.used)
+            for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
-                collector.send(self._buffer, self._messages, self._message_count[0], export_time, now_ns)
+                collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
-        return [endpoint for collector in self.collectors if (endpoint := collector.endpoint()) is not None]
+        return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
+
+    def own_endpoints(self) -> list[Endpoint]:
+        """Return endpoints(), and those of the targets that were taken away last."""
+        return self.endpoints() + self._ended
 
     def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
         self.cache.set_points(pairs)
 
-    def flows(self, limit: int, now_ns: int) -> list[dict[str, Any]]:
-        """Return up to `limit` living flows, the oldest first, as rows for people."""
-        return [flow_row(flow, now_ns) for flow in self.cache.copy(limit)]
+    def copy_flows(self, limit: int) -> "ffi.CData":
+        """Copy up to `limit` living flows, the oldest first, for exporter.snapshot: no Python for a flow."""
+        return self.cache.copy(limit)
 
     def stats(self) -> dict[str, int]:
         """Every counter by name, flat.
 
-        samples_*: where samples went; flows_*: living, started and ended ones by reason; records and messages made.
+        samples_*: where samples went, what stands behind samples_pairs once for each selector that took them;
+        and those of TCP, UDP, SCTP and ICMP ("known") or another protocol by IP version;
+        flows_*: living, started and ended ones by reason; records and messages made.
         """
         cache = self.cache.stats()
-        samples = ("ingested", "cached", "pending")
+        samples = ("ingested", "unselected", "selected", "pairs", "cached", "pending")
         values = {f"samples_{name}": cache[name] for name in samples}
         values["samples_exported"] = cache["released"]
         values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("excluded_", "lost_"))}
+        values |= {f"samples_{name}": n for name, n in cache.items() if name.startswith(("ipv4_", "ipv6_"))}
         values["packets_represented"] = cache["represented"]
         values["flows"] = cache["flows"]
         values["flows_created"] = cache["created"]

@@ -1,12 +1,12 @@
 """Messages that C does not make: headers, sets and the templates and options that go before data. Sans-IO."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from exporter.elements import VARIABLE_LENGTH
 from exporter.errors import MessageTooLongError
-from exporter.template import FIRST_TEMPLATE_ID, Template
+from exporter.template import FIRST_TEMPLATE_ID, TEMPLATE_SET, Template
 
 VERSION = 10  # RFC 7011 section 3.1
 HEADER = Struct("!HHIII")  # version, length, Export Time, sequence number, observation domain
@@ -26,51 +26,68 @@ class Message:
         return HEADER.pack(VERSION, length, export_time % 2**32, sequence % 2**32, domain) + self.body
 
 
+# What goes into a Set: the Set's id, and a record of it.
+Item = tuple[int, bytes]
+
+
 def encode_set(set_id: int, records: Iterable[bytes]) -> bytes:
     """One Set of these records, without padding (RFC 7011 section 3.3)."""
     body = b"".join(records)
     return SET_HEADER.pack(set_id, SET_HEADER.size + len(body)) + body
 
 
-def template_messages(templates: Iterable[Template], limit: int) -> list[Message]:
-    """Messages of at most `limit` octets, header included, that carry these templates in this order.
+def fit(items: Iterable[Item], limit: int) -> tuple[Message, int]:
+    """One message of at most `limit` octets, header included, of the first of these items; and how many went in.
 
-    Template Records share Sets; an Options Template Record has a Set of its own, because some collectors read no
-    second one. MessageTooLongError where a template alone is longer than `limit`.
+    Template Records share a Set. An Options Template Record and a record of one have a Set of their own, because
+    some collectors read no second one. MessageTooLongError where the first alone is longer than `limit`.
     """
-    messages: list[Message] = []
     sets: list[tuple[int, list[bytes]]] = []
     room = limit - HEADER.size
-
-    def close() -> None:
-        if sets:
-            messages.append(Message(b"".join(encode_set(*item) for item in sets), 0))
-        sets.clear()
-
-    for template in templates:
-        record = template.encode()
-        joins = bool(sets) and sets[-1][0] == template.set_id and not template.scope
+    taken = records = 0
+    for set_id, record in items:
+        joins = bool(sets) and sets[-1][0] == set_id == TEMPLATE_SET
         needed = len(record) + (0 if joins else SET_HEADER.size)
         if needed > room:
-            close()
-            joins, needed, room = False, len(record) + SET_HEADER.size, limit - HEADER.size
-            if needed > room:
+            if not taken:
                 raise MessageTooLongError(
-                    f"template {template.id} takes {needed} octets but a message has room for {room}: "
+                    f"a record of set {set_id} takes {needed} octets but a message has room for {room}: "
                     "raise message_size or the path MTU"
                 )
+            break
         if joins:
             sets[-1][1].append(record)
         else:
-            sets.append((template.set_id, [record]))
+            sets.append((set_id, [record]))
         room -= needed
-    close()
+        taken += 1
+        records += set_id >= FIRST_TEMPLATE_ID
+    return Message(b"".join(encode_set(*item) for item in sets), records), taken
+
+
+def pack(items: Sequence[Item], limit: int) -> list[Message]:
+    """Messages of at most `limit` octets that carry all of these items in this order: see fit()."""
+    messages = []
+    while items:
+        message, taken = fit(items, limit)
+        messages.append(message)
+        items = items[taken:]
     return messages
 
 
-def record_message(template: Template, record: bytes) -> Message:
-    """Make the message that carries this one record."""
-    return Message(encode_set(template.id, [record]), 1)
+def template_messages(templates: Iterable[Template], limit: int) -> list[Message]:
+    """Messages that carry these templates in this order: see fit()."""
+    return pack([(template.set_id, template.encode()) for template in templates], limit)
+
+
+def set_ids_of(octets: bytes) -> list[int]:
+    """Set ids of a message, in order."""
+    ids, at = [], HEADER.size
+    while at < len(octets):
+        set_id, length = SET_HEADER.unpack_from(octets, at)
+        ids.append(set_id)
+        at += length
+    return ids
 
 
 def _records(body: bytes, template: Template) -> Iterator[bytes]:
@@ -87,7 +104,7 @@ def split(octets: bytes, templates: Mapping[int, Template], limit: int) -> list[
     """Make of one of our messages of data several of at most `limit` octets, each with its number of records.
 
     For a path that turned out narrower than the message: the sequence numbers go on from record to record. An empty
-    list where a record alone is too long or the message carries templates.
+    list where a record alone is too long or the message carries templates. Each options record keeps its own Set.
     """
     _, _, export_time, sequence, domain = HEADER.unpack_from(octets)
     parts: list[list[tuple[int, list[bytes]]]] = [[]]
@@ -98,7 +115,7 @@ def split(octets: bytes, templates: Mapping[int, Template], limit: int) -> list[
         if set_id < FIRST_TEMPLATE_ID:
             return []
         for record in _records(octets[at + SET_HEADER.size : at + length], templates[set_id]):
-            joins = bool(parts[-1]) and parts[-1][-1][0] == set_id
+            joins = bool(parts[-1]) and parts[-1][-1][0] == set_id and not templates[set_id].scope
             needed = len(record) + (0 if joins else SET_HEADER.size)
             if needed > room:
                 parts.append([])

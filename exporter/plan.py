@@ -17,6 +17,10 @@ COPIES: dict[str, tuple[str, int]] = {
     "ethernetHeaderLength": ("key.ethernet_header_length", 0),
     "ipVersion": ("key.ip_version", 0),
     "ipTTL": ("key.ip_ttl", 0),
+    "minimumTTL": ("ttl_min", 0),
+    "maximumTTL": ("ttl_max", 0),
+    "tcpControlBits": ("tcp_flags", 0),
+    "mplsTopLabelStackSection": ("key.mpls_label", 0),
     "protocolIdentifier": ("key.ip_protocol", 0),
     "ipClassOfService": ("key.ip_tos", 0),
     "sourceIPv4Address": ("key.src_addr", 0),
@@ -41,7 +45,6 @@ COPIES: dict[str, tuple[str, int]] = {
     "UNTUNNELED_IPV6_DST_ADDR": ("key.tunnel.dst_addr", 0),
     # A number of 64 bits in network order: its low 32.
     "greKey": ("key.tunnel.key", 4),
-    "flowEndReason": ("end_reason", 0),
 }
 
 # Fields of struct flow in host byte order.
@@ -53,7 +56,7 @@ INTEGERS: dict[str, str] = {
     "octetDeltaSumOfSquares": "ip_octets_sumsq",
     "minimumIpTotalLength": "ip_length_min",
     "maximumIpTotalLength": "ip_length_max",
-    "tcpControlBits": "tcp_flags",
+    "flowEndReason": "end_reason",
 }
 
 # Values that C derives from the flow.
@@ -63,6 +66,11 @@ DERIVED: dict[str, int] = {
     "vlanId": lib.OP_VLAN_ID,
     "dot1qVlanId": lib.OP_VLAN_ID,
     "dot1qPriority": lib.OP_VLAN_PRIORITY,
+    "dot1qCustomerVlanId": lib.OP_CUSTOMER_VLAN_ID,
+    "dot1qCustomerPriority": lib.OP_CUSTOMER_VLAN_PRIORITY,
+    "fragmentFlags": lib.OP_FRAGMENT_FLAGS,
+    "icmpTypeCodeIPv4": lib.OP_ICMP_TYPE_CODE,
+    "icmpTypeCodeIPv6": lib.OP_ICMP_TYPE_CODE,
     "flowStartDeltaMicroseconds": lib.OP_START_DELTA,
     "flowEndDeltaMicroseconds": lib.OP_END_DELTA,
     "flowStartMilliseconds": lib.OP_START_MILLISECONDS,
@@ -71,6 +79,16 @@ DERIVED: dict[str, int] = {
     "egressInterface": lib.OP_EGRESS_INTERFACE,
     "tunnelKey": lib.OP_TUNNEL_KEY,
     "layer2SegmentId": lib.OP_LAYER2_SEGMENT,
+}
+
+# Places in struct flow's flag_counts: the flags' bits in the TCP header.
+FLAG_COUNTS = {
+    "tcpFinTotalCount": 0,
+    "tcpSynTotalCount": 1,
+    "tcpRstTotalCount": 2,
+    "tcpPshTotalCount": 3,
+    "tcpAckTotalCount": 4,
+    "tcpUrgTotalCount": 5,
 }
 
 
@@ -86,14 +104,21 @@ class Op:
 def _field_of(path: str) -> tuple[int, int]:
     """Offset and size of a field of struct flow."""
     names = path.split(".")
-    offset = ffi.offsetof("struct flow", *names)
     kind = ffi.typeof("struct flow")
     for name in names:
-        kind = dict(kind.fields)[name].type
-    return offset, ffi.sizeof(kind)
+        kind = _members(kind)[name]
+    return ffi.offsetof("struct flow", *names), ffi.sizeof(kind)
 
 
-def compile_template(template: Template) -> tuple[Op, ...]:
+def _members(kind: "ffi.CType") -> "dict[str, ffi.CType]":
+    """Types by name, those of unions without a name among them."""
+    members: dict[str, ffi.CType] = {}
+    for name, member in kind.fields:
+        members |= {name: member.type} if name else _members(member.type)
+    return members
+
+
+def compile_template(template: Template, virtual_obs_id: bytes = b"") -> tuple[Op, ...]:
     """Compile to operations; copies of neighbouring octets become one."""
     ops: list[Op] = []
     for item in template.fields:
@@ -104,6 +129,10 @@ def compile_template(template: Template) -> tuple[Op, ...]:
         elif name in INTEGERS:
             offset, size = _field_of(INTEGERS[name])
             op = Op(FIELD_OP[size], offset, item.length)
+        elif name in FLAG_COUNTS:
+            op = Op(lib.OP_FLAG_COUNT, FLAG_COUNTS[name], item.length)
+        elif name == "virtualObsID":
+            op = Op(lib.OP_CONSTANT, 0, 1 + len(virtual_obs_id))
         else:
             op = Op(DERIVED[name], 0, item.length)
         last = ops[-1] if ops else None
@@ -114,23 +143,27 @@ def compile_template(template: Template) -> tuple[Op, ...]:
     return tuple(ops)
 
 
-def make_encoder(profile: Profile) -> "ffi.CData":
+def make_encoder(profile: Profile, virtual_obs_id: str = "") -> "ffi.CData":
     """Make C's encoder for this profile: a struct encoder that is destroyed with the object."""
+    value = virtual_obs_id.encode()
+    # Below 255 octets a value has its length in one octet (RFC 7011 section 7).
+    constant = bytes([len(value)]) + value
     arrays = [
-        ffi.new("struct op[]", [(op.code, op.offset, op.length) for op in compile_template(t)])
+        ffi.new("struct op[]", [(op.code, op.offset, op.length) for op in compile_template(t, value)])
         for t in profile.templates
     ]
     plans = ffi.new("struct plan[]", len(profile.templates))
     for plan, template, ops in zip(plans, profile.templates, arrays, strict=True):
         plan.ops = ops
         plan.op_count = len(ops)
-        plan.record_size = template.fixed_length
-        plan.template_id = template.id
         names = {item.element.name for item in template.fields}
+        plan.record_size = template.fixed_length + (len(constant) if "virtualObsID" in names else 0)
+        plan.template_id = template.id
         plan.ip = "octetDeltaCount" in names
+        plan.flags = not names.isdisjoint(FLAG_COUNTS)
         plan.tunnel_key = "tunnelKey" in names
     result = ffi.new("struct encoder **")
-    code = lib.encoder_create(result, plans, len(profile.templates), list(profile.by_kind))
+    code = lib.encoder_create(result, plans, len(profile.templates), list(profile.by_kind), constant, len(constant))
     if code:
         raise OSError(-code, f"no encoder for profile {profile.name}")
     return ffi.gc(result[0], lib.encoder_destroy)

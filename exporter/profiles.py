@@ -1,67 +1,95 @@
 """Profiles: which templates an exporter uses and which kind of flow goes out by which one.
 
 Profile "ovs" is the 28 templates of Open vSwitch 2.5.0, same ids, fields and order. Profile "full" adds what
-OVS never had, under ids of its own.
+OVS never had, under ids of its own. A template id stands for one layout, in every profile and for ever.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
+from exporter.elements import VARIABLE_LENGTH
 from exporter.template import Field, Template, field
 
 OVS_FIRST_ID = 256
-FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462
-ANNOUNCEMENT_ID = 512  # the options template of samplingInterval, the same in every profile
+FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462, and of options templates
+# What a layout with a virtualObsID adds to the id of that without.
+FULL_VIRTUAL = 1024
+OVS_VIRTUAL = 3072 - OVS_FIRST_ID
 
 # Kinds of flow, as flow_kind() in exporter/native/flow.def.h counts them.
-L2 = ("untagged", "vlan")
+MPLS = (False, True)
+TAGS = (0, 1, 2)
 L3 = ("none", "ipv4", "ipv6")
 L4 = ("other", "ports", "icmp", "tcp")
 # The outer header, and which IANA element can say the tunnel's key: layer2SegmentId, greKey or none.
 TUNNEL = (("none", "none"), *product(("ipv4", "ipv6"), ("other", "vni", "gre")))
+
+MPLS_LABEL = 3  # octets of an entry of the label stack, without its TTL (RFC 7012, element 70)
+# Values of 32 bits here and counters that seldom need more: 4 octets, which every collector reads that knows them.
+SHORT = 4
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of flow: what its key has. The index of a kind is its place in kinds()."""
 
-    l2: str
+    mpls: bool
+    tags: int
     l3: str
     l4: str
     outer: str
     key: str
 
 
+@cache
 def kinds() -> tuple[Kind, ...]:
     """All kinds in the order of flow_kind(); those with "none" and an L4 protocol do not occur."""
-    return tuple(Kind(l2, l3, l4, *tunnel) for l2, l3, l4, tunnel in product(L2, L3, L4, TUNNEL))
+    return tuple(
+        Kind(mpls, tags, l3, l4, *tunnel) for mpls, tags, l3, l4, tunnel in product(MPLS, TAGS, L3, L4, TUNNEL)
+    )
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Templates of data records and, for each of kinds(), the index of its template."""
+    """Templates of data records and, for each of kinds(), the index of its template.
+
+    `whole`: collectors get all of them in each observation domain that has data; else those that its data uses.
+    """
 
     name: str
     templates: tuple[Template, ...]
     by_kind: tuple[int, ...]
+    whole: bool
 
 
-def _fields(kind: Kind, extended: bool) -> Iterator[Field]:
-    """Yield the fields of OVS 2.5.0's template for this kind, in its order; the additions of "full" if `extended`."""
+def _fields(kind: Kind, extended: bool, virtual: bool) -> Iterator[Field]:
+    """Yield the fields of OVS 2.5.0's template for this kind, in its order; the additions of "full" if `extended`.
+
+    `virtual` adds virtualObsID, where later versions of OVS have it.
+    """
     # 138 is unsigned64 in today's registry; OVS's 4 octets are its reduced-size encoding.
     yield field("observationPointId", 4)
     yield from map(field, ("flowDirection", "sourceMacAddress", "destinationMacAddress"))
     yield from map(field, ("ethernetType", "ethernetHeaderLength"))
     if extended:
-        # Both, always: the side that the packet was seen on has its ifindex, the other is 0, "not known" (RFC 2863
-        # has no interface 0). So every record names its interface, and collectors need not combine 10 with 61.
+        # Both, always: the side that the packet was seen on has its ifindex, the other has it where it is known, else
+        # 0 (RFC 2863 has no interface 0). So every record names its interface, and nobody need combine 10 with 61.
         yield from map(field, ("ingressInterface", "egressInterface"))
-    if kind.l2 == "vlan":
+    if kind.tags:
         yield from map(field, ("vlanId", "dot1qVlanId", "dot1qPriority"))
+    if extended and kind.tags == 2:
+        yield from map(field, ("dot1qCustomerVlanId", "dot1qCustomerPriority"))
+    if extended and kind.mpls:
+        yield field("mplsTopLabelStackSection", MPLS_LABEL)
     if kind.l3 != "none":
-        yield from map(field, ("ipVersion", "ipTTL", "protocolIdentifier"))
+        yield field("ipVersion")
+        yield from map(field, ("minimumTTL", "maximumTTL") if extended else ("ipTTL",))
+        yield field("protocolIdentifier")
         yield from map(field, ("ipDiffServCodePoint", "ipPrecedence", "ipClassOfService"))
+        if extended:
+            yield field("fragmentFlags")
     if kind.l3 == "ipv4":
         yield from map(field, ("sourceIPv4Address", "destinationIPv4Address"))
     if kind.l3 == "ipv6":
@@ -71,18 +99,26 @@ def _fields(kind: Kind, extended: bool) -> Iterator[Field]:
     if kind.l4 == "icmp":
         version = {"ipv4": "IPv4", "ipv6": "IPv6"}[kind.l3]
         yield from map(field, (f"icmpType{version}", f"icmpCode{version}"))
+        if extended:
+            # What nfcapd and others read; OVS's pair above is what the registry calls by its parts.
+            yield field(f"icmpTypeCode{version}")
     if extended and kind.l4 == "tcp":
         # One octet: the eight flags; some collectors read no other length of this element.
         yield field("tcpControlBits", 1)
     if kind.outer != "none":
         yield from _tunnel_fields(kind, extended)
+    if virtual:
+        yield field("virtualObsID", VARIABLE_LENGTH)
     yield from map(field, ("flowStartDeltaMicroseconds", "flowEndDeltaMicroseconds"))
     if extended:
         yield from map(field, ("flowStartMilliseconds", "flowEndMilliseconds"))
     yield from map(field, ("packetDeltaCount", "layer2OctetDeltaCount", "flowEndReason"))
     if kind.l3 != "none":
         yield from map(field, ("octetDeltaCount", "octetDeltaSumOfSquares"))
-        yield from map(field, ("minimumIpTotalLength", "maximumIpTotalLength"))
+        length = SHORT if extended else None
+        yield from (field(name, length) for name in ("minimumIpTotalLength", "maximumIpTotalLength"))
+    if extended and kind.l4 == "tcp":
+        yield from (field(f"tcp{flag}TotalCount", SHORT) for flag in ("Ack", "Fin", "Psh", "Rst", "Syn", "Urg"))
 
 
 def _tunnel_fields(kind: Kind, extended: bool) -> Iterator[Field]:
@@ -103,10 +139,12 @@ def _tunnel_fields(kind: Kind, extended: bool) -> Iterator[Field]:
 def _ovs_id(kind: Kind) -> int:
     """Number as OVS does (ofproto-dpif-ipfix.c). It has no elements for an IPv6 outer header: no tunnel then."""
     l4 = {"other": 0, "ports": 1, "tcp": 1, "icmp": 2}[kind.l4]
-    return OVS_FIRST_ID + ((L2.index(kind.l2) * 3 + L3.index(kind.l3)) * 3 + l4) * 2 + (kind.outer == "ipv4")
+    return OVS_FIRST_ID + (((kind.tags > 0) * 3 + L3.index(kind.l3)) * 3 + l4) * 2 + (kind.outer == "ipv4")
 
 
-def _profile(name: str) -> Profile:
+@cache
+def profile(name: str, virtual: bool = False) -> Profile:
+    """Return the profile "full" or "ovs", with virtualObsID in every record if `virtual`."""
     extended = name == "full"
     templates: dict[int, Template] = {}
     ids = []
@@ -115,21 +153,17 @@ def _profile(name: str) -> Profile:
             kind = replace(kind, l4="other")
             index = kinds().index(kind)
         number = FULL_FIRST_ID + index if extended else _ovs_id(kind)
+        number += virtual * (FULL_VIRTUAL if extended else OVS_VIRTUAL)
         ids.append(number)
         if number not in templates:
-            templates[number] = Template(number, tuple(_fields(kind, extended)))
+            templates[number] = Template(number, tuple(_fields(kind, extended, virtual)))
     order = sorted(templates)
-    return Profile(name, tuple(templates[number] for number in order), tuple(order.index(number) for number in ids))
+    places = {number: place for place, number in enumerate(order)}
+    return Profile(
+        name, tuple(templates[number] for number in order), tuple(places[number] for number in ids), not extended
+    )
 
 
-OVS = _profile("ovs")
-FULL = _profile("full")
+OVS = profile("ovs")
+FULL = profile("full")
 PROFILES = {profile.name: profile for profile in (OVS, FULL)}
-
-# Tells collectors that counts are not to be multiplied: one packet in 1 (samplingInterval, 34), for the domain.
-ANNOUNCEMENT = Template(ANNOUNCEMENT_ID, (field("observationDomainId"), field("samplingInterval")), scope=1)
-
-
-def announcement(domain: int, interval: int) -> bytes:
-    """Encode the record of ANNOUNCEMENT for this observation domain."""
-    return domain.to_bytes(4, "big") + interval.to_bytes(4, "big")

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from exporter._native import ffi, lib
-from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.session import Session
+from exporter.transports.connection import Endpoint
 
 NS_PER_S = 1_000_000_000
 
@@ -27,12 +27,15 @@ class Recorder:
     waiting = 0
     records_lost = 0
     connected = True
+    busy = False
+    always = True  # it gets all flows, whoever else gets them
+    leftovers = ()
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options
-        interval = options.template_interval * NS_PER_S
-        # Counts are scaled: samplingInterval = 1, nothing left to multiply.
-        self.session = Session(exporter.profile.templates, options.obs_domain_id, interval, 1)
+        self.session = Session(
+            exporter.catalog, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S, reliable=True
+        )
         self.counters: Counter[str] = Counter()
         self.error = ""
         self._deliver = deliver
@@ -45,9 +48,9 @@ class Recorder:
         """No path, so no limit but the options'."""
         return None
 
-    def endpoint(self) -> Endpoint | None:
+    def endpoints(self) -> tuple[Endpoint, ...]:
         """No traffic of its own."""
-        return None
+        return ()
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
         """Deliver the templates and options that are due."""
@@ -57,7 +60,8 @@ class Recorder:
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
         """Deliver messages of C's encoder, with this session's sequence numbers."""
         for i in range(count):
-            sequence = self.session.advance(messages[i].domain, messages[i].records)
+            item = messages[i]
+            sequence = self.session.advance(item.domain, item.records, messages=1, octets=item.length)
             lib.encode_headers(buffer, messages + i, 1, export_time, sequence)
             self._take(bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length)), messages[i].records)
 

@@ -1,6 +1,7 @@
 """Living flows as plain dicts, for people: what `xdpfix show flows` prints. The cache is left as it is."""
 
 import socket
+import zlib
 from typing import Any
 
 from exporter._native import ffi
@@ -11,15 +12,25 @@ _FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
 
 
 def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
-    """One `struct flow` as a row; ages in seconds before `now_ns` (CLOCK_MONOTONIC). Counts are scaled."""
+    """One `struct flow` as a row; ages in seconds before `now_ns` (CLOCK_MONOTONIC). Counts are scaled.
+
+    "flow" is the same for all flows of one key, one after the other, while the cache lives; "started" (ns of
+    CLOCK_MONOTONIC) tells them apart.
+    """
     key = flow.key
     row: dict[str, Any] = {
+        # The hash has the observation point too, and is short for so many flows.
+        "flow": f"{flow.hash:08x}{zlib.crc32(ffi.buffer(ffi.addressof(key))):08x}",
+        "started": int(flow.first),
         "interface": int(key.ifindex),
         "direction": ("in", "out")[key.direction],
         "ethertype": f"0x{socket.ntohs(key.ethertype):04x}",
         "source": _mac(key.src_mac),
         "destination": _mac(key.dst_mac),
         "protocol": None,
+        "other_interface": int(flow.other_ifindex) or None,
+        "ttl": None,
+        "mpls": socket.ntohl(key.mpls_label) >> 12 if key.mpls_label else None,
         "vlan": [socket.ntohs(key.vlan_tci[i]) & 0xFFF for i in range(key.vlan_count)] or None,
         "packets": int(flow.packets),
         "octets": int(flow.ip_octets if key.ip_version else flow.frame_octets),
@@ -31,12 +42,20 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         row["source"] = _address(key.ip_version, key.src_addr)
         row["destination"] = _address(key.ip_version, key.dst_addr)
         row["protocol"] = int(key.ip_protocol)
+        low, high = int(flow.ttl_min), int(flow.ttl_max)
+        row["ttl"] = str(low) if low == high else f"{low}-{high}"
     if key.ip_protocol in _PROTOCOLS_WITH_PORTS:
         row["source_port"] = socket.ntohs(key.src_port)
         row["destination_port"] = socket.ntohs(key.dst_port)
     if key.tunnel.type:
         row |= _tunnel(key.tunnel)
     return row
+
+
+def column(flows: "ffi.CData", name: str) -> list[int]:
+    """One 64-bit field of every struct flow of an array, without Python for a flow: some ms for 100 000 of them."""
+    size, offset = ffi.sizeof("struct flow"), ffi.offsetof("struct flow", name)
+    return memoryview(ffi.buffer(flows)).cast("B").cast("Q")[offset // 8 :: size // 8].tolist() if len(flows) else []
 
 
 def _tunnel(tunnel: "ffi.CData") -> dict[str, Any]:

@@ -10,8 +10,12 @@ OPTIONS_TEMPLATE_SET = 3
 FIRST_TEMPLATE_ID = 256
 ENTERPRISE_BIT = 0x8000  # RFC 7011 section 3.2
 
-# Types whose values may be sent in fewer octets (RFC 7011 section 6.2); floats and signed types are not exported.
+# Types whose values may be sent in fewer octets (RFC 7011 section 6.2); signed types are not exported.
 REDUCIBLE = frozenset({"unsigned16", "unsigned32", "unsigned64"})
+WITHDRAWAL = 0  # the field count that withdraws a template (RFC 7011 section 8.1)
+
+# Octets that the definition of an element says where its type would let them vary.
+DEFINED_LENGTHS = {"mplsTopLabelStackSection": 3}
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,10 @@ class Field:
     length: int
 
     def __post_init__(self) -> None:
-        full = self.element.length
+        full = DEFINED_LENGTHS.get(self.element.name, self.element.length)
         reduced = self.element.type in REDUCIBLE and 1 <= self.length < full
+        # Strings and octets of one length only are said to have it (RFC 7011 section 7).
+        reduced |= full == VARIABLE_LENGTH and 1 <= self.length < VARIABLE_LENGTH
         if self.length != full and not reduced:
             raise ValueError(
                 f"{self.element.name} takes {full} octets, not {self.length} (RFC 7011 section 6.2): correct the layout"
@@ -63,6 +69,10 @@ class Template:
         if self.scope:
             header += self.scope.to_bytes(2, "big")
         return header + b"".join(field.encode() for field in self.fields)
+
+    def withdrawal(self) -> bytes:
+        """Encode the record that withdraws it (RFC 7011 section 8.1): its id, and a field count of 0."""
+        return self.id.to_bytes(2, "big") + WITHDRAWAL.to_bytes(2, "big")
 
     @property
     def fixed_length(self) -> int:

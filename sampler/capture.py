@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from sampler._native import ffi, lib
 from sampler.errors import StartError
-from sampler.gates import scale
 from sampler.maps import log2_table
+from sampler.selection import scale
 
 ERROR_SIZE = 512
 LINK_TYPES = "Ethernet, raw IP, BSD loopback and Linux cooked captures"

@@ -1,5 +1,7 @@
 """The command line: arguments in, exit code out. What the commands do is in the modules that they call.
 
+The commands that ask a running xdpfix are in sampler.clients.
+
 Those are imported when their command runs, so that `xdpfix check` needs no BPF and
 `xdpfix collect` no root.
 """
@@ -10,12 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-from sampler import config
-from sampler.control import ask
-from sampler.errors import ConfigError, XdpfixError
-from sampler.show import SUBJECTS, ledger, print_result, tunnels
+from sampler import clients, config
+from sampler.arguments import Commands, command
+from sampler.errors import XdpfixError
 
 EXAMPLES = """\
 examples:
@@ -24,6 +24,8 @@ examples:
   xdpfix run --config /etc/xdpfix/xdpfix.toml         what the service runs
   xdpfix check /etc/xdpfix/xdpfix.toml                is the configuration right?
   xdpfix show stats                                   what was sampled, exported and lost by the running xdpfix
+  xdpfix top                                          its flows by rate, on a terminal
+  xdpfix reload                                       have it apply its changed configuration
   xdpfix collect --listen 127.0.0.1:4739 --json       decode IPFIX from any exporter
   xdpfix read capture.pcap --sampling 1               flows of a capture; `-` reads tcpdump's output
 """
@@ -68,52 +70,46 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
     _add_check(commands)
-    _add_show(commands)
+    clients.add_commands(commands)
     _add_collect(commands)
     _add_read(commands)
     return top
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _command(commands: Commands, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-
 def _add_run(commands: Commands) -> None:
-    command = _command(
+    parser = command(
         commands,
         "run",
         "sample and export, in the foreground",
         "Samples live interfaces and exports flows until SIGTERM or ctrl-C. Options win over the file.\n"
         "Without a configuration and a collector the flows are shown here, every packet is taken and flows end soon.",
     )
-    command.add_argument(
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"configuration (default: {config.DEFAULT_PATH}, if it exists)"
     )
-    command.add_argument(
+    parser.add_argument(
         "-i",
         "--interface",
         action="append",
         metavar="IFACE",
         help="interface or glob; may be repeated (default: physical)",
     )
-    command.add_argument(
-        "--target", action="append", metavar="HOST:PORT", help="collector; may be repeated (default port: 4739)"
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="TARGET",
+        help="collector; may be repeated: HOST[:PORT] by UDP, or {tcp,tls,dtls,sctp}://HOST[:PORT], file:///PATH",
     )
-    command.add_argument(
+    parser.add_argument(
         "--sampling", metavar="N", help="take one packet in N (default: 400; 1 when the flows are shown here)"
     )
-    command.add_argument(
+    parser.add_argument(
         "--socket",
         type=Path,
         metavar="PATH",
         help=f"control socket, one for each xdpfix that runs (default: {config.DEFAULT_CONTROL_SOCKET})",
     )
-    command.set_defaults(handler=_run)
+    parser.set_defaults(handler=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -139,15 +135,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _add_check(commands: Commands) -> None:
-    command = _command(
+    parser = command(
         commands,
         "check",
         "is a configuration right?",
         "Says which key of the file is wrong, what it was and what it may be; or that it is right, what would be\n"
         "sampled here and what to mind. Exit code 0: right, 2: wrong.",
     )
-    command.add_argument("file", type=Path, metavar="FILE", help="the configuration")
-    command.set_defaults(handler=_check)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
+    parser.set_defaults(handler=_check)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -162,41 +158,6 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_show(commands: Commands) -> None:
-    command = _command(
-        commands,
-        "show",
-        "what a running xdpfix sees",
-        "Asks the running xdpfix for its flows, interfaces, tunnels, exporters, or stats (the ledger of samples and\n"
-        "packets).",
-    )
-    command.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
-    command.add_argument("--json", action="store_true", help="JSON instead of a table")
-    command.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="its control socket (default: the configuration's, else " + str(config.DEFAULT_CONTROL_SOCKET) + ")",
-    )
-    command.set_defaults(handler=_show)
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    path = arguments.socket
-    if path is None:
-        try:
-            path = config.load(config.DEFAULT_PATH).sampler.control_socket
-        except ConfigError:
-            path = config.DEFAULT_CONTROL_SOCKET
-    result = ask(path, arguments.what)
-    if arguments.what == "stats" and not arguments.json:
-        result = ledger(result)
-    elif arguments.what == "tunnels" and not arguments.json:
-        result = tunnels(result)
-    print_result(result, sys.stdout, arguments.json)
-    return 0
-
-
 def _add_output(command: argparse.ArgumentParser) -> None:
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -204,19 +165,22 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 
 def _add_collect(commands: Commands) -> None:
-    command = _command(
+    parser = command(
         commands,
         "collect",
         "receive and decode IPFIX",
         "The embedded collector: decodes the records of any IPFIX exporter over UDP, by their templates.",
     )
-    command.add_argument(
-        "--listen", default="127.0.0.1:4739", metavar="HOST:PORT", help="where to listen (default: %(default)s)"
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:4739",
+        metavar="HOST:PORT",
+        help="where to listen, by UDP, or by TCP with tcp:// in front (default: %(default)s)",
     )
-    _add_output(command)
-    command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
-    command.add_argument("--count", type=int, metavar="N", help="end after N flow records")
-    command.set_defaults(handler=_collect)
+    _add_output(parser)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    parser.add_argument("--count", type=int, metavar="N", help="end after N flow records")
+    parser.set_defaults(handler=_collect)
 
 
 def _collect(arguments: argparse.Namespace) -> int:
@@ -227,27 +191,27 @@ def _collect(arguments: argparse.Namespace) -> int:
 
 
 def _add_read(commands: Commands) -> None:
-    command = _command(
+    parser = command(
         commands,
         "read",
         "flows of captures",
         "Runs captures through the parser, cache and exporter of `run`; `-` reads standard input:\n"
         "  tcpdump -i eth0 -U -w - | xdpfix read -",
     )
-    command.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
-    command.add_argument(
+    parser.add_argument("files", nargs="+", metavar="FILE", help="pcap or pcapng file, or - for standard input")
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", help="take [exporter] and [sampler.tunnel_ports] from it"
     )
-    command.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
-    command.add_argument(
+    parser.add_argument("--sampling", metavar="N", help="take one packet in N (default: 1)")
+    parser.add_argument(
         "--target",
         action="append",
-        metavar="HOST:PORT",
-        help="export to this collector; the flows are shown too with --json or --table",
+        metavar="TARGET",
+        help="export to this collector, as with run; the flows are shown too with --json or --table",
     )
-    _add_output(command)
-    command.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
-    command.set_defaults(handler=_read)
+    _add_output(parser)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    parser.set_defaults(handler=_read)
 
 
 def _read(arguments: argparse.Namespace) -> int:

@@ -4,18 +4,26 @@ What the values of single keys may be is in sampler.configkeys; who acts on them
 service (SamplerOptions) and exporter.exporter (ExporterOptions).
 """
 
-import difflib
+import logging
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter import transports
+from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
+from sampler.rules.rule import FlowExporter, FlowRule
+from sampler.rules.tables import flow_exporters
+from sampler.tables import Document, known, table, values
 from sampler.tunnels.ports import TunnelPorts
 
+log = logging.getLogger(__name__)
+
+MAIN = "main"  # the name of the main exporter
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
 # Seconds after which `xdpfix run` without a configuration shows a flow: somebody is watching.
@@ -23,8 +31,6 @@ WATCH_ACTIVE_TIMEOUT = 5
 WATCH_IDLE_TIMEOUT = 2
 # Samples a CPU and second. Far above what flow export needs, below what would occupy a core (some 100 ns a sample).
 DEFAULT_SAMPLE_BUDGET = 2_000_000
-
-Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,56 @@ class SamplerOptions:
 
 
 @dataclass(frozen=True)
+class MetricsOptions:
+    """Where the service gives its figures as metrics.
+
+    Attributes:
+        listen: ADDRESS:PORT; "": nowhere.
+
+    """
+
+    listen: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
-    """One whole configuration, checked: what the service runs and what a reload compares."""
+    """One whole configuration, checked: what the service runs and what a reload compares.
+
+    Attributes:
+        sampler: what to sample and how.
+        exporter: the main exporter's options; enable_tunnel_sampling is for all exporters.
+        flow_exporters: exporters for what single rules take.
+        has_main: the main exporter runs: there is a table for it, or no other exporter.
+        metrics: where the figures are given as metrics.
+
+    """
 
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     exporter: ExporterOptions = field(default_factory=ExporterOptions)
+    flow_exporters: tuple[FlowExporter, ...] = ()
+    has_main: bool = True
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
+
+    @property
+    def exporters(self) -> dict[str, ExporterOptions]:
+        """The options of all exporters by name."""
+        main = {MAIN: self.exporter} if self.has_main else {}
+        return main | {exporter.name: exporter.options for exporter in self.flow_exporters}
+
+    @property
+    def rules(self) -> tuple[FlowRule, ...]:
+        """The rules of all flow exporters, in the order of their bits in meta.rules."""
+        return tuple(rule for exporter in self.flow_exporters for rule in exporter.rules)
+
+    @property
+    def sampled_globs(self) -> tuple[tuple[str, ...], ...]:
+        """Lists of globs: what the main exporter and each rule samples."""
+        main = (self.sampler.interfaces,) if self.has_main else ()
+        return main + tuple(self.globs(rule) for rule in self.rules)
+
+    def globs(self, rule: FlowRule) -> tuple[str, ...]:
+        """The interfaces that a rule samples, as globs; empty: physical ones."""
+        return rule.interfaces or self.sampler.interfaces
 
 
 @dataclass(frozen=True)
@@ -74,7 +125,13 @@ class Overrides:
 def load(path: Path | None, overrides: Overrides | None = None) -> Config:
     """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
     document = {} if path is None else _read(path)
-    return parse(document, overrides, str(path) if path is not None else "")
+    config = parse(document, overrides, str(path) if path is not None else "")
+    if config.has_main:
+        _check_targets(config.exporter, "exporter")
+    for exporter in config.flow_exporters:
+        _check_targets(exporter.options, f"flow_exporter {exporter.collector_set_id}")
+    _check_files(config)
+    return config
 
 
 def watching(overrides: Overrides) -> Config:
@@ -93,27 +150,46 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     """Check a TOML document; `source` names it in errors. ConfigError."""
     prefix = f"{source}: " if source else ""
     try:
-        if "flow_exporter" in document:
-            raise ConfigError(
-                "flow_exporter: exporters for single flow rules are not there yet; remove the table, the main exporter "
-                "([exporter]) sees every flow"
-            )
-        _known("", document, ("sampler", "exporter"))
-        sampler = dict(_table("sampler", document.get("sampler", {})))
-        interfaces = _table("sampler.interface", sampler.pop("interface", {}))
-        ports = _table("sampler.tunnel_ports", sampler.pop("tunnel_ports", {}))
-        sampler_values = _values("sampler", sampler, configkeys.SAMPLER)
-        exporter_values = _values("exporter", _table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
-        obs_point_ids = _interface_tables(interfaces)
-        tunnel_ports = _tunnel_ports(ports)
+        known("", document, ("sampler", "exporter", "flow_exporter", "metrics"))
+        sampler = table("sampler", document.get("sampler", {}))
+        sampler_values = values("sampler.", sampler, configkeys.SAMPLER, ("interface", "tunnel_ports"))
+        exporter_values = values("exporter.", table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
+        metrics_values = values("metrics.", table("metrics", document.get("metrics", {})), configkeys.METRICS)
+        obs_point_ids = _interface_tables(table("sampler.interface", sampler.get("interface", {})))
+        tunnel_ports = _tunnel_ports(table("sampler.tunnel_ports", sampler.get("tunnel_ports", {})))
+        others = flow_exporters(document.get("flow_exporter", []))
     except ConfigError as error:
         raise ConfigError(prefix + str(error)) from None
+    has_main = "exporter" in document or not others
     if overrides is not None:
         _override(overrides, sampler_values, exporter_values)
+        has_main = has_main or overrides.targets is not None or overrides.sampling is not None
     return Config(
         SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids, tunnel_ports=tunnel_ports),
         ExporterOptions(**exporter_values),
+        others,
+        has_main,
+        MetricsOptions(**metrics_values),
     )
+
+
+def _check_targets(exporter: ExporterOptions, path: str) -> None:
+    try:
+        for sentence in transports.check(exporter, path):
+            log.warning("%s", sentence)
+    except ExporterError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _check_files(config: Config) -> None:
+    """No file is written by two exporters."""
+    writers: dict[str, str] = {}
+    for name, options in config.exporters.items():
+        for target in options.targets:
+            if target.path and writers.setdefault(target.path, name) != name:
+                raise ConfigError(
+                    f"{target}: a target of {writers[target.path]} and of {name}: name another file for one"
+                )
 
 
 def _read(path: Path) -> Document:
@@ -145,41 +221,19 @@ def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str,
         exporter["sampling"] = configkeys.EXPORTER["sampling"]("--sampling", value)
 
 
-def _table(path: str, value: object) -> Document:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} = {configkeys.shown(value)}: must be a table: write [{path}] on a line of its own")
-    return value
-
-
-def _known(path: str, table: Document, keys: Sequence[str]) -> None:
-    for key in table:
-        if key not in keys:
-            where = f"{path}.{key}" if path else key
-            close = difflib.get_close_matches(key, keys, n=1)
-            way_out = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(keys))}"
-            value = table[key]
-            shown = "" if isinstance(value, dict | list) else f" = {configkeys.shown(value)}"
-            raise ConfigError(f"{where}{shown}: unknown key; {way_out}")
-
-
-def _values(path: str, table: Document, readers: Mapping[str, configkeys.Reader]) -> dict[str, Any]:
-    _known(path, table, (*readers, "interface", "tunnel_ports") if path == "sampler" else tuple(readers))
-    return {key: readers[key](f"{path}.{key}", value) for key, value in table.items()}
-
-
-def _interface_tables(tables: Document) -> tuple[tuple[str, int], ...]:
+def _interface_tables(interfaces: Document) -> tuple[tuple[str, int], ...]:
     pairs = []
-    for name, table in tables.items():
+    for name, value in interfaces.items():
         path = f'sampler.interface."{name}"'
-        values = _values(path, _table(path, table), configkeys.INTERFACE)
-        if "obs_point_id" in values:
-            pairs.append((name, values["obs_point_id"]))
+        found = values(f"{path}.", table(path, value), configkeys.INTERFACE)
+        if "obs_point_id" in found:
+            pairs.append((name, found["obs_point_id"]))
     return tuple(pairs)
 
 
-def _tunnel_ports(table: Document) -> TunnelPorts:
+def _tunnel_ports(document: Document) -> TunnelPorts:
     path = "sampler.tunnel_ports"
-    ports = TunnelPorts(**_values(path, table, configkeys.TUNNEL_PORTS))
+    ports = TunnelPorts(**values(f"{path}.", document, configkeys.TUNNEL_PORTS))
     taken: dict[int, str] = {}
     # STT's are ports of TCP: they may be the same numbers.
     for kind in ("vxlan", "geneve", "lisp"):

@@ -9,11 +9,12 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.options import DEFAULT_PORT, UINT32_MAX, Target
+from exporter.options import COUNTS, TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
+from sampler.address import AddressError, parse_address, parse_target
 from sampler.errors import ConfigError
 
 Reader = Callable[[str, object], Any]
@@ -22,11 +23,12 @@ Reader = Callable[[str, object], Any]
 UNIX_PATH_MAX = 107
 # IFNAMSIZ is 16 with the terminating zero; a glob may be longer than the names it matches.
 GLOB_MAX = 64
+# Among those that exporters for Prometheus take.
+METRICS_PORT = 9477
+# RFC 7011 section 7: with one octet for the length; Open vSwitch has the same limit.
+VIRTUAL_OBS_ID_MAX = 254
 # Perf rings are locked memory; 2^14 pages of 4 KiB are 64 MiB a CPU.
 RING_PAGES_MAX = 2**14
-# RFC 1123 section 2.1 names; the underscore is outside of it but in use.
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-SCOPED = re.compile(r"[^%]+%[^%\s\]]+")
 
 
 def decimal(text: str) -> int | None:
@@ -87,16 +89,13 @@ def choice(*words: str) -> Reader:
     return read
 
 
-def counts(path: str, value: object) -> str:
-    """Read the meaning of counters; "raw" is known and refused by a sentence of its own."""
-    if value == "raw":
+def virtual_obs_id(path: str, value: object) -> str:
+    """Read what stands in every record as virtualObsID; "" for none. A longer one has no length octet."""
+    if not isinstance(value, str) or len(value.encode()) > VIRTUAL_OBS_ID_MAX:
         raise ConfigError(
-            f'{path} = "raw": unscaled counters are not there yet and come in a later version; '
-            'use "scaled", which every collector reads right'
+            f'{path} = {shown(value)}: must be a text of at most {VIRTUAL_OBS_ID_MAX} octets of UTF-8; "" for none'
         )
-    if value != "scaled":
-        raise ConfigError(f'{path} = {shown(value)}: must be "scaled"')
-    return "scaled"
+    return value
 
 
 def globs(path: str, value: object) -> tuple[str, ...]:
@@ -142,47 +141,75 @@ def targets(path: str, value: object) -> tuple[Target, ...]:
 
 
 def target(path: str, value: object) -> Target:
-    """Read HOST, HOST:PORT, ADDRESS:PORT or [IPV6]:PORT."""
+    """Read HOST:PORT and the other forms of sampler.address."""
     if not isinstance(value, str):
-        raise ConfigError(f"{path} = {shown(value)}: must be a string HOST:PORT")
-    if value.startswith("["):
-        host, bracket, rest = value[1:].partition("]")
-        if not bracket or not _is_ipv6(host):
-            raise ConfigError(f"{path} = {shown(value)}: between the brackets must be an IPv6 address")
-        if rest and not rest.startswith(":"):
-            raise ConfigError(f"{path} = {shown(value)}: behind the brackets may only be :PORT")
-        return Target(host, _port(path, value, rest[1:] if rest else None))
-    if value.count(":") > 1:
-        way_out = f'write "[{value}]:{DEFAULT_PORT}"' if _is_ipv6(value) else "must be HOST:PORT"
-        raise ConfigError(f"{path} = {shown(value)}: an IPv6 address goes in brackets: {way_out}")
-    host, colon, port = value.partition(":")
-    if re.fullmatch(r"[0-9.]+", host):
-        try:
-            ipaddress.IPv4Address(host)
-        except ValueError:
-            raise ConfigError(f"{path} = {shown(value)}: {shown(host)} is no IPv4 address") from None
-    elif len(host) > 253 or not HOST_NAME.fullmatch(host):
-        raise ConfigError(f"{path} = {shown(value)}: {shown(host)} is neither a host name nor an address")
-    return Target(host, _port(path, value, port if colon else None))
-
-
-def _is_ipv6(text: str) -> bool:
-    if "%" in text and not SCOPED.fullmatch(text):
-        return False
+        raise ConfigError(f"{path} = {shown(value)}: must be a string HOST:PORT or TRANSPORT://HOST:PORT")
     try:
-        ipaddress.IPv6Address(text)
+        return parse_target(value)
+    except AddressError as error:
+        raise ConfigError(f"{path} = {shown(value)}: {error}") from None
+
+
+def listen(path: str, value: object) -> str:
+    """Read where to listen: ADDRESS or ADDRESS:PORT, no name, for it might mean several; "" for nowhere."""
+    example = f'must be an address and port of this host, such as "127.0.0.1:{METRICS_PORT}"; "" for none'
+    if value == "":
+        return ""
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?", str(value))
+    if not isinstance(value, str) or match is None:
+        raise ConfigError(f"{path} = {shown(value)}: {example}")
+    port = int(match["port"] or METRICS_PORT)
+    try:
+        address = ipaddress.ip_address(match["v6"] or match["v4"])
     except ValueError:
-        return False
-    return True
+        raise ConfigError(f"{path} = {shown(value)}: {example}") from None
+    if (address.version == 6) != bool(match["v6"]) or not 1 <= port <= 65535:
+        raise ConfigError(f"{path} = {shown(value)}: {example}")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
-def _port(path: str, value: str, text: str | None) -> int:
-    if text is None:
-        return DEFAULT_PORT
-    number = decimal(text)
-    if number is None or not 1 <= number <= 65535:
-        raise ConfigError(f"{path} = {shown(value)}: the port must be a number from 1 to 65535")
-    return number
+def table_of(make: type, readers: Mapping[str, Reader]) -> Reader:
+    """Read a table whose keys are those of `readers`, into a dataclass that has the defaults."""
+
+    def read(path: str, value: object) -> Any:
+        from sampler.tables import table, values  # which reads by our readers
+
+        return make(**values(f"{path}.", table(path, value), readers))
+
+    return read
+
+
+def file_path(path: str, value: object) -> str:
+    """Read the absolute path of a file."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ConfigError(f"{path} = {shown(value)}: must be the absolute path of a PEM file")
+    return value
+
+
+def server_name(path: str, value: object) -> str:
+    """Read a host name or an address, without a port."""
+    try:
+        host, port = parse_address(value if isinstance(value, str) else "", 0)
+    except AddressError as error:
+        raise ConfigError(f"{path} = {shown(value)}: {error}") from None
+    if port:
+        raise ConfigError(f"{path} = {shown(value)}: must be a host name or an address without a port")
+    return host
+
+
+def fingerprints(path: str, value: object) -> tuple[str, ...]:
+    """Read a list of SHA-256 fingerprints, as `openssl x509 -fingerprint -sha256` prints them or without colons."""
+    if not isinstance(value, list):
+        raise ConfigError(f"{path} = {shown(value)}: must be a list of SHA-256 fingerprints")
+    found = []
+    for item in value:
+        digits = item.replace(":", "").lower() if isinstance(item, str) else ""
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            raise ConfigError(
+                f"{path} = {shown(item)}: must be 64 hexadecimal digits: see `openssl x509 -noout -fingerprint -sha256`"
+            )
+        found.append(digits)
+    return tuple(dict.fromkeys(found))
 
 
 SAMPLER: dict[str, Reader] = {
@@ -192,6 +219,10 @@ SAMPLER: dict[str, Reader] = {
     "ring_pages": power_of_two(RING_PAGES_MAX),
     "sample_budget": integer(0, UINT32_MAX),
     "control_socket": socket_path,
+}
+
+METRICS: dict[str, Reader] = {
+    "listen": listen,
 }
 
 INTERFACE: dict[str, Reader] = {
@@ -205,8 +236,26 @@ TUNNEL_PORTS: dict[str, Reader] = {
     "stt": ports,
 }
 
+TLS: dict[str, Reader] = {
+    "ca_file": file_path,
+    "certificate": file_path,
+    "key": file_path,
+    "server_name": server_name,
+    "fingerprints": fingerprints,
+}
+
+FILE: dict[str, Reader] = {
+    "rotate_size": integer(0, 2**40),
+    "rotate_interval": integer(0, 31 * 86400),
+    "keep": integer(0, 1_000_000),
+}
+
 EXPORTER: dict[str, Reader] = {
     "targets": targets,
+    "targets_mode": choice(*TARGETS_MODES),
+    "reconnect_interval": integer(1, 3600),
+    "tls": table_of(TlsOptions, TLS),
+    "file": table_of(FileOptions, FILE),
     "sampling": integer(1, UINT32_MAX),
     "obs_domain_id": integer(0, UINT32_MAX),
     "obs_point_id": integer(0, UINT32_MAX),
@@ -220,5 +269,8 @@ EXPORTER: dict[str, Reader] = {
     "enable_output_sampling": boolean,
     "message_size": integer(512, 65467),
     "profile": choice("full", "ovs"),
-    "counts": counts,
+    "counts": choice(*COUNTS),
+    "virtual_obs_id": virtual_obs_id,
+    "options_data": boolean,
+    "announce_selector": boolean,
 }

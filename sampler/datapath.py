@@ -8,14 +8,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from exporter.exporter import Exporter
+from exporter.transports.connection import Endpoint
 from sampler.errors import EndedError
-from sampler.ledger import ExporterLedger
+from sampler.retired import Figures, Retired
 from sampler.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 # CPUs are hot-plugged by hand: looking each second is soon enough.
 RESCAN_INTERVAL = 1.0
+DRAIN_SECONDS = 5.0
 
 ENDED = "the data thread has ended, and xdpfix with it: see the log for the cause"
 
@@ -45,8 +47,10 @@ class Datapath(threading.Thread):
         self._ring = ring
         self._flush = flush
         self.sinks = sinks
-        self.retired: dict[str, ExporterLedger] = {}
-        """What exporters that others took the place of had counted, by name."""
+        self._retired = Retired()
+        self._absent: dict[str, int] = {}
+        self._gone: list[Endpoint] = []
+        self._shared: dict[str, list[Endpoint]] = {}
         self._batch = ring.new_batch()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._stopping = False
@@ -74,6 +78,38 @@ class Datapath(threading.Thread):
         """
         return function() if self.ident is None else self.call(function).result()
 
+    def retire(self, name: str, sink: Exporter) -> None:
+        """On the data thread: keep the counters of an exporter that was flushed and is about to be closed."""
+        self._retired.add(name, sink.stats(), sink.targets())
+        self._gone = sink.own_endpoints()
+
+    def retire_targets(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """On the data thread: keep the counters of targets that an exporter has no longer."""
+        self._retired.add(name, {}, rows)
+
+    def welcome(self, name: str) -> None:
+        """On the data thread, before an exporter comes: samples that it has not got are not missing."""
+        self._absent[name] = self._ring.stats()["received"] - self._retired.received(name)
+
+    @property
+    def absent(self) -> dict[str, int]:
+        """Samples that were read while there was no exporter of the name, by name."""
+        return {name: self._absent.get(name, 0) for name in self.sinks}
+
+    def share_endpoints(self) -> None:
+        """On the data thread: let every exporter leave out the messages of all, or they would count each other's."""
+        shared = {name: sink.own_endpoints() for name, sink in self.sinks.items()}
+        if shared == self._shared:
+            return
+        self._shared = shared
+        for name, sink in self.sinks.items():
+            others = [endpoint for other, found in shared.items() if other != name for endpoint in found]
+            sink.leave_out(others + self._gone)
+
+    def figures(self) -> dict[str, Figures]:
+        """On the data thread: the counters of every exporter, with those of the ones before it."""
+        return {name: self._retired.figures(name, sink.stats(), sink.targets()) for name, sink in self.sinks.items()}
+
     def finish(self) -> None:
         """Have the thread take what the rings still hold, flush and end; wait for it. Detach the programs before."""
         self._stopping = True
@@ -95,9 +131,11 @@ class Datapath(threading.Thread):
 
     def drain(self) -> None:
         """Account every sample that the rings and the half-filled batches hold."""
+        # Under overload they never get empty: what came in meanwhile waits for its turn.
+        until = time.monotonic() + DRAIN_SECONDS
         # The second peek tells lost batches from late ones: see cpu_ring_peek.
         for _ in range(2):
-            self._read_rings()
+            self._read_rings(until)
             self._feed(self._ring.peek(self._batch))
 
     def _loop(self) -> None:
@@ -133,6 +171,8 @@ class Datapath(threading.Thread):
         now = time.monotonic_ns()
         for sink in self.sinks.values():
             sink.tick(now)
+        # Sessions may have begun, and sent: before their packets are counted.
+        self.share_endpoints()
         self.ticks += 1
 
     def _rescan(self) -> None:

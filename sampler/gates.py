@@ -1,13 +1,9 @@
 """The gates and counters in the kernel maps: opens interfaces for sampling, and counts what passed."""
 
-import math
-from fractions import Fraction
-
 from sampler._native import ffi, lib
 from sampler.errors import StartError
 from sampler.maps import Maps
-
-FIXED_POINT = 2**32  # struct sampling_config.scale
+from sampler.selection import Selection
 
 # The names of enum kernel_counter in bpf/state.def.h, in its order: "selected", "lost_ring" ….
 COUNTERS = tuple(
@@ -16,19 +12,7 @@ COUNTERS = tuple(
     if number != lib.KERNEL_COUNTERS
 )
 
-
-def scale(probability: Fraction) -> int:
-    """1 / log2(1 / (1 - p)) in 32.32 fixed point, what a geometric draw is scaled by; 0 for p = 1.
-
-    Raises:
-        ValueError: p is not within 2**-32 .. 1.
-
-    """
-    if not Fraction(1, 2**32) <= probability <= 1:
-        raise ValueError(f"Sampling probability {probability}: it may be 2**-32 to 1")
-    if probability == 1:
-        return 0
-    return round(FIXED_POINT * -math.log(2) / math.log1p(-float(probability)))
+READS = 32  # of a gate that draws meanwhile
 
 
 class Gates:
@@ -37,20 +21,30 @@ class Gates:
     def __init__(self, maps: Maps) -> None:
         self._maps = maps
         self._slots: dict[tuple[int, int], int] = {}
+        self._selection = Selection(None)
 
-    def set_sampling(self, probability: Fraction, generation: int, budget: int = 0, tunnels: bool = True) -> None:
-        """Take packets with this probability from each gate's next draw on.
+    def set_selection(self, generation: int, selection: Selection) -> None:
+        """Put a selection in force: every gate takes it at its next packet, and counts on.
+
+        When this returns, some 10 ms later, all samples of the selection before are in batches or on the ring.
 
         Args:
-            probability: of every wire packet, 2**-32 .. 1.
-            generation: 0..65535, what the samples taken so carry; a packet that ends a gap drawn
-                before carries the generation of that draw.
-            budget: samples a CPU and second; 0: no limit.
-            tunnels: describe packets by what tunnels carry, else by what is on the wire.
+            generation: 0..65535, what the samples of this selection carry.
+            selection: who samples what.
 
         """
-        config = ffi.new("struct sampling_config *", (scale(probability), generation, budget, tunnels))
-        self._maps.update("config", 0, config)
+        number = (self._maps.selection + 1) % 2**32
+        place = number % lib.SELECTIONS
+        if selection.rules:
+            self._maps.update("rule_tables", place, selection.rule_tables())
+        for which, table in selection.port_rules.items():
+            self._maps.update("port_rules", place * lib.PORT_TABLES + which, table)
+        for (ifindex, direction), slot in self._slots.items():
+            self._maps.update("gate_rules", place * lib.GATE_SLOTS + slot, selection.gate_rules(ifindex, direction))
+        self._maps.update("config", place, selection.config(generation))
+        self._maps.select(number)
+        self._selection = selection
+        self._maps.wait_programs()
 
     def open(self, ifindex: int, direction: int, l3: bool = False, tunnel: bool = False) -> None:
         """Let packets of an interface and direction be sampled; nothing happens when they are already.
@@ -71,6 +65,9 @@ class Gates:
         for probe in range(lib.GATE_PROBES):
             slot = (2 * ifindex + direction + 2 * probe) % lib.GATE_SLOTS
             if slot not in taken:
+                rules = self._selection.gate_rules(ifindex, direction)
+                place = self._maps.selection % lib.SELECTIONS
+                self._maps.update("gate_rules", place * lib.GATE_SLOTS + slot, rules)
                 self._write(slot, ifindex, lib.GATE_L3 * l3 | lib.GATE_TUNNEL * tunnel)
                 self._slots[ifindex, direction] = slot
                 return
@@ -112,6 +109,25 @@ class Gates:
         self._maps.update("gates", slot, values)
 
     def _observed(self, slot: int) -> int:
+        """Of all CPUs. A gate is read twice, since it may draw meanwhile: until it is the same, and not drawing."""
+        settled: dict[int, int] = {}
+        before = self._read(slot)
+        for _ in range(READS):
+            gates = self._read(slot)
+            for cpu, (old, new) in enumerate(zip(before, gates, strict=True)):
+                if (old.drawn, old.behind) == (new.drawn, new.behind) and (new.skip or not new.drawn):
+                    settled.setdefault(cpu, _packets(new))
+            if len(settled) == len(gates):
+                break
+            before = gates
+        # Who draws all the time has short gaps: there is not much to be wrong by.
+        return sum(settled.get(cpu, _packets(gate)) for cpu, gate in enumerate(gates))
+
+    def _read(self, slot: int) -> "ffi.CData":
         values = ffi.new("struct gate[]", lib.bpf_possible_cpus())
         self._maps.lookup("gates", slot, values)
-        return sum(gate.drawn + gate.behind - gate.skip for gate in values)
+        return values
+
+
+def _packets(gate: "ffi.CData") -> int:
+    return int(gate.drawn + gate.behind - gate.skip)

@@ -3,7 +3,7 @@
 Pure data: the service collects the figures, `xdpfix show stats` and the tests read them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
@@ -13,15 +13,21 @@ KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
 class ExporterLedger:
     """What became of the samples that one exporter was handed. Counts are samples, not weighted.
 
-    received = excluded and lost ones by cause + cached + pending + exported
+    received = selected + unselected
+    pairs = excluded and lost ones by cause + cached + pending + exported
+
+    A sample counts once for each selector that took it: these are the pairs, and what follows them counts pairs.
 
     Attributes:
         received: samples handed over.
-        causes: samples left out, by name: excluded_bfd, excluded_own, …, lost_generation, ….
+        causes: left out, by name: excluded_bfd, excluded_own, …, lost_generation, ….
         cached: in flows that live.
         pending: in flows that ended and are not encoded yet.
         exported: in flows that were encoded.
-        represented: wire packets that the counted samples stand for.
+        represented: wire packets that the counted pairs stand for.
+        unselected: samples that only other exporters' selectors took.
+        selected: samples that a selector of this exporter took.
+        pairs: of sample and selector.
 
     """
 
@@ -31,6 +37,9 @@ class ExporterLedger:
     pending: int
     exported: int
     represented: int
+    unselected: int
+    selected: int
+    pairs: int
 
     @classmethod
     def of(cls, stats: dict[str, int]) -> Self:
@@ -47,25 +56,18 @@ class ExporterLedger:
             pending=stats["samples_pending"],
             exported=stats["samples_exported"],
             represented=stats["packets_represented"],
-        )
-
-    def __add__(self, other: Self) -> Self:
-        """Both together: an exporter and the one whose place it took."""
-        names = self.causes | other.causes
-        return replace(
-            self,
-            received=self.received + other.received,
-            causes={name: self.causes.get(name, 0) + other.causes.get(name, 0) for name in names},
-            cached=self.cached + other.cached,
-            pending=self.pending + other.pending,
-            exported=self.exported + other.exported,
-            represented=self.represented + other.represented,
+            unselected=stats["samples_unselected"],
+            selected=stats["samples_selected"],
+            pairs=stats["samples_pairs"],
         )
 
     def errors(self, name: str) -> list[str]:
         """One sentence for every sum that does not come out."""
         parts = sum(self.causes.values()) + self.cached + self.pending + self.exported
-        return _unequal((f"exporter {name}: samples received", self.received, parts))
+        return _unequal(
+            (f"exporter {name}: samples received", self.received, self.selected + self.unselected),
+            (f"exporter {name}: samples by selector", self.pairs, parts),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Ledger:
         ring: the ring's counters: appended = received + lost + pending.
         observed: wire packets seen by the gates, exact, by (ifindex, direction).
         exporters: one column an exporter, with those before it that a reload replaced.
+        absent: samples read while there was no exporter of the name, by name.
 
     """
 
@@ -86,15 +89,16 @@ class Ledger:
     ring: dict[str, int]
     observed: dict[tuple[int, int], int]
     exporters: dict[str, ExporterLedger] = field(default_factory=dict)
+    absent: dict[str, int] = field(default_factory=dict)
 
     def errors(self) -> list[str]:
         """One sentence for every sum that does not come out; none when the ledger is whole.
 
         Figures that are read while packets pass may be apart by the samples taken meanwhile.
         """
-        lost = sum(self.samples[name] for name in KERNEL_LOSSES)
+        left_out = self.samples["unselected"] + sum(self.samples[name] for name in KERNEL_LOSSES)
         errors = _unequal(
-            ("samples selected", self.samples["selected"], self.samples["appended"] + lost),
+            ("samples selected", self.samples["selected"], self.samples["appended"] + left_out),
             ("samples appended", self.samples["appended"], self.ring["appended"]),
             (
                 "samples on the ring",
@@ -104,7 +108,8 @@ class Ledger:
         )
         for name, exporter in self.exporters.items():
             errors += exporter.errors(name)
-            errors += _unequal((f"exporter {name}: samples handed over", self.ring["received"], exporter.received))
+            handed = self.ring["received"] - self.absent.get(name, 0)
+            errors += _unequal((f"exporter {name}: samples handed over", handed, exporter.received))
         return errors
 
     def as_dict(self) -> dict[str, Any]:

@@ -165,5 +165,6 @@ def link_of(message: Any) -> Link:
         lower_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
         mtu=message.get_attr("IFLA_MTU") or 0,
         xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+        alias=message.get_attr("IFLA_IFALIAS") or "",
         tunnel=tunnel_of(kind, data),
     )

@@ -36,6 +36,7 @@ class Link:
         lower_elsewhere: `lower` is a number of another namespace (IFLA_LINK_NETNSID).
         mtu: octets.
         xdp_program: id of the XDP program attached; 0 for none.
+        alias: IFLA_IFALIAS, what people call it; empty for none.
         tunnel: what its packets look like underneath, for the kinds of sampler.tunnels.kinds; None for all others.
 
     """
@@ -52,6 +53,7 @@ class Link:
     lower_elsewhere: bool = False
     mtu: int = 0
     xdp_program: int = 0
+    alias: str = ""
     tunnel: Tunnel | None = None
 
     @property

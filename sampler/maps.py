@@ -26,7 +26,7 @@ TUNNEL_PORTS_MAX = 1 << 12
 TUNNEL_NEIGHBOURS_MAX = 1 << 17
 
 KEY_SIZE = 4  # of arrays, and of interface numbers
-WINDOW_SIZE = 576  # struct window, asserted in bpf/cursor.h
+WINDOW_SIZE = 656  # struct window, asserted in bpf/cursor.h
 
 
 class Maps:
@@ -43,6 +43,7 @@ class Maps:
     def __init__(self, cpus: int | None = None) -> None:
         self.cpus = cpus or lib.bpf_possible_cpus()
         self._fds: dict[str, int] = {}
+        self._selection, self._barrier = ffi.NULL, -1
         state, gate = ffi.sizeof("struct cpu_state"), ffi.sizeof("struct gate")
         config, table = ffi.sizeof("struct sampling_config"), ffi.sizeof("struct log2_table")
         port, neighbour = ffi.sizeof("struct tunnel_port"), ffi.sizeof("struct tunnel_neighbour")
@@ -50,7 +51,13 @@ class Maps:
         try:
             self._create("cpus", MAP_TYPE_ARRAY, state, self.cpus, F_MMAPABLE)
             self._create("gates", MAP_TYPE_PERCPU_ARRAY, gate, lib.GATE_SLOTS)
-            self._create("config", MAP_TYPE_ARRAY, config, 1)
+            self._create("selection", MAP_TYPE_ARRAY, 4, 1, F_MMAPABLE)
+            self._create("config", MAP_TYPE_ARRAY, config, lib.SELECTIONS)
+            self._create("gate_rules", MAP_TYPE_ARRAY, ffi.sizeof("struct gate_rules"), lib.SELECTIONS * lib.GATE_SLOTS)
+            self._create("rule_tables", MAP_TYPE_ARRAY, ffi.sizeof("struct rule_tables"), lib.SELECTIONS)
+            self._create(
+                "port_rules", MAP_TYPE_ARRAY, ffi.sizeof("struct port_rules"), lib.SELECTIONS * lib.PORT_TABLES
+            )
             self._create("log2_table", MAP_TYPE_ARRAY, table, 1)
             self._create("windows", MAP_TYPE_PERCPU_ARRAY, WINDOW_SIZE, 1)
             self._create("port_tunnels", MAP_TYPE_ARRAY, ffi.sizeof("struct port_tunnels"), lib.PORT_ENTRIES)
@@ -58,6 +65,8 @@ class Maps:
             self._create("tunnel_neighbours", MAP_TYPE_HASH, neighbour, TUNNEL_NEIGHBOURS_MAX, F_NO_PREALLOC, key_size)
             self._create("ring", MAP_TYPE_PERF_EVENT_ARRAY, 4, self.cpus)
             self.update("log2_table", 0, log2_table())
+            self._selection = self._map_selection()
+            self._barrier = self._create_barrier()
         except BaseException:
             self.close()
             raise
@@ -69,6 +78,34 @@ class Maps:
         if fd < 0:
             raise StartError(f"BPF map {name} cannot be made: {refusal(-fd)}")
         self._fds[name] = fd
+
+    def _map_selection(self) -> "ffi.CData":
+        word = lib.bpf_map_word(self._fds["selection"])
+        if word == ffi.NULL:
+            raise StartError(f"BPF map selection cannot be mapped: {refusal(ffi.errno)}")
+        return word
+
+    def _create_barrier(self) -> int:
+        fd: int = lib.bpf_create_barrier(self._fds["config"])
+        if fd < 0:
+            raise StartError(f"BPF map barrier cannot be made: {refusal(-fd)}")
+        return fd
+
+    @property
+    def selection(self) -> int:
+        """The number of the selection in force: its place is this modulo SELECTIONS."""
+        return int(self._selection[0])
+
+    def select(self, number: int) -> None:
+        """Put the selection of this number in force: every gate takes it at its next packet."""
+        lib.bpf_store_word(self._selection, number)
+
+    def wait_programs(self) -> None:
+        """Wait until every program that runs now has ended, some 10 ms.
+
+        Behind select(), all samples of the selection before are in batches or on the ring, and its place is free.
+        """
+        self._check(lib.bpf_wait_programs(self._barrier, self._fds["config"]), "barrier", 0)
 
     def fd(self, name: str) -> int:
         """The descriptor of a map, owned by this object."""
@@ -100,6 +137,12 @@ class Maps:
 
     def close(self) -> None:
         """Close the descriptors; the maps live on while a loaded program uses them."""
+        if self._selection != ffi.NULL:
+            lib.bpf_unmap_word(self._selection)
+            self._selection = ffi.NULL
+        if self._barrier >= 0:
+            os.close(self._barrier)
+            self._barrier = -1
         while self._fds:
             os.close(self._fds.popitem()[1])
 

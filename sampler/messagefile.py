@@ -1,8 +1,10 @@
-"""An IPFIX file (RFC 5655), messages one behind the other: `--write` of `xdpfix collect` and `xdpfix read`."""
+"""The file of `--write` of `xdpfix collect` and `xdpfix read`: an IPFIX file whose failures end the command."""
 
+import os
 from pathlib import Path
 from typing import Self
 
+from exporter import messagefile
 from sampler.errors import StartError
 
 
@@ -20,16 +22,14 @@ class MessageFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # Unbuffered: whole messages are there at any moment, and what the disk refuses is known at once.
-            self._file = path.open("wb", buffering=0)
+            self._file = messagefile.MessageFile(path, os.O_TRUNC)
         except OSError as error:
             raise StartError(f"--write {path}: {error.strerror}: give a file that can be made") from error
 
     def write(self, message: bytes) -> None:
         """Append one message."""
         try:
-            while message:
-                message = message[self._file.write(message) :]
+            self._file.write(message)
         except OSError as error:
             raise StartError(f"--write {self._path}: {error.strerror}: give a file on a disk with room") from error
 

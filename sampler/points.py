@@ -5,7 +5,8 @@ go, and keeps on when one link refuses.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sampler.attach import Attachment, InterfaceGoneError
@@ -18,18 +19,18 @@ log = logging.getLogger(__name__)
 INGRESS, EGRESS = 0, 1
 
 
-def hook_names(attachment: Attachment) -> list[str]:
-    """Where the programs of an interface sit: "ingress tcx", "egress clsact" …."""
-    return [f"{hook.direction} {hook.kind}" for hook in attachment.hooks]
-
-
 @dataclass(frozen=True)
 class Point:
-    """One sampled interface."""
+    """One sampled interface: what is attached to it, by enum direction."""
 
     link: Link
-    directions: tuple[int, ...]
-    attachment: Attachment
+    attachments: Mapping[int, Attachment]
+
+    @property
+    def hooks(self) -> list[str]:
+        """Where the programs sit: "ingress tcx", "egress clsact" …."""
+        parts = [self.attachments[direction] for direction in sorted(self.attachments)]
+        return [f"{hook.direction} {hook.kind}" for attachment in parts for hook in attachment.hooks]
 
 
 @dataclass(frozen=True)
@@ -44,72 +45,101 @@ class ObservationPoints:
     """Attaches to links and lets them go. Belongs to the main thread.
 
     Args:
-        attach: attaches the programs to a link, for example Attacher.attach with hook and directions bound.
+        attach: attaches the program of one direction (enum direction) to a link, for example Attacher.attach with hook
+            and directions bound.
         gates: where the gates of a link are opened before, and closed after.
-        directions: enum direction values that are sampled.
 
     """
 
-    def __init__(self, attach: Callable[[Link], Attachment], gates: Gates, directions: tuple[int, ...]) -> None:
+    def __init__(self, attach: Callable[[Link, int], Attachment], gates: Gates) -> None:
         self._attach = attach
         self._gates = gates
-        self._directions = directions
         self._points: dict[int, Point] = {}
         self._refused: dict[int, Refusal] = {}
         self._told: dict[int, str] = {}
         self.observed_before = 0
         """Wire packets observed on interfaces that were let go."""
+        self._kept: dict[int, tuple[str, Counter[int]]] = {}  # of observed_before, by ifindex while it is there
 
-    def set_directions(self, directions: tuple[int, ...]) -> None:
-        """Sample these directions; what is attached otherwise is let go, for update() to take again."""
-        if directions != self._directions:
-            self.close()
-            self._directions = directions
-
-    def update(self, wanted: Iterable[Link]) -> None:
-        """Sample exactly these links: attach to new ones, let go of those that are not among them."""
+    def update(self, wanted: Mapping[Link, Collection[int]]) -> None:
+        """Sample exactly these links in these directions; what is attached and still wanted is not touched."""
         links = {link.ifindex: link for link in wanted}
         for ifindex in self._points.keys() - links.keys():
             self.let_go(ifindex)
         self._refused = {ifindex: refusal for ifindex, refusal in self._refused.items() if ifindex in links}
-        for ifindex, link in links.items():
-            point = self._points.get(ifindex)
+        for link, directions in wanted.items():
+            point = self._points.get(link.ifindex)
             if point is None:
-                self._take(link)
-            elif point.link != link:
-                self._points[ifindex] = Point(link, point.directions, point.attachment)
+                self._take(link, directions, {})
+                continue
+            kept = {way: attachment for way, attachment in point.attachments.items() if way in directions}
+            for way in point.attachments.keys() - kept.keys():
+                self._detach(link, way, point.attachments[way])
+            if kept.keys() != set(directions):
+                self._take(link, directions, kept)
+            elif point.link != link or kept.keys() != point.attachments.keys():
+                self._points[link.ifindex] = Point(link, kept)
 
-    def _take(self, link: Link) -> None:
+    def _take(self, link: Link, directions: Collection[int], there: Mapping[int, Attachment]) -> None:
+        """Attach what is missing; where one direction is refused, the link is not sampled at all."""
+        attachments = dict(there)
+        self._points.pop(link.ifindex, None)
         try:
-            for direction in self._directions:
-                self._gates.open(link.ifindex, direction, l3=link.l3, tunnel=link.bare)
-            attachment = self._attach(link)
-        except InterfaceGoneError:
-            # It went between the event and the attaching: netlink tells us next.
-            self._close_gates(link.ifindex)
-            return
+            # All gates before the first program: a packet may pass both.
+            for way in directions:
+                self._gates.open(link.ifindex, way, l3=link.l3, tunnel=link.bare)
+            for way in sorted(set(directions) - there.keys()):
+                attachments[way] = self._attach(link, way)
         except XdpfixError as error:
-            self._close_gates(link.ifindex)
-            self._refused[link.ifindex] = Refusal(link, str(error))
+            for way in directions:
+                self._detach(link, way, attachments.get(way))
+            # One that went between the event and the attaching: netlink tells us next.
+            if not isinstance(error, InterfaceGoneError):
+                self._refused[link.ifindex] = Refusal(link, str(error))
             return
         self._refused.pop(link.ifindex, None)
-        self._points[link.ifindex] = Point(link, self._directions, attachment)
-        log.info("sampling %s (%s)", link.name, ", ".join(hook_names(attachment)))
-        for warning in attachment.warnings:
-            log.warning("%s", warning)
+        point = self._points[link.ifindex] = Point(link, attachments)
+        log.info("sampling %s (%s)", link.name, ", ".join(point.hooks))
+        for way in attachments.keys() - there.keys():
+            for warning in attachments[way].warnings:
+                log.warning("%s", warning)
 
     def let_go(self, ifindex: int) -> None:
         """Detach from a link; nothing happens when it is not sampled."""
         point = self._points.pop(ifindex, None)
         if point is None:
             return
-        point.attachment.close()
-        self._close_gates(ifindex)
+        for way, attachment in point.attachments.items():
+            self._detach(point.link, way, attachment)
         log.info("let go of %s", point.link.name)
 
-    def _close_gates(self, ifindex: int) -> None:
-        for direction in self._directions:
-            self.observed_before += self._gates.close(ifindex, direction)
+    def forget(self, ifindex: int) -> None:
+        """Detach from a link that is gone: another one may have its number soon."""
+        self.let_go(ifindex)
+        self._kept.pop(ifindex, None)
+
+    def _detach(self, link: Link, direction: int, attachment: Attachment | None) -> None:
+        if attachment is not None:
+            attachment.close()
+        observed = self._gates.close(link.ifindex, direction)
+        _, kept = self._kept.get(link.ifindex, ("", Counter()))
+        self._kept[link.ifindex] = link.name, kept + Counter({direction: observed})
+        self.observed_before += observed
+
+    def observed(self) -> dict[tuple[str, int], int]:
+        """Wire packets by (interface name, direction) since the interface came, with the times it was let go for."""
+        observed: Counter[tuple[str, int]] = Counter()
+        for name, counts in self._kept.values():
+            observed.update({(name, direction): count for direction, count in counts.items()})
+        for (ifindex, direction), count in self._gates.observed().items():
+            if ifindex in self._points:
+                observed[self._points[ifindex].link.name, direction] += count
+        return dict(observed)
+
+    @property
+    def observed_gone(self) -> int:
+        """Wire packets observed on interfaces that are gone."""
+        return self.observed_before - sum(counts.total() for _, counts in self._kept.values())
 
     def rows(self) -> list[dict[str, object]]:
         """One dict a sampled or refused interface, for `xdpfix show interfaces`."""
@@ -120,7 +150,7 @@ class ObservationPoints:
                 {
                     "ifindex": ifindex,
                     "name": point.link.name,
-                    "hooks": hook_names(point.attachment),
+                    "hooks": point.hooks,
                     "packets_in": observed.get((ifindex, INGRESS), 0),
                     "packets_out": observed.get((ifindex, EGRESS), 0),
                     "state": "sampled",

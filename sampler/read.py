@@ -16,10 +16,12 @@ from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+from exporter.collectors import Collector
 from exporter.decoder import Decoder, Record
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions
 from exporter.recorder import Recorder
+from exporter.selector import main_selector
 from sampler._native import ffi, lib
 from sampler.capture import Capture, CaptureError, CaptureStats
 from sampler.collect import record_json
@@ -32,7 +34,8 @@ BATCH = 1024
 NS_PER_S = 1_000_000_000
 TICK_MS = 250  # of a quiet pipe: flows are shown within that of their timeout
 PROGRESS_S = 0.5
-CONNECT_S = 10.0  # for the names of collectors to be resolved
+CONNECT_S = 30.0  # for collectors to be connected to: longer than one attempt takes
+STALL_S = 10.0
 GENERATION = 1
 # A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
 RECORDS_PER_S = 150_000
@@ -139,7 +142,7 @@ class Reader:
             failed = [collector for collector in waiting if collector.counters["start_errors"]]
             if failed or time.monotonic() > deadline:
                 collector = (failed or waiting)[0]
-                cause = collector.error or "its name is not resolved"
+                cause = collector.error or "no answer"
                 raise StartError(
                     f"collector {collector.target} cannot be reached ({cause}): "
                     "give another --target, or none to see the flows here"
@@ -154,6 +157,15 @@ class Reader:
         if self.exporter.options.targets:
             due = self._started + self.exporter.stats()["records"] / RECORDS_PER_S
             time.sleep(max(0.0, due - time.monotonic()))
+            self._wait_for_collectors(lambda collector: collector.busy)
+
+    def _wait_for_collectors(self, holds_up: Callable[[Collector], bool]) -> None:
+        """Wait for collectors that can say that they are behind, but not for one that stalls."""
+        deadline = time.monotonic() + STALL_S
+        while any(map(holds_up, self.exporter.collectors)) and not self.stopped and time.monotonic() < deadline:
+            time.sleep(0.001)
+            for collector in self.exporter.collectors:
+                collector.drain(self.now_ns)
 
     def _progress(self, capture: Capture, size: int) -> None:
         """Say how far a long file is, on a terminal where no flows appear."""
@@ -167,6 +179,7 @@ class Reader:
         """End all flows."""
         if self._connected:
             self.exporter.flush(FORCED_END, self.now_ns, self.now_ns + FLUSH_NS)
+            self._wait_for_collectors(lambda collector: collector.waiting > 0)
 
     def summary(self) -> str:
         """One line: where packets and flows went."""
@@ -233,7 +246,7 @@ def main(arguments: argparse.Namespace) -> int:
         # The capture's times are wall times already, and only collectors need a pace.
         pause = time.sleep if options.targets else lambda _: None
         exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
-        exporter.set_weight(GENERATION, Fraction(1, options.sampling))
+        exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
         show: Callable[[Record], None] | None = None
         if arguments.json:
             show = show_json

@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# Columns of flows that are for programs: they tell one flow from another over time.
+IDENTITY = ("flow", "started")
+
 # What `xdpfix show` may ask for.
-SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "stats")
+SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "rules", "stats")
 
 # The columns of `xdpfix show tunnels`.
 TUNNEL_COLUMNS = (
@@ -69,6 +72,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     if stats["packets_observed_before"]:
         rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
     rows.append(row("selected", packets["selected"], samples["selected"]))
+    rows.append(row("  unselected", packets["unselected"], samples["unselected"]))
     rows += [
         row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
         for name in ("lost_budget", "lost_nested", "lost_unreadable")
@@ -78,6 +82,10 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     rows.append(row("received", None, ring["received"]))
     for name, exporter in stats["exporters"].items():
         causes = {key: value for key, value in exporter.items() if key.startswith(("excluded_", "lost_"))}
+        if exporter["unselected"]:
+            rows.append(row(f"  {name} not selected", None, exporter["unselected"]))
+        if exporter["pairs"] != exporter["selected"]:
+            rows.append(row(f"  {name} selected, by selector", None, exporter["pairs"]))
         rows += [row(f"  {name} {key.replace('_', ': ', 1)}", None, value) for key, value in causes.items()]
         rows.append(row(f"  {name} cached", None, exporter["cached"] + exporter["pending"]))
         rows.append(row(f"  {name} exported", None, exporter["exported"]))
@@ -91,6 +99,18 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         "links": stats["links"],
         "tunnels": stats["tunnels"],
     } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
+
+
+def flows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what no person reads; the exporter too where there is one only."""
+    hidden = IDENTITY if len({row["exporter"] for row in rows}) > 1 else (*IDENTITY, "exporter")
+    return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
+
+
+def rules(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Say in words what an empty match and an empty list of interfaces mean."""
+    words = {"match": "every packet", "interfaces": "physical"}
+    return [dict(row) | {name: row[name] or word for name, word in words.items()} for row in rows]
 
 
 def tunnels(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,37 +1,46 @@
 """What `xdpfix check` says of a right configuration: what it would sample here, and what to mind."""
 
 import asyncio
+import ipaddress
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
 from sampler.links import dump
 from sampler.linktable import Link, matches, overlaps, unmatched
+from sampler.rules import advice
 
 
 def lines(config: Config) -> list[str]:
-    """Give the configuration in sentences: interfaces of this host, rate, collectors."""
+    """Give the configuration in sentences: interfaces of this host, rate, collectors, flow rules."""
     sampler, exporter = config.sampler, config.exporter
-    names = [link.name for link in _links() if matches(link, sampler.interfaces)]
+    links = _links()
+    names = [link.name for link in links if matches(link, sampler.interfaces)]
     wanted = ", ".join(sampler.interfaces) or "physical"
-    directions = [
-        word
-        for word, enabled in (("in", exporter.enable_input_sampling), ("out", exporter.enable_output_sampling))
-        if enabled
-    ]
-    return [
-        f"interfaces ({wanted}): {', '.join(names) or 'none here now'}",
-        f"sampling: one packet in {exporter.sampling}, {' and '.join(directions) or 'in no direction'}, "
-        f"hook {sampler.hook}, loader {sampler.loader}",
-        f"collectors: {', '.join(map(str, exporter.targets)) or 'none, `run` shows the flows itself'}",
-    ]
+    found = [f"interfaces ({wanted}): {', '.join(names) or 'none here now'}"]
+    if config.has_main:
+        directions = [
+            word
+            for word, enabled in (("in", exporter.enable_input_sampling), ("out", exporter.enable_output_sampling))
+            if enabled
+        ]
+        found += [
+            f"sampling: one packet in {exporter.sampling}, {' and '.join(directions) or 'in no direction'}, "
+            f"hook {sampler.hook}, loader {sampler.loader}",
+            f"collectors: {', '.join(map(str, exporter.targets)) or 'none, `run` shows the flows itself'}",
+        ]
+    else:
+        found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
+    if config.metrics.listen:
+        found.append(f"metrics: http://{config.metrics.listen}/metrics")
+    return found + advice.lines(config, links)
 
 
 def warnings(config: Config) -> list[str]:
     """Give what is allowed but surprises: sentences."""
-    sampler, exporter = config.sampler, config.exporter
+    sampler = config.sampler
     links = _links()
     found = [f'no interface matches "{glob}" now' for glob in unmatched(links, sampler.interfaces)]
-    sampled = [link.ifindex for link in links if matches(link, sampler.interfaces)]
+    sampled = [link.ifindex for link in links if any(matches(link, globs) for globs in config.sampled_globs)]
     found += overlaps(links, sampled)
     names = {link.name for link in links if link.ifindex in sampled}
     found += [
@@ -39,13 +48,21 @@ def warnings(config: Config) -> list[str]:
         for name, _ in sampler.obs_point_ids
         if name not in names
     ]
+    if config.has_main:
+        found += _main_warnings(config.exporter)
+    listen = config.metrics.listen
+    if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
+    return found + advice.warnings(config, links)
+
+
+def _main_warnings(exporter: ExporterOptions) -> list[str]:
+    found = []
     if exporter.sampling == 1:
         found.append("exporter.sampling = 1: every packet pays for parsing; a busy host wants 100 or more")
     for key in ("cache_active_timeout", "cache_max_flows"):
         if getattr(exporter, key) == 0:
             found.append(f"exporter.{key} = 0: no flow cache, every sampled packet becomes a record of its own")
-    if exporter.stats_interval != ExporterOptions.stats_interval:
-        found.append(f"exporter.stats_interval = {exporter.stats_interval}: without effect, no statistics records yet")
     if not exporter.enable_input_sampling and not exporter.enable_output_sampling:
         found.append("exporter.enable_input_sampling and enable_output_sampling are both false: nothing is sampled")
     return found

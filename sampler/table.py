@@ -75,6 +75,15 @@ def _protocol(record: Record) -> str:
     return f"0x{ethertype:04x}" if isinstance(ethertype, int) else "-"
 
 
+def _tags(record: Record) -> str:
+    """VLANs, the outer one first, and the MPLS label behind them."""
+    tags = [_first(record, "vlanId", "dot1qVlanId"), record.get("dot1qCustomerVlanId")]
+    found = ".".join(str(tag) for tag in tags if tag is not None)
+    entry = record.get("mplsTopLabelStackSection")
+    label = f"mpls {int.from_bytes(entry[:3], 'big') >> 4}" if isinstance(entry, bytes) else ""
+    return " ".join(part for part in (found, label) if part) or "-"
+
+
 def _tunnel(record: Record) -> str:
     kind = record.get("tunnelType")
     if not isinstance(kind, int):
@@ -102,7 +111,6 @@ def _clock(moment: datetime) -> str:
 def flow_cells(record: Record) -> tuple[str, ...]:
     """Return one text per column of COLUMNS; "-" where the record does not say."""
     start, end = record.start, record.end
-    vlan = _first(record, "vlanId", "dot1qVlanId")
     direction = record.get("flowDirection")
     reason = record.get("flowEndReason")
     packets = _first(record, "packetDeltaCount", "packetTotalCount")
@@ -115,7 +123,7 @@ def flow_cells(record: Record) -> tuple[str, ...]:
         {0: "in", 1: "out"}.get(direction, "-") if isinstance(direction, int) else "-",
         _protocol(record),
         _flow(record),
-        "-" if vlan is None else str(vlan),
+        _tags(record),
         "-" if packets is None else str(packets),
         "-" if octets is None else str(octets),
         END_REASONS.get(reason, str(reason)) if isinstance(reason, int) else "-",

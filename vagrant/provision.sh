@@ -14,7 +14,7 @@ stop() {
 }
 
 # A module of another name than its file, or built in, is none that is missing: modprobe knows.
-MODULES=(8021q dummy esp4 geneve ip6_gre ip_gre openvswitch sch_ingress cls_bpf tun veth vxlan xfrm_user)
+MODULES=(8021q dummy esp4 geneve ip6_gre ip_gre openvswitch sch_ingress cls_bpf sctp tun veth vxlan xfrm_user)
 
 # Debian's names are in the Makefile, and those of Ubuntu are the same but for what follows the running kernel.
 with_apt() {

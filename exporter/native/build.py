@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["flow", "weight", "cache", "encode", "send"]
+SUBJECTS = ["flow", "weight", "cache", "encode", "send", "sctp", "share", "contents"]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"

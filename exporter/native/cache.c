@@ -53,9 +53,15 @@ void cache_set_wall_offset(struct cache *cache, __s64 offset)
 	cache->wall_offset = offset;
 }
 
-void cache_set_weight(struct cache *cache, const struct weight *weight)
+int cache_set_weight(struct cache *cache, const struct weight *weight, const struct selector *selectors,
+		     unsigned int count)
 {
-	weights_set(&cache->weights, weight);
+	return generations_set(&cache->generations, weight, selectors, count);
+}
+
+unsigned int cache_get_selector_stats(const struct cache *cache, struct selector_stats *stats, unsigned int limit)
+{
+	return generations_stats(&cache->generations, stats, limit);
 }
 
 /* A copy of an array, NULL where it is empty; -ENOMEM. */
@@ -151,7 +157,7 @@ void cache_insert(struct cache *cache, struct flow *flow)
 	enum flow_end reason;
 	__u32 *bucket;
 
-	if (cache->stats.flows > cache->bucket_mask / 2 && cache->bucket_mask < 1u << 31)
+	if (cache->stats.flows > cache->bucket_mask / 2 && cache->bucket_mask < FLOW_FLAG_COUNTS - 1)
 		index_grow(cache);
 	bucket = &cache->buckets[flow->hash & cache->bucket_mask];
 	flow->index_next = *bucket;
@@ -165,15 +171,26 @@ void cache_insert(struct cache *cache, struct flow *flow)
 		cache->oldest = flow->id;
 	cache->newest = flow->id;
 
-	wheel_add(&cache->wheel, &cache->slab, flow, flow_deadline(cache, flow, &reason));
+	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
 	cache->stats.flows++;
 	cache->stats.cached += flow->samples;
 	if (cache->stats.flows > cache->config.max_flows)
 		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
 }
 
+static __u64 wall_time(__u64 monotonic, __s64 offset)
+{
+	__s64 wall = (__s64)monotonic + offset;
+
+	return wall > 0 ? (__u64)wall : 0;
+}
+
 void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
+	__s64 offset = slab_filing(&cache->slab, flow->id)->wall_offset;
+
+	flow->first = wall_time(flow->first, offset);
+	flow->last = wall_time(flow->last, offset);
 	flow->end_reason = reason;
 	flow->newer = FLOW_NONE;
 	if (cache->pending_last != FLOW_NONE)
@@ -197,7 +214,7 @@ static void index_remove(struct cache *cache, const struct flow *flow)
 
 void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
-	wheel_remove(&cache->wheel, &cache->slab, flow);
+	wheel_remove(&cache->wheel, &cache->slab, flow->id);
 	index_remove(cache, flow);
 	if (flow->older != FLOW_NONE)
 		slab_flow(&cache->slab, flow->older)->newer = flow->newer;
@@ -216,8 +233,26 @@ void cache_hasten(struct cache *cache, struct flow *flow)
 {
 	enum flow_end reason;
 
-	wheel_remove(&cache->wheel, &cache->slab, flow);
-	wheel_add(&cache->wheel, &cache->slab, flow, flow_deadline(cache, flow, &reason));
+	wheel_remove(&cache->wheel, &cache->slab, flow->id);
+	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
+}
+
+/* In order of creation, which is seldom far from that of memory. */
+int cache_set_config(struct cache *cache, const struct cache_config *config)
+{
+	enum flow_end reason;
+
+	if (config->full != cache->config.full && (cache->stats.flows || cache->stats.pending))
+		return -EBUSY;
+	cache->config = *config;
+	wheel_clear(&cache->wheel);
+	for (__u32 id = cache->oldest; id != FLOW_NONE;) {
+		struct flow *flow = slab_flow(&cache->slab, id);
+
+		wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, flow, &reason));
+		id = flow->newer;
+	}
+	return 0;
 }
 
 unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
@@ -225,11 +260,13 @@ unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 	unsigned int ended = 0;
 	struct flow *flow;
 
+	for (; ended < limit && cache->stats.flows > cache->config.max_flows; ended++)
+		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
 	while (ended < limit && (flow = wheel_next(&cache->wheel, &cache->slab, now))) {
 		enum flow_end reason;
 		__u64 deadline = flow_deadline(cache, flow, &reason);
 
-		wheel_add(&cache->wheel, &cache->slab, flow, deadline);
+		wheel_add(&cache->wheel, &cache->slab, flow->id, deadline);
 		if (deadline <= now) {
 			cache_end(cache, flow, reason);
 			ended++;
@@ -285,8 +322,15 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 	unsigned int copied = 0;
 
 	for (; copied < limit && id != FLOW_NONE; copied++) {
-		flows[copied] = *slab_flow(&cache->slab, id);
-		id = flows[copied].newer;
+		struct flow *flow = slab_flow(&cache->slab, id);
+
+		memset(&flows[copied], 0, sizeof(*flow));
+		memcpy(&flows[copied], flow, FLOW_PLAIN_SIZE);
+		if (flow->hash & FLOW_TUNNEL)
+			flows[copied].key.tunnel = flow->key.tunnel;
+		if (flow->hash & FLOW_FLAG_COUNTS)
+			memcpy(flows[copied].flag_counts, flow_flag_counts(flow), sizeof(flow->flag_counts));
+		id = flow->newer;
 	}
 	return copied;
 }
@@ -299,4 +343,5 @@ __u64 cache_pending(const struct cache *cache)
 void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
 {
 	*stats = cache->stats;
+	stats->represented = generations_represented(&cache->generations);
 }

@@ -5,21 +5,21 @@ struct cache_config {
 	__u64 active_timeout;	/* 0: no caching, every sample is a flow of its own */
 	__u64 idle_timeout;	/* 0: none */
 	__u32 max_flows;	/* 0: no caching */
-	__u32 domain;	/* observationDomainId of its flows */
-	__u32 point;	/* observationPointId, where the interface has none of its own */
 	__u8 ingress;	/* take samples of this direction */
 	__u8 egress;
-	__u8 reserved[2];
+	__u8 full;	/* keys and counts of profile "full": no TTL in the key, the MPLS label in it, flag counts */
+	__u8 reserved;
 };
 
-/* A UDP 5-tuple that the exporter sends from and to. Ports in network byte order, IPv4 in the first 4 bytes. */
+/* A 5-tuple that the exporter sends from and to. Ports in network byte order, IPv4 in the first 4 bytes. */
 struct cache_endpoint {
 	__u8 src_addr[16];
 	__u8 dst_addr[16];
 	__be16 src_port;
 	__be16 dst_port;
 	__u8 ip_version;
-	__u8 reserved[3];
+	__u8 protocol;	/* 6 TCP, 17 UDP, 132 SCTP */
+	__u8 reserved[2];
 };
 
 struct cache_point {
@@ -27,24 +27,35 @@ struct cache_point {
 	__u32 point;
 };
 
-/* Where the samples went: ingested = excluded_* + lost_* + cached + pending + released. And flows by end. */
+/*
+ * Where the samples went: ingested = selected + unselected. A sample counts once for
+ * each selector that took it: pairs = excluded_* + lost_* + cached + pending + released.
+ * A sample of an unknown generation is taken for one of one selector. And flows by end.
+ */
 struct cache_stats {
 	__u64 ingested;
+	__u64 selected;	/* samples that a selector of this exporter took */
+	__u64 unselected;	/* samples for other exporters alone */
+	__u64 pairs;	/* of sample and selector */
 	__u64 excluded_input;
 	__u64 excluded_output;
 	__u64 excluded_bfd;
 	__u64 excluded_own;
 	__u64 lost_generation;	/* no weight known for its generation */
 	__u64 lost_memory;
-	__u64 cached;	/* samples in flows that live */
-	__u64 pending;	/* samples in flows that ended and were not taken and released yet */
-	__u64 released;	/* samples in flows handed to the encoder and given back */
+	__u64 cached;	/* pairs in flows that live */
+	__u64 pending;	/* pairs in flows that ended and were not taken and released yet */
+	__u64 released;	/* pairs in flows handed to the encoder and given back */
 	__u64 flows;	/* living flows */
 	__u64 pending_flows;	/* ended and not taken yet */
 	__u64 created;	/* flows that ever started */
 	__u64 ended[6];	/* flows by enum flow_end */
 	__u64 newest;	/* ns: the latest time that a sample carried */
-	__u64 represented;	/* wire packets that the counted samples stand for: the sum of their weights */
+	__u64 represented;	/* wire packets that the counted pairs stand for: the sum of their weights */
+	__u64 ipv4_known;	/* counted samples of TCP, UDP, SCTP and ICMP (IPv6: ICMPv6), which Open vSwitch calls "ok" */
+	__u64 ipv4_other;	/* and of any other protocol, its "errs"; those that are not IP are in neither */
+	__u64 ipv6_known;
+	__u64 ipv6_other;
 };
 
 struct cache;
@@ -62,15 +73,30 @@ void cache_set_wall_offset(struct cache *cache, __s64 offset);
 /* Traffic of these 5-tuples is not counted. Replaces the list. 0 or -ENOMEM. */
 int cache_set_endpoints(struct cache *cache, const struct cache_endpoint *endpoints, unsigned int count);
 
-/* Observation points by interface. Replaces the list. 0 or -ENOMEM. */
+/* Observation points by interface, instead of the main selector's. Replaces the list. 0 or -ENOMEM. */
 int cache_set_points(struct cache *cache, const struct cache_point *points, unsigned int count);
 
-void cache_set_weight(struct cache *cache, const struct weight *weight);
+/*
+ * Other options for a living cache. Flows have new deadlines at once; those that are
+ * due or too many by them end with the next cache_expire(). 0, or -EBUSY where `full`
+ * changes and there are flows, living or ended.
+ */
+int cache_set_config(struct cache *cache, const struct cache_config *config);
 
-/* Count `count` samples. A sample ends at most one flow. */
+/* The weight and the selectors of a generation, instead of those it had. 0, or -EINVAL for a selector's number. */
+int cache_set_weight(struct cache *cache, const struct weight *weight, const struct selector *selectors,
+		     unsigned int count);
+
+/* What each selector of the known generations counted: up to `limit`; returns how many. */
+unsigned int cache_get_selector_stats(const struct cache *cache, struct selector_stats *stats, unsigned int limit);
+
+/* Count `count` samples. A selector that took one ends at most one flow by it. */
 void cache_ingest(struct cache *cache, const struct sample *samples, unsigned int count);
 
-/* End up to `limit` flows that are due at `now` (ns). Returns how many: `limit` means there may be more. */
+/*
+ * End up to `limit` flows that are due at `now` (ns), or too many since the limit was
+ * lowered. Returns how many: `limit` means there may be more.
+ */
 unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit);
 
 /* End up to `limit` living flows, the oldest first, for `reason` (enum flow_end). Returns how many. */

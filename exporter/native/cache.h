@@ -18,7 +18,6 @@
 struct cache {
 	struct cache_config config;
 	struct cache_stats stats;
-	__u32 represented_fraction;	/* of stats.represented, 32 bits behind the point */
 	__u64 seed;
 	__u64 hash_mask;
 	__s64 wall_offset;
@@ -30,7 +29,7 @@ struct cache {
 	__u32 pending_last;
 	struct slab slab;
 	struct wheel wheel;
-	struct weights weights;
+	struct generations generations;
 	struct cache_endpoint *endpoints;
 	unsigned int endpoint_count;
 	struct cache_point *points;	/* sorted by ifindex */

@@ -1,17 +1,10 @@
-/* The encoder: operations to octets, records to sets, sets to messages. */
-#include <endian.h>
+/* The encoder: records to sets, sets to messages. What a record holds is record.c's. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "encode.h"
+#include "record.h"
 
 #define IPFIX_VERSION 10
-#define NS_PER_US 1000
-#define NS_PER_MS 1000000
-#define US_PER_S 1000000
-#define LAYER2_SEGMENT_VXLAN (1ull << 56)	/* IANA, layer2SegmentId (351): the encapsulation in the top octet */
-#define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
 
 /* What was cut from the records of one domain and waits for the next. */
 struct carry {
@@ -20,22 +13,38 @@ struct carry {
 	__u32 frame_octets;
 	__u32 ip_octets;
 	__u32 ip_octets_sumsq;
+	__u32 flag_counts[FLOW_TCP_COUNTS];
 };
 
 struct encoder {
 	struct plan *plans;
 	struct op *ops;	/* of all plans */
+	__u8 *constant;
 	unsigned int plan_count;
 	unsigned int kinds[FLOW_KINDS];
 	struct carry *carries;
 	unsigned int carry_count;
+	struct template_use *uses;	/* of the last encode_flows() */
+	unsigned int use_count;
 	struct flow **sorted;	/* scratch of encode_flows() */
 	__u16 *sorted_plans;
 	unsigned int sorted_size;
 };
 
+static int is_op(const struct op *op, unsigned int constant_size)
+{
+	switch (op->code) {
+	case OP_CONSTANT:
+		return op->offset + op->length <= constant_size;
+	case OP_FLAG_COUNT:
+		return op->offset < FLOW_TCP_COUNTS;
+	default:
+		return op->code < OP_CONSTANT;
+	}
+}
+
 int encoder_create(struct encoder **result, const struct plan *plans, unsigned int plan_count,
-		   const unsigned int *kinds)
+		   const unsigned int *kinds, const __u8 *constant, unsigned int constant_size)
 {
 	struct encoder *encoder;
 	size_t op_count = 0;
@@ -47,7 +56,7 @@ int encoder_create(struct encoder **result, const struct plan *plans, unsigned i
 		return -EINVAL;
 	for (unsigned int i = 0; i < plan_count; i++) {
 		for (unsigned int j = 0; j < plans[i].op_count; j++)
-			if (plans[i].ops[j].code > OP_LAYER2_SEGMENT)
+			if (!is_op(&plans[i].ops[j], constant_size))
 				return -EINVAL;
 		op_count += plans[i].op_count;
 	}
@@ -56,10 +65,13 @@ int encoder_create(struct encoder **result, const struct plan *plans, unsigned i
 		return -ENOMEM;
 	encoder->plans = malloc(plan_count * sizeof(*plans));
 	encoder->ops = malloc(op_count * sizeof(*encoder->ops) + 1);
-	if (!encoder->plans || !encoder->ops) {
+	encoder->constant = malloc(constant_size + 1);
+	if (!encoder->plans || !encoder->ops || !encoder->constant) {
 		encoder_destroy(encoder);
 		return -ENOMEM;
 	}
+	if (constant_size)
+		memcpy(encoder->constant, constant, constant_size);
 	op_count = 0;
 	for (unsigned int i = 0; i < plan_count; i++) {
 		encoder->plans[i] = plans[i];
@@ -79,130 +91,12 @@ void encoder_destroy(struct encoder *encoder)
 		return;
 	free(encoder->plans);
 	free(encoder->ops);
+	free(encoder->constant);
 	free(encoder->carries);
+	free(encoder->uses);
 	free(encoder->sorted);
 	free(encoder->sorted_plans);
 	free(encoder);
-}
-
-static inline void put16(__u8 *to, __u16 value)
-{
-	value = htobe16(value);
-	memcpy(to, &value, sizeof(value));
-}
-
-static inline void put32(__u8 *to, __u32 value)
-{
-	value = htobe32(value);
-	memcpy(to, &value, sizeof(value));
-}
-
-/* The low `length` octets of `value`, big-endian. */
-static inline void put_uint(__u8 *to, __u64 value, unsigned int length)
-{
-	value = htobe64(value);
-	if (length == 8)
-		memcpy(to, &value, 8);
-	else
-		memcpy(to, (const __u8 *)&value + 8 - length, length);
-}
-
-static inline __u64 wall_time(const struct flow *flow, __u64 monotonic)
-{
-	__s64 wall = (__s64)monotonic + flow->wall_offset;
-
-	return wall > 0 ? (__u64)wall : 0;
-}
-
-/* Microseconds before Export Time, kept in what 158/159 can say (RFC 7011 section 5.1) when the clock was stepped. */
-static inline __u32 delta(const struct flow *flow, __u64 monotonic, __u32 export_time)
-{
-	__u64 end = (__u64)export_time * US_PER_S;
-	__u64 time = wall_time(flow, monotonic) / NS_PER_US;
-
-	if (time >= end)
-		return 0;
-	return end - time > 0xffffffffu ? 0xffffffffu : (__u32)(end - time);
-}
-
-/* Milliseconds since 1970, not after Export Time: a flow cannot end after it was exported. */
-static inline __u64 milliseconds(const struct flow *flow, __u64 monotonic, __u32 export_time)
-{
-	__u64 end = (__u64)export_time * 1000;
-	__u64 time = wall_time(flow, monotonic) / NS_PER_MS;
-
-	return time < end ? time : end;
-}
-
-static __u8 *put_tunnel_key(__u8 *to, const struct tunnel_key *tunnel)
-{
-	*to++ = tunnel->key_length;
-	memcpy(to, (const __u8 *)&tunnel->key + 8 - tunnel->key_length, tunnel->key_length);
-	return to + tunnel->key_length;
-}
-
-static __u64 op_value(const struct op *op, const struct flow *flow, __u32 export_time)
-{
-	const struct flow_key *key = &flow->key;
-	const __u8 *field = (const __u8 *)flow + op->offset;
-
-	switch (op->code) {
-	case OP_UINT8:
-		return *field;
-	case OP_UINT16:
-		return *(const __u16 *)field;
-	case OP_UINT32:
-		return *(const __u32 *)field;
-	case OP_UINT64:
-		return *(const __u64 *)field;
-	case OP_DSCP:
-		return key->ip_tos >> 2;
-	case OP_PRECEDENCE:
-		return key->ip_tos >> 5;
-	case OP_VLAN_ID:
-		return be16toh(key->vlan_tci[0]) & 0xfff;
-	case OP_VLAN_PRIORITY:
-		return be16toh(key->vlan_tci[0]) >> 13;
-	case OP_START_DELTA:
-		return delta(flow, flow->first, export_time);
-	case OP_END_DELTA:
-		return delta(flow, flow->last, export_time);
-	case OP_START_MILLISECONDS:
-		return milliseconds(flow, flow->first, export_time);
-	case OP_END_MILLISECONDS:
-		return milliseconds(flow, flow->last, export_time);
-	case OP_INGRESS_INTERFACE:
-		return key->direction == DIRECTION_INGRESS ? key->ifindex : 0;
-	case OP_EGRESS_INTERFACE:
-		return key->direction == DIRECTION_EGRESS ? key->ifindex : 0;
-	case OP_LAYER2_SEGMENT:
-		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
-	default:
-		return 0;	/* encoder_create() let no other code in */
-	}
-}
-
-static __u8 *put_record(__u8 *to, const struct plan *plan, const struct flow *flow, __u32 export_time)
-{
-	const struct op *end = plan->ops + plan->op_count;
-
-	for (const struct op *op = plan->ops; op < end; op++) {
-		if (op->code == OP_COPY) {
-			memcpy(to, (const __u8 *)flow + op->offset, op->length);
-		} else if (op->code == OP_TUNNEL_KEY) {
-			to = put_tunnel_key(to, &flow->key.tunnel);
-			continue;
-		} else {
-			put_uint(to, op_value(op, flow, export_time), op->length);
-		}
-		to += op->length;
-	}
-	return to;
-}
-
-static inline unsigned int record_size(const struct plan *plan, const struct flow *flow)
-{
-	return plan->record_size + (plan->tunnel_key ? 1u + flow->key.tunnel.key_length : 0);
 }
 
 static struct carry *carry_of(struct encoder *encoder, __u32 domain)
@@ -227,12 +121,25 @@ static inline void carry_over(__u64 *value, __u32 *fraction, __u32 *carry)
 	*fraction = 0;
 }
 
+static void cut_flags(struct carry *carry, struct flow *flow)
+{
+	__u64 *counts = flow_flag_counts(flow);
+
+	for (unsigned int i = 0; i < FLOW_TCP_COUNTS; i++) {
+		flow_count_flag(&counts[i], carry->flag_counts[i]);
+		carry->flag_counts[i] = (__u32)counts[i];
+		counts[i] &= ~(__u64)0xffffffff;
+	}
+}
+
 /* Cut the fractions of the counters that the record shows; the next record gets them. */
-static void cut(struct carry *carry, struct flow *flow, int ip)
+static void cut(struct carry *carry, struct flow *flow, const struct plan *plan)
 {
 	carry_over(&flow->packets, &flow->packets_fraction, &carry->packets);
 	carry_over(&flow->frame_octets, &flow->frame_octets_fraction, &carry->frame_octets);
-	if (!ip)
+	if (plan->flags && flow->hash & FLOW_FLAG_COUNTS)
+		cut_flags(carry, flow);
+	if (!plan->ip)
 		return;
 	carry_over(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets);
 	carry_over(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, &carry->ip_octets_sumsq);
@@ -240,6 +147,7 @@ static void cut(struct carry *carry, struct flow *flow, int ip)
 
 static int reserve(struct encoder *encoder, unsigned int count)
 {
+	struct template_use *uses;
 	struct flow **sorted;
 	__u16 *plans;
 
@@ -253,28 +161,57 @@ static int reserve(struct encoder *encoder, unsigned int count)
 	if (!plans)
 		return -ENOMEM;
 	encoder->sorted_plans = plans;
+	uses = realloc(encoder->uses, count * sizeof(*uses));
+	if (!uses)
+		return -ENOMEM;
+	encoder->uses = uses;
 	encoder->sorted_size = count;
 	return 0;
 }
 
-/* Order the flows of one domain by plan, keeping their order within each; returns how many lead with that domain. */
+static const struct plan *plan_of(const struct encoder *encoder, const struct flow *flow)
+{
+	return &encoder->plans[encoder->kinds[flow_kind(flow)]];
+}
+
+/*
+ * Bring the flows of the first one's domain to the front, ordered by plan, and keep the
+ * order within each plan and among the others. Returns how many they are.
+ */
 static unsigned int group(struct encoder *encoder, struct flow **flows, unsigned int count)
 {
 	unsigned int starts[FLOW_KINDS + 1] = { 0 };
-	unsigned int same = 0;
+	unsigned int same = 0, other;
 
-	for (; same < count && flows[same]->domain == flows[0]->domain; same++) {
-		unsigned int plan = encoder->kinds[flow_kind(&flows[same]->key)];
-
-		encoder->sorted_plans[same] = plan;
-		starts[plan + 1]++;
+	for (unsigned int i = 0; i < count; i++) {
+		if (flows[i]->domain != flows[0]->domain)
+			continue;
+		encoder->sorted_plans[same] = plan_of(encoder, flows[i]) - encoder->plans;
+		starts[encoder->sorted_plans[same++] + 1]++;
 	}
-	for (unsigned int i = 1; i <= FLOW_KINDS; i++)
+	for (unsigned int i = 1; i <= encoder->plan_count; i++)
 		starts[i] += starts[i - 1];
-	for (unsigned int i = 0; i < same; i++)
-		encoder->sorted[starts[encoder->sorted_plans[i]]++] = flows[i];
-	memcpy(flows, encoder->sorted, same * sizeof(*flows));
+	other = same;
+	for (unsigned int i = 0, j = 0; i < count; i++) {
+		if (flows[i]->domain == flows[0]->domain)
+			encoder->sorted[starts[encoder->sorted_plans[j++]]++] = flows[i];
+		else
+			encoder->sorted[other++] = flows[i];
+	}
+	memcpy(flows, encoder->sorted, count * sizeof(*flows));
 	return same;
+}
+
+/* A use is noted once: those of a domain follow one another, and its flows are ordered by plan. */
+static void note_use(struct encoder *encoder, __u32 domain, __u16 template_id)
+{
+	if (encoder->use_count) {
+		const struct template_use *last = &encoder->uses[encoder->use_count - 1];
+
+		if (last->domain == domain && last->template_id == template_id)
+			return;
+	}
+	encoder->uses[encoder->use_count++] = (struct template_use){ .domain = domain, .template_id = template_id };
 }
 
 /* One message of the first flows, which are of one domain. Returns how many went in. */
@@ -287,7 +224,7 @@ static unsigned int fill(struct encoder *encoder, struct flow **flows, unsigned 
 
 	for (; written < count; written++) {
 		struct flow *flow = flows[written];
-		const struct plan *plan = &encoder->plans[encoder->kinds[flow_kind(&flow->key)]];
+		const struct plan *plan = plan_of(encoder, flow);
 		unsigned int needed = record_size(plan, flow) + (plan == current ? 0 : SET_HEADER_SIZE);
 
 		if ((unsigned int)(to - start) + needed > limit)
@@ -298,10 +235,11 @@ static unsigned int fill(struct encoder *encoder, struct flow **flows, unsigned 
 			current = plan;
 			set = to;
 			put16(set, plan->template_id);
+			note_use(encoder, flow->domain, plan->template_id);
 			to += SET_HEADER_SIZE;
 		}
-		cut(carry, flow, plan->ip);
-		to = put_record(to, plan, flow, export_time);
+		cut(carry, flow, plan);
+		to = put_record(to, plan, flow, export_time, encoder->constant);
 	}
 	if (set)
 		put16(set + 2, to - set);
@@ -318,6 +256,7 @@ int encode_flows(struct encoder *encoder, struct flow **flows, unsigned int coun
 	unsigned int done = 0, made = 0;
 	__u32 used = 0;
 
+	encoder->use_count = 0;
 	if (reserve(encoder, count))
 		return -ENOMEM;
 	while (done < count) {
@@ -343,6 +282,12 @@ int encode_flows(struct encoder *encoder, struct flow **flows, unsigned int coun
 out:
 	*message_count = made;
 	return done;
+}
+
+unsigned int encoder_used(const struct encoder *encoder, const struct template_use **uses)
+{
+	*uses = encoder->uses;
+	return encoder->use_count;
 }
 
 __u32 encode_headers(__u8 *buffer, const struct message *messages, unsigned int count, __u32 export_time,

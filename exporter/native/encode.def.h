@@ -1,6 +1,6 @@
 /* The encoder: ended flows to IPFIX Data Sets and messages. Declarations only: read by cc and cffi. */
 
-/* What an operation writes; `offset` is of a field of struct flow. */
+/* What an operation writes; `offset` is of a field of struct flow unless it says otherwise. */
 enum op_code {
 	OP_COPY = 0,	/* `length` bytes as they are */
 	OP_UINT8 = 1,	/* a host integer, as `length` bytes big-endian */
@@ -11,14 +11,20 @@ enum op_code {
 	OP_PRECEDENCE = 6,	/* high 3 bits of ip_tos */
 	OP_VLAN_ID = 7,	/* of the outermost tag */
 	OP_VLAN_PRIORITY = 8,
-	OP_START_DELTA = 9,	/* us before Export Time */
-	OP_END_DELTA = 10,
-	OP_START_MILLISECONDS = 11,	/* since 1970 */
-	OP_END_MILLISECONDS = 12,
-	OP_INGRESS_INTERFACE = 13,	/* ifindex of a packet seen coming in, else 0 */
-	OP_EGRESS_INTERFACE = 14,
-	OP_TUNNEL_KEY = 15,	/* variable length: a length octet, then the low octets of the key */
-	OP_LAYER2_SEGMENT = 16,	/* top octet 1 for VXLAN, then the VNI in the low octets */
+	OP_CUSTOMER_VLAN_ID = 9,	/* of the tag behind it */
+	OP_CUSTOMER_VLAN_PRIORITY = 10,
+	OP_START_DELTA = 11,	/* us before Export Time */
+	OP_END_DELTA = 12,
+	OP_START_MILLISECONDS = 13,	/* since 1970 */
+	OP_END_MILLISECONDS = 14,
+	OP_INGRESS_INTERFACE = 15,	/* ifindex where it came in; 0: not known */
+	OP_EGRESS_INTERFACE = 16,
+	OP_FRAGMENT_FLAGS = 17,	/* bits of fragmentFlags (197) */
+	OP_ICMP_TYPE_CODE = 18,	/* type * 256 + code */
+	OP_FLAG_COUNT = 19,	/* packets with the TCP flag whose bit is number `offset` */
+	OP_TUNNEL_KEY = 20,	/* variable length: a length octet, then the low octets of the key */
+	OP_LAYER2_SEGMENT = 21,	/* top octet 1 for VXLAN, then the VNI in the low octets */
+	OP_CONSTANT = 22,	/* `length` bytes of the encoder's constant, from `offset` */
 };
 
 struct op {
@@ -34,6 +40,7 @@ struct plan {
 	__u32 record_size;	/* octets, without those of the tunnel key */
 	__u16 template_id;
 	__u8 ip;	/* the record carries the counters of IP octets */
+	__u8 flags;	/* the counts of TCP flags */
 	__u8 tunnel_key;	/* and the tunnel key */
 };
 
@@ -45,14 +52,21 @@ struct message {
 	__u32 records;
 };
 
+/* A template that records of a domain were written by. */
+struct template_use {
+	__u32 domain;
+	__u16 template_id;
+	__u16 reserved;
+};
+
 struct encoder;
 
 /*
- * `kinds` gives for each of the FLOW_KINDS kinds the index of its plan. Plans and
- * their operations are copied. 0 or -ENOMEM, -EINVAL.
+ * `kinds` gives for each of the FLOW_KINDS kinds the index of its plan. Plans, their
+ * operations and the constant are copied. 0 or -ENOMEM, -EINVAL.
  */
 int encoder_create(struct encoder **encoder, const struct plan *plans, unsigned int plan_count,
-		   const unsigned int *kinds);
+		   const unsigned int *kinds, const __u8 *constant, unsigned int constant_size);
 void encoder_destroy(struct encoder *encoder);
 
 /*
@@ -66,6 +80,9 @@ void encoder_destroy(struct encoder *encoder);
 int encode_flows(struct encoder *encoder, struct flow **flows, unsigned int count, __u32 export_time,
 		 __u32 message_size, __u8 *buffer, __u32 buffer_size, struct message *messages,
 		 unsigned int message_limit, unsigned int *message_count);
+
+/* By which templates the last encode_flows() wrote, each pair once. Returns how many; they are the encoder's. */
+unsigned int encoder_used(const struct encoder *encoder, const struct template_use **uses);
 
 /*
  * Write the headers (RFC 7011 section 3.1) of messages of one domain. Returns the

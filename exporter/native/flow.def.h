@@ -2,7 +2,7 @@
 
 /* Why a flow ended: IANA flowEndReason (136). */
 enum flow_end {
-	FLOW_END_NONE = 0,	/* it lives */
+	FLOW_END_NONE = 0,
 	FLOW_END_IDLE = 1,
 	FLOW_END_ACTIVE = 2,
 	FLOW_END_DETECTED = 3,	/* TCP FIN or RST */
@@ -12,14 +12,19 @@ enum flow_end {
 
 /*
  * Counters are scaled by the weight of their samples, in 32.32 fixed point: the
- * integer in one field, the fraction in another. They saturate instead of
- * wrapping. Times are ns of CLOCK_MONOTONIC; wall time is that plus wall_offset,
- * frozen when the flow starts, so that a clock step cannot put its end before its
- * start. 256 bytes, four cache lines; counting a packet without tunnel touches
- * the first three.
+ * integer in one field, the fraction in another. They saturate instead of wrapping.
+ * Times are ns of CLOCK_MONOTONIC while the flow lives. When it ends they become wall
+ * time, ns since 1970, by the offset that was frozen when it started: so a clock step
+ * cannot put its end before its start.
+ *
+ * In cache lines: the first three are any flow's, up to the end of a key without
+ * tunnel. The tunnel is a fourth, and the flag counts of TCP are one more, right behind
+ * what is there. A flow has no more memory than its lines: see flow.h. A copy for
+ * people (cache_copy) has all five, at the places below.
  */
 struct flow {
-	__u64 hash;	/* top bit: the key has a tunnel */
+	__u32 hash;	/* in its top bits: which lines there are */
+	__u32 index_next;	/* ids of other flows, as the links below */
 	__u32 domain;	/* observationDomainId (149) */
 	__u32 point;	/* observationPointId (138) */
 	__u64 first;
@@ -35,17 +40,21 @@ struct flow {
 	__u32 ip_length_min;
 	__u32 ip_length_max;
 	__u32 samples;
-	__u16 tcp_flags;
+	__u8 tcp_flags;	/* of all samples, the eight of octet 13 of the header */
 	__u8 fragment;	/* enum fragment, of all samples */
-	__u8 end_reason;	/* enum flow_end */
-	__u32 index_next;	/* ids of other flows, as the links below */
+	__u8 ttl_min;
+	__u8 ttl_max;
+	__u32 other_ifindex;	/* where it goes (ingress) or came from (egress), the last that was known; 0: none was */
 	__u32 id;	/* this flow's place in the slab */
-	__u32 older;
+	union {
+		__u32 older;
+		__u32 end_reason;	/* enum flow_end, once it ended */
+	};
 	__u32 newer;
 	struct flow_key key;
-	__s64 wall_offset;
-	__u32 wheel_prev;
-	__u32 wheel_next;
+	__u8 reserved1[16];
+	__u64 flag_counts[6];	/* packets with FIN, SYN, RST, PSH, ACK, URG: 32 bits and 32 behind the point */
+	__u8 reserved2[16];
 };
 
 /* Bytes of `key` that identify the flow: the tunnel counts only where there is one. */
@@ -53,10 +62,11 @@ unsigned int flow_key_size(const struct flow_key *key);
 
 /*
  * Kinds of flows: what decides the template. A kind is
- * ((l2 * 3 + l3) * 4 + l4) * 7 + tunnel, with l2 0 untagged, 1 VLAN; l3 0 none,
- * 1 IPv4, 2 IPv6; l4 0 other, 1 UDP or SCTP, 2 ICMP of that IP version, 3 TCP;
- * tunnel 0 none, else 1 + outer * 3 + key, with outer 0 IPv4, 1 IPv6, and key by
- * the IANA element that can say it: 0 none, 1 a VNI of VXLAN, 2 a GRE key.
+ * (((mpls * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel, with mpls 1 for a labelled packet;
+ * l2 the number of VLAN tags, at most 2; l3 0 none, 1 IPv4, 2 IPv6; l4 0 other, 1 UDP
+ * or SCTP, 2 ICMP of that IP version, 3 TCP; tunnel 0 none, else 1 + outer * 3 + key,
+ * with outer 0 IPv4, 1 IPv6, and key by the IANA element that can say it: 0 none, 1 a
+ * VNI of VXLAN, 2 a GRE key.
  */
-#define FLOW_KINDS 168
-unsigned int flow_kind(const struct flow_key *key);
+#define FLOW_KINDS 504
+unsigned int flow_kind(const struct flow *flow);

@@ -1,23 +1,65 @@
-/* Flow keys and flows: layout asserts and the arithmetic of scaled counters. */
+/* Flow keys and flows: layout asserts, which lines a flow has, and the arithmetic of scaled counters. */
 #ifndef XDPFIX_FLOW_H
 #define XDPFIX_FLOW_H
+
+#include <endian.h>
 
 #include "sample.h"
 #include "flow.def.h"
 
-_Static_assert(sizeof(struct flow) == 256, "a flow fills four cache lines");
-_Static_assert(offsetof(struct flow, key) + FLOW_KEY_PLAIN_SIZE == 192, "a plain key ends with the third line");
+#define FLOW_LINE 64u
+#define FLOW_PLAIN_SIZE (3 * FLOW_LINE)
 
-/* In the hash: told apart here, keys with and without tunnel are compared without a look at the fourth line. */
-#define FLOW_HASH_TUNNEL (1ull << 63)
+_Static_assert(offsetof(struct flow, key) + FLOW_KEY_PLAIN_SIZE == FLOW_PLAIN_SIZE, "a plain key ends with a line");
+_Static_assert(offsetof(struct flow, flag_counts) == FLOW_PLAIN_SIZE + FLOW_LINE, "a tunnel takes one line");
+_Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE, "and the flag counts another");
+
+/* In the hash: what the flow has. Keys with and without tunnel are told apart here, without a look at the tunnel. */
+#define FLOW_TUNNEL 0x80000000u
+#define FLOW_FLAG_COUNTS 0x40000000u
 
 /* No flow: the end of a list. Ids stay below 2^31 (see wheel.c). */
 #define FLOW_NONE 0xffffffffu
 
 #define FLOW_TCP_FIN 0x01
 #define FLOW_TCP_RST 0x04
+#define FLOW_TCP_PSH 0x08
+#define FLOW_TCP_COUNTED 0x3f	/* FIN to URG */
+#define FLOW_TCP_COUNTS 6
+
+#define FLOW_ETHERTYPE_MPLS 0x8847
+#define FLOW_ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define FLOW_PROTOCOL_TCP 6
+#define FLOW_PROTOCOL_UDP 17
 
 __extension__ typedef unsigned __int128 u128;
+
+/* Lines beyond the third of a flow with this hash. */
+static inline unsigned int flow_extra_lines(__u32 hash)
+{
+	return !!(hash & FLOW_TUNNEL) + !!(hash & FLOW_FLAG_COUNTS);
+}
+
+/* Where a flow that has flag counts has them. */
+static inline __u64 *flow_flag_counts(struct flow *flow)
+{
+	return (__u64 *)((char *)flow + FLOW_PLAIN_SIZE + (flow->hash & FLOW_TUNNEL ? FLOW_LINE : 0));
+}
+
+static inline int flow_is_mpls(const struct flow_key *key)
+{
+	return key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS) || key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS_UPSTREAM);
+}
+
+/* A weight (96.32) times an amount, as far as there are numbers. */
+static inline u128 weigh(u128 weight, __u64 amount)
+{
+	u128 product;
+
+	if (__builtin_expect(!(weight >> 64), 1))	/* below 2^32 */
+		return (u128)(__u64)weight * amount;
+	return __builtin_mul_overflow(weight, (u128)amount, &product) ? ~(u128)0 : product;
+}
 
 /* Add `amount` (32 fraction bits) to a counter; at 2^64 - 1 it stays. */
 static inline void flow_count(__u64 *value, __u32 *fraction, u128 amount)
@@ -32,5 +74,18 @@ static inline void flow_count(__u64 *value, __u32 *fraction, u128 amount)
 	*value = (__u64)(sum >> 32);
 	*fraction = (__u32)sum;
 }
+
+/* The same for a counter of 32 bits and 32 behind the point; below 2^32 it stays. */
+static inline void flow_count_flag(__u64 *count, u128 amount)
+{
+	u128 sum;
+
+	if (__builtin_add_overflow((u128)*count, amount, &sum) || sum >> 64)
+		sum = ~(__u64)0;
+	*count = (__u64)sum;
+}
+
+/* Count the sample: every one of its wire packets with the same weight, 96.32. */
+void flow_add(struct flow *flow, const struct sample *sample, u128 weight);
 
 #endif

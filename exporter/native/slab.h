@@ -4,26 +4,53 @@
 
 #include "flow.h"
 
-/* Flows a chunk: 2 MiB, one huge page where the kernel gives it, since a lookup is a random access. */
-#define SLAB_CHUNK_BITS 13
+/*
+ * Flows a chunk, all with as many lines: 6, 8 or 10 MiB, whole huge pages where the
+ * kernel gives them, since a lookup is a random access. Memory that no flow had yet is
+ * not touched, so the kernel need not give it.
+ */
+#define SLAB_CHUNK_BITS 15
 #define SLAB_CHUNK (1u << SLAB_CHUNK_BITS)
+#define SLAB_SIZES 3	/* no line more than the three, one, two */
+
+/* What a flow needs only when it starts, is filed anew or ends: apart from the lines that each packet touches. */
+struct filing {
+	__s64 wall_offset;
+	__u32 wheel_prev;
+	__u32 wheel_next;
+};
+
+struct chunk {
+	char *flows;
+	__u32 stride;
+	__u32 used;	/* flows that were ever allocated */
+	struct filing *filings;
+};
 
 struct slab {
-	struct flow **chunks;
+	struct chunk *chunks;
 	__u32 chunk_count;
-	__u32 free;	/* list through index_next */
+	__u32 growing[SLAB_SIZES];	/* the chunk with room, by lines; FLOW_NONE: none */
+	__u32 free[SLAB_SIZES];	/* list through index_next */
 };
 
 void slab_init(struct slab *slab);
 void slab_destroy(struct slab *slab);
 
-/* A flow with only its id set, or NULL when memory is short. */
-struct flow *slab_alloc(struct slab *slab);
+/* A flow with so many extra lines and only its id set, or NULL when memory is short. */
+struct flow *slab_alloc(struct slab *slab, unsigned int extra_lines);
 void slab_free(struct slab *slab, struct flow *flow);
 
 static inline struct flow *slab_flow(const struct slab *slab, __u32 id)
 {
-	return &slab->chunks[id >> SLAB_CHUNK_BITS][id & (SLAB_CHUNK - 1)];
+	const struct chunk *chunk = &slab->chunks[id >> SLAB_CHUNK_BITS];
+
+	return (struct flow *)(chunk->flows + (size_t)(id & (SLAB_CHUNK - 1)) * chunk->stride);
+}
+
+static inline struct filing *slab_filing(const struct slab *slab, __u32 id)
+{
+	return &slab->chunks[id >> SLAB_CHUNK_BITS].filings[id & (SLAB_CHUNK - 1)];
 }
 
 #endif

@@ -1,39 +1,113 @@
-/* Weights of samples by generation. */
+/* Weights of samples by generation and selector. */
+#include <errno.h>
 #include <math.h>
+#include <string.h>
 
 #include "weight.h"
 
-void weights_set(struct weights *weights, const struct weight *weight)
+static void add_totals(struct total *sum, const struct generation *generation)
 {
-	for (unsigned int i = 0; i < weights->count; i++) {
-		if (weights->known[i].generation == weight->generation) {
-			weights->known[i] = *weight;
-			return;
-		}
+	for (unsigned int i = 0; i < SELECTORS; i++) {
+		const struct total *total = &generation->selectors[i].total;
+
+		flow_count(&sum->packets, &sum->fraction, (u128)total->packets << 32 | total->fraction);
 	}
-	weights->known[weights->next] = *weight;
-	weights->next = (weights->next + 1) % WEIGHT_GENERATIONS;
-	if (weights->count < WEIGHT_GENERATIONS)
-		weights->count++;
 }
 
-static __u64 weight_of(const struct weight *weight, __u32 packets)
+static struct generation *place(struct generations *generations, __u16 number)
+{
+	struct generation *generation = generations_find(generations, number);
+
+	if (generation)
+		return generation;
+	generation = &generations->known[generations->next];
+	add_totals(&generations->replaced, generation);
+	memset(generation->selectors, 0, sizeof(generation->selectors));
+	generations->next = (generations->next + 1) % WEIGHT_GENERATIONS;
+	if (generations->count < WEIGHT_GENERATIONS)
+		generations->count++;
+	return generation;
+}
+
+int generations_set(struct generations *generations, const struct weight *weight, const struct selector *selectors,
+		    unsigned int count)
+{
+	struct generation *generation;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (selectors[i].number >= SELECTORS)
+			return -EINVAL;
+	generation = place(generations, weight->generation);
+	generation->weight = *weight;
+	generation->rules = 0;
+	generation->main = 0;
+	for (unsigned int i = 0; i < count; i++) {
+		generation->selectors[selectors[i].number].selector = selectors[i];
+		if (selectors[i].number == SELECTOR_MAIN)
+			generation->main = 1;
+		else
+			generation->rules |= 1ull << selectors[i].number;
+	}
+	return 0;
+}
+
+__u64 weight_of(const struct weight *weight, __u32 packets)
 {
 	if (packets <= WEIGHT_TABLE)
 		return weight->table[packets];
 	/* expm1 keeps its precision where (1 - p)^s is close to 1. The result is in [1, 2^32 / 65]. */
-	return (__u64)(-0x1p32 / expm1(weight->log_miss * packets) + 0.5);
+	return (__u64)(weight->scale * -0x1p32 / expm1(weight->log_miss * packets) + 0.5);
 }
 
-__u64 weights_find(struct weights *weights, __u16 generation, __u32 packets)
+struct generation *generations_find(struct generations *generations, __u16 number)
 {
-	if (weights->recent < weights->count && weights->known[weights->recent].generation == generation)
-		return weight_of(&weights->known[weights->recent], packets);
-	for (unsigned int i = 0; i < weights->count; i++) {
-		if (weights->known[i].generation == generation) {
-			weights->recent = i;
-			return weight_of(&weights->known[i], packets);
+	unsigned int recent = generations->recent;
+
+	if (recent < generations->count && generations->known[recent].weight.generation == number)
+		return &generations->known[recent];
+	for (unsigned int i = 0; i < generations->count; i++) {
+		if (generations->known[i].weight.generation == number) {
+			generations->recent = i;
+			return &generations->known[i];
 		}
 	}
-	return 0;
+	return NULL;
+}
+
+static int has_selector(const struct generation *generation, unsigned int number)
+{
+	return number == SELECTOR_MAIN ? generation->main : generation->rules >> number & 1;
+}
+
+unsigned int generations_stats(const struct generations *generations, struct selector_stats *stats, unsigned int limit)
+{
+	unsigned int found = 0;
+
+	for (unsigned int i = 0; i < generations->count; i++) {
+		const struct generation *generation = &generations->known[i];
+
+		for (unsigned int number = 0; number < SELECTORS && found < limit; number++) {
+			const struct counter *counter = &generation->selectors[number];
+
+			if (has_selector(generation, number))
+				stats[found++] = (struct selector_stats){
+					.generation = generation->weight.generation, .number = number,
+					.samples = counter->samples, .packets = counter->total.packets,
+					.packets_estimate = counter->packets.total,
+					.packets_variance = counter->packets.variance,
+					.octets_estimate = counter->octets.total,
+					.octets_variance = counter->octets.variance,
+				};
+		}
+	}
+	return found;
+}
+
+__u64 generations_represented(const struct generations *generations)
+{
+	struct total sum = generations->replaced;
+
+	for (unsigned int i = 0; i < generations->count; i++)
+		add_totals(&sum, &generations->known[i]);
+	return sum.packets;
 }

@@ -7,12 +7,18 @@
 void wheel_init(struct wheel *wheel)
 {
 	wheel->tick = 0;
+	wheel_clear(wheel);
+}
+
+void wheel_clear(struct wheel *wheel)
+{
 	for (unsigned int i = 0; i < WHEEL_SLOTS; i++)
 		wheel->heads[i] = FLOW_NONE;
 }
 
-void wheel_add(struct wheel *wheel, struct slab *slab, struct flow *flow, __u64 deadline)
+void wheel_add(struct wheel *wheel, struct slab *slab, __u32 id, __u64 deadline)
 {
+	struct filing *filing = slab_filing(slab, id);
 	__u64 tick = deadline >> WHEEL_SHIFT;
 	__u32 slot;
 
@@ -21,21 +27,23 @@ void wheel_add(struct wheel *wheel, struct slab *slab, struct flow *flow, __u64 
 	if (tick >= wheel->tick + WHEEL_SLOTS)
 		tick = wheel->tick + WHEEL_SLOTS - 1;
 	slot = tick % WHEEL_SLOTS;
-	flow->wheel_prev = HEAD | slot;
-	flow->wheel_next = wheel->heads[slot];
-	if (flow->wheel_next != FLOW_NONE)
-		slab_flow(slab, flow->wheel_next)->wheel_prev = flow->id;
-	wheel->heads[slot] = flow->id;
+	filing->wheel_prev = HEAD | slot;
+	filing->wheel_next = wheel->heads[slot];
+	if (filing->wheel_next != FLOW_NONE)
+		slab_filing(slab, filing->wheel_next)->wheel_prev = id;
+	wheel->heads[slot] = id;
 }
 
-void wheel_remove(struct wheel *wheel, struct slab *slab, struct flow *flow)
+void wheel_remove(struct wheel *wheel, struct slab *slab, __u32 id)
 {
-	if (flow->wheel_prev & HEAD)
-		wheel->heads[flow->wheel_prev & ~HEAD] = flow->wheel_next;
+	const struct filing *filing = slab_filing(slab, id);
+
+	if (filing->wheel_prev & HEAD)
+		wheel->heads[filing->wheel_prev & ~HEAD] = filing->wheel_next;
 	else
-		slab_flow(slab, flow->wheel_prev)->wheel_next = flow->wheel_next;
-	if (flow->wheel_next != FLOW_NONE)
-		slab_flow(slab, flow->wheel_next)->wheel_prev = flow->wheel_prev;
+		slab_filing(slab, filing->wheel_prev)->wheel_next = filing->wheel_next;
+	if (filing->wheel_next != FLOW_NONE)
+		slab_filing(slab, filing->wheel_next)->wheel_prev = filing->wheel_prev;
 }
 
 struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now)
@@ -51,10 +59,8 @@ struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now)
 		if (wheel->tick > tick)
 			return NULL;
 		if (id != FLOW_NONE) {
-			struct flow *flow = slab_flow(slab, id);
-
-			wheel_remove(wheel, slab, flow);
-			return flow;
+			wheel_remove(wheel, slab, id);
+			return slab_flow(slab, id);
 		}
 		if (wheel->tick == tick)
 			return NULL;

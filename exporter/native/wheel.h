@@ -21,9 +21,12 @@ struct wheel {
 
 void wheel_init(struct wheel *wheel);
 
-/* File `flow` under `deadline` (ns). A deadline in the past or in the current slot comes up in the next one. */
-void wheel_add(struct wheel *wheel, struct slab *slab, struct flow *flow, __u64 deadline);
-void wheel_remove(struct wheel *wheel, struct slab *slab, struct flow *flow);
+/* Forget every flow, and go on from the same time. */
+void wheel_clear(struct wheel *wheel);
+
+/* File the flow under `deadline` (ns). A deadline in the past or in the current slot comes up in the next one. */
+void wheel_add(struct wheel *wheel, struct slab *slab, __u32 id, __u64 deadline);
+void wheel_remove(struct wheel *wheel, struct slab *slab, __u32 id);
 
 /* Take the next flow whose slot has begun at `now` (ns) out of the wheel, or NULL. */
 struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "bpf.h"
 
@@ -60,6 +62,38 @@ int bpf_lookup_map(int map, const void *key, void *value)
 int bpf_delete_map(int map, const void *key)
 {
 	return bpf_map_delete_elem(map, key) ? -errno : 0;
+}
+
+__u32 *bpf_map_word(int map)
+{
+	void *word = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+
+	return word == MAP_FAILED ? NULL : word;
+}
+
+void bpf_unmap_word(__u32 *word)
+{
+	munmap(word, sysconf(_SC_PAGESIZE));
+}
+
+void bpf_store_word(__u32 *word, __u32 value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+int bpf_create_barrier(int inner)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .inner_map_fd = inner);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "barrier", sizeof(__u32), sizeof(__u32), 1, &opts);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int bpf_wait_programs(int barrier, int inner)
+{
+	__u32 zero = 0;
+
+	return bpf_map_update_elem(barrier, &zero, &inner, BPF_ANY) ? -errno : 0;
 }
 
 void bpf_probe_features(struct kernel_features *features)

@@ -14,6 +14,19 @@ int bpf_lookup_map(int map, const void *key, void *value);
 /* Of hash maps only. -ENOENT where the key is not there. */
 int bpf_delete_map(int map, const void *key);
 
+/* The first word of an mmapable array, mapped to be stored to until bpf_unmap_word; NULL with errno. */
+__u32 *bpf_map_word(int map);
+void bpf_unmap_word(__u32 *word);
+/* One aligned store, behind all writes before it. */
+void bpf_store_word(__u32 *word, __u32 value);
+
+/*
+ * A map of maps with one entry, like `inner`. No program uses it: bpf_wait_programs puts `inner` into it, and the
+ * kernel returns from that when every program that ran at the call has ended (commit 1ae80cf31938, Linux 4.20).
+ */
+int bpf_create_barrier(int inner);
+int bpf_wait_programs(int barrier, int inner);
+
 /* Ask the running kernel. With xdp_load_bytes, XDP programs may take frames of several buffers, too. */
 void bpf_probe_features(struct kernel_features *features);
 

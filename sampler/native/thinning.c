@@ -22,7 +22,7 @@ int thinning_init(struct thinning *thinning, const struct sampling_config *confi
 	if (getrandom(&made.random, sizeof(made.random), 0) != sizeof(made.random))
 		return -errno;
 	*thinning = made;
-	gate_draw(&thinning->gate, &thinning->config, &thinning->table, next_random(&thinning->random));
+	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, next_random(&thinning->random));
 	return 0;
 }
 
@@ -30,6 +30,7 @@ bool thinning_takes(struct thinning *thinning)
 {
 	if (gate_skips(&thinning->gate, 1))
 		return false;
-	gate_draw(&thinning->gate, &thinning->config, &thinning->table, next_random(&thinning->random));
+	gate_hit(&thinning->gate, 1);
+	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, next_random(&thinning->random));
 	return true;
 }

@@ -34,7 +34,7 @@ def kernel(loaded) -> Iterator[Kernel]:
     gates = Gates(maps)
     gates.open(IFINDEX, lib.DIRECTION_INGRESS)
     gates.open(IFINDEX, lib.DIRECTION_EGRESS)
-    kernel = Kernel(maps, programs, gates, cpu)
+    kernel = Kernel(maps, programs, gates, cpu, frozenset(allowed))
     kernel.take_all()
     yield kernel
     gates.close(IFINDEX, lib.DIRECTION_INGRESS)

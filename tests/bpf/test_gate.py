@@ -9,8 +9,8 @@ from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import lib
 from sampler.errors import StartError
-from sampler.gates import scale
 from sampler.maps import log2_table
+from sampler.selection import scale
 
 FRAME = FRAMES["ipv4 tcp"]
 
@@ -31,7 +31,7 @@ def test_takes_every_packet_at_one(kernel):
 @pytest.mark.parametrize("segments", [1, 3, 45])
 @pytest.mark.parametrize("n", [2, 100, 10**6])
 def test_observed_is_exact(kernel, n, segments):
-    kernel.gates.set_sampling(Fraction(1, n), 1)
+    kernel.set_sampling(Fraction(1, n), 1)
     seen = kernel.gates.observed()[IFINDEX, 0]
     kernel.run("sample_tc_ingress", FRAME, repeat=5000, segments=segments, segment_size=100)
     assert kernel.gates.observed()[IFINDEX, 0] == seen + 5000 * segments
@@ -43,8 +43,7 @@ def test_law_of_gaps(kernel, n, segments):
 
     Each packet is taken with 1/n; so of super-packets each one with 1 - (1 - 1/n)^segments, independent of others.
     """
-    kernel.gates.set_sampling(Fraction(1, n), 1)
-    kernel.run("sample_tc_ingress", FRAME, repeat=20 * n)  # past what an earlier rate drew
+    kernel.set_sampling(Fraction(1, n), 1)
     skb = {"segments": segments, "segment_size": 1} if segments > 1 else {}
     gaps, passed, taken = [], 0, kernel.state().batch.sequence
     while len(gaps) < 4000:
@@ -104,17 +103,9 @@ def test_gates_that_fall_together(kernel):
     kernel.gates.close(others[-1], 1)
 
 
-def test_sample_carries_generation_of_its_draw(kernel):
-    kernel.take_all(generation=5)
-    kernel.run("sample_tc_egress", FRAME)
-    kernel.take_all(generation=6)
-    assert kernel.sample("sample_tc_egress", FRAME).meta.generation == 5
-    assert kernel.sample("sample_tc_egress", FRAME).meta.generation == 6
-
-
 def test_budget(kernel):
     before = kernel.gates.counters()[0]
-    kernel.gates.set_sampling(Fraction(1), 0, budget=10)
+    kernel.set_sampling(Fraction(1), 0, budget=10)
     kernel.run("sample_tc_ingress", FRAME, repeat=1000)
     after = kernel.gates.counters()[0]
     lost = after["lost_budget"] - before["lost_budget"]

@@ -91,7 +91,7 @@ def test_octets_of_a_tunnels_super_packet(kernel, last):
     assert sample.key.tunnel.type == lib.TUNNEL_VXLAN
     assert sample.meta.frame_octets == payload + 3 * len(inner)
     assert sample.meta.ip_octets == sample.meta.frame_octets - 3 * 14
-    kernel.gates.set_sampling(Fraction(1), 0, tunnels=False)
+    kernel.set_sampling(Fraction(1), 0, tunnels=False)
     sample = kernel.sample("sample_tc_ingress", frame, segments=3, segment_size=SIZE)
     assert octets(sample) == octets(parse(frame, segments=3, segment_size=SIZE))
     headers = len(frame) - 3 * SIZE
@@ -130,7 +130,7 @@ def test_mix_of_sizes_is_unbiased(kernel):
     """
     p, rounds, burst = 0.1, 800, 5
     frame = FRAMES["ipv4 tcp"]
-    kernel.gates.set_sampling(Fraction(1, 10), 1)
+    kernel.set_sampling(Fraction(1, 10), 1)
     kernel.run("sample_tc_ingress", frame, repeat=2)  # past what an earlier rate drew
     taken = dict.fromkeys((1, 2, 10, 45), 0)
     before = kernel.gates.counters()

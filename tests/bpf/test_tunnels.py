@@ -72,6 +72,6 @@ def test_each_miss_is_counted_under_its_name(kernel):
 
 def test_switched_off_the_wire_is_described(kernel):
     """enable_tunnel_sampling = false: the outer flow is plain traffic, and nothing is missed."""
-    kernel.gates.set_sampling(Fraction(1), 0, tunnels=False)
+    kernel.set_sampling(Fraction(1), 0, tunnels=False)
     for name, frame in ALL.items():
         assert octets(kernel.sample("sample_tc_ingress", frame)) == octets(parse(frame)), name

@@ -47,7 +47,9 @@ static inline void check_sample(const struct sample *sample, __u32 length, __u32
 	CHECK(meta->ip_octets <= meta->frame_octets && meta->ip_length <= meta->ip_octets);
 	CHECK(meta->tcp_flags <= 0x0fff);
 	CHECK(!(meta->flags & ~(SAMPLE_TRUNCATED | SAMPLE_MALFORMED | SAMPLE_CHAIN)));
-	CHECK(!(meta->fragment & FRAGMENT_LATER) || meta->fragment & FRAGMENT_ANY);
+	CHECK(!(meta->fragment & ~(FRAGMENT_ANY | FRAGMENT_LATER | FRAGMENT_MORE | FRAGMENT_DONT)));
+	CHECK(!(meta->fragment & FRAGMENT_ANY) == !(meta->fragment & (FRAGMENT_LATER | FRAGMENT_MORE)));
+	CHECK(!(meta->fragment & FRAGMENT_DONT) || key->ip_version == 4);
 	CHECK(!(meta->fragment & FRAGMENT_LATER) || (!key->src_port && !key->dst_port && !meta->tcp_flags));
 	CHECK(key->vlan_count <= 2);
 	CHECK(key->vlan_count == 2 || !key->vlan_tci[1]);
@@ -91,7 +93,7 @@ static inline void check_tunnel(const struct sample *sample, const struct sample
 		CHECK(!memcmp(&copy, plain, sizeof(copy)));
 		return;
 	}
-	CHECK(!sample->meta.tunnel_miss && !plain->meta.fragment);
+	CHECK(!sample->meta.tunnel_miss && !(plain->meta.fragment & FRAGMENT_ANY));
 	CHECK(tunnel->protocol == plain->key.ip_protocol && tunnel->ip_version == plain->key.ip_version);
 	CHECK(tunnel->src_port == plain->key.src_port && tunnel->dst_port == plain->key.dst_port);
 	CHECK(!memcmp(tunnel->src_addr, plain->key.src_addr, 16) && !memcmp(tunnel->dst_addr, plain->key.dst_addr, 16));

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from lib.netns import Namespace
 from lib.wait import PATIENCE, wait_until
-from sampler.control import ask
+from sampler.control import ask, tell
 
 PROGRAM = Path(sys.executable).with_name("xdpfix")
 # The loader of every daemon whose configuration names none.
@@ -98,6 +98,12 @@ class Daemon:
     def show(self, what: str) -> Any:
         """What `xdpfix show WHAT --json` prints, asked without a process each time: tests poll."""
         return ask(self.socket, what, timeout=30 * PATIENCE)
+
+    def reload(self, config: str) -> list[str]:
+        """Write the configuration and have it applied; what changed. XdpfixError: the one before stays."""
+        self.configure(config)
+        changes: list[str] = tell(self.socket, {"reload": True}, timeout=30 * PATIENCE)["changes"]
+        return changes
 
     def show_text(self, what: str, *options: str) -> str:
         """`xdpfix show WHAT`, as it is printed."""

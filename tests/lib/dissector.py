@@ -8,8 +8,9 @@ from pathlib import Path
 # fmt: off
 FIELDS = [
     "frame.len", "frame.cap_len", "eth.src", "eth.dst", "vlan.id", "ieee8021ad.id", "ip.src", "ip.dst",
-    "ip.dsfield", "ip.ttl", "ip.proto", "ip.len", "ip.flags.mf", "ip.frag_offset", "ipv6.src", "ipv6.dst",
-    "ipv6.tclass", "ipv6.flow", "ipv6.hlim", "ipv6.plen", "ipv6.nxt", "ipv6.hopopts.nxt", "ipv6.routing.nxt",
+    "ip.dsfield", "ip.ttl", "ip.proto", "ip.len", "ip.flags.mf", "ip.flags.df", "ip.frag_offset",
+    "ipv6.src", "ipv6.dst", "ipv6.tclass", "ipv6.flow", "ipv6.hlim", "ipv6.plen", "ipv6.nxt", "ipv6.hopopts.nxt",
+    "ipv6.routing.nxt",
     "ipv6.fraghdr.nxt", "ipv6.fraghdr.offset", "ipv6.fraghdr.more", "ipv6.dstopts.nxt", "ah.next_header",
     "tcp.srcport", "tcp.dstport", "tcp.flags", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
     "icmp.type", "icmp.code", "icmpv6.type", "icmpv6.code", "frame.protocols",

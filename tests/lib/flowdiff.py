@@ -52,8 +52,15 @@ KEY = (
     "icmpCodeIPv6",
     *TUNNEL,
 )
+# None where there is no IP header.
+IP = (
+    *KEY[KEY.index("ipVersion") : KEY.index("tunnelType")],
+    *("octetDeltaCount", "octetDeltaSumOfSquares", "minimumIpTotalLength", "maximumIpTotalLength"),
+    *("minimumTTL", "maximumTTL"),
+)
 SUMS = ("packetDeltaCount", "layer2OctetDeltaCount", "octetDeltaCount", "octetDeltaSumOfSquares")
-OTHER = ("ethernetHeaderLength", "minimumIpTotalLength", "maximumIpTotalLength")
+BOUNDS = {"minimumIpTotalLength": min, "maximumIpTotalLength": max, "minimumTTL": min, "maximumTTL": max}
+OTHER = ("ethernetHeaderLength", *BOUNDS)
 FIELDS = KEY + SUMS + OTHER
 
 
@@ -91,6 +98,24 @@ def collect(records: Iterable[Record]) -> dict[Key, Flow]:
     return flows
 
 
+def comparable(flows: dict[Key, Flow], profile: str) -> dict[Key, Flow]:
+    """Flows of either exporter as far as profile "full" can be compared; those of profile "ovs" as they are.
+
+    Its TTL is no key but a range. Labelled packets are told by layer 2, as Open vSwitch has them.
+    """
+    if profile == "ovs":
+        return flows
+    merged: dict[Key, Flow] = {}
+    for flow in flows.values():
+        flow = dict(flow)
+        if flow["ipTTL"] is not None:
+            flow |= {"minimumTTL": flow["ipTTL"], "maximumTTL": flow["ipTTL"], "ipTTL": None}
+        if flow["ethernetType"] in (0x8847, 0x8848):
+            flow |= dict.fromkeys(IP)
+        _add(merged, flow)
+    return merged
+
+
 def _plain(value: object) -> int | str | None:
     if isinstance(value, bytes):
         return value.hex()
@@ -113,7 +138,7 @@ def _merge(one: Flow, other: Flow) -> Flow:
     for name in SUMS:
         if one[name] is not None and other[name] is not None:
             merged[name] = int(one[name]) + int(other[name])
-    for name, bound in (("minimumIpTotalLength", min), ("maximumIpTotalLength", max)):
+    for name, bound in BOUNDS.items():
         if one[name] is not None and other[name] is not None:
             merged[name] = bound(int(one[name]), int(other[name]))
     return merged

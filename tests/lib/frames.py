@@ -26,6 +26,8 @@ FRAMES = {
     "ipv4 options": ETHER / IP(bytes(IP(src="192.0.2.1", dst="192.0.2.2", ihl=7, proto=17, len=36)) + OPTIONS) / UDP(),
     "ipv4 first fragment": ETHER / IP(src="192.0.2.1", flags="MF", proto=17) / UDP(sport=9, dport=10) / (b"x" * 32),
     "ipv4 later fragment": ETHER / IP(src="192.0.2.1", frag=5, proto=17) / (b"x" * 32),
+    "ipv4 middle fragment": ETHER / IP(src="192.0.2.1", frag=5, flags="MF+DF", proto=17) / (b"x" * 32),
+    "ipv4 unfragmentable": ETHER / IP(src="192.0.2.1", flags="DF") / UDP(sport=9, dport=10),
     "ipv4 icmp": ETHER / IP4 / ICMP(type=3, code=4) / b"12345678",
     "ipv4 sctp": ETHER / IP4 / SCTP(sport=36412, dport=36413) / SCTPChunkData(data=b"x"),
     "ipv4 esp": ETHER / IP(src="192.0.2.1", dst="192.0.2.2", proto=50) / (b"x" * 40),
@@ -36,6 +38,7 @@ FRAMES = {
     / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt() / UDP(sport=7, dport=8),
     "ipv6 first fragment": ETHER / IP6 / IPv6ExtHdrFragment(m=1) / UDP(sport=7, dport=8) / (b"x" * 32),
     "ipv6 later fragment": ETHER / IP6 / IPv6ExtHdrFragment(offset=4, nh=17) / (b"x" * 32),
+    "ipv6 middle fragment": ETHER / IP6 / IPv6ExtHdrFragment(offset=4, nh=17, m=1) / (b"x" * 32),
     "ipv6 atomic fragment": ETHER / IP6 / IPv6ExtHdrFragment(nh=17) / UDP(sport=7, dport=8),
     "ipv6 long chain": ETHER / IP6 / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt()
     / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt()

@@ -6,6 +6,7 @@ from typing import Any
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
 from lib.ipfix_oracle import Oracle
 from lib.receiver import Receiver
 
@@ -43,6 +44,7 @@ def sample_of(octets: bytes) -> dict:
         "dst_mac": values["destinationMacAddress"],
         "ethertype": values["ethernetType"],
         "ethernet_header_length": values["ethernetHeaderLength"],
+        "main": 1,
         "packets": 1,
         "frame_octets": values["layer2OctetDeltaCount"],
         "ip_octets": values.get("octetDeltaCount", 0),
@@ -79,7 +81,10 @@ def sample_of(octets: bytes) -> dict:
 
 
 def message_of(samples: Any) -> bytes:
-    """The message that our exporter sends for one `struct sample`, at the clock and identity of the golden ones."""
+    """The message that our exporter sends for one `struct sample`, at the clock and identity of the golden ones.
+
+    Of options data it sends samplingInterval alone.
+    """
     with Receiver() as receiver:
         options = ExporterOptions(
             targets=(receiver.target,),
@@ -88,9 +93,10 @@ def message_of(samples: Any) -> bytes:
             cache_active_timeout=0,
             cache_max_flows=0,
             profile="ovs",
+            options_data=False,
         )
         with Exporter(options, offset=lambda: WALL - NOW) as exporter:
-            exporter.set_weight(0, Fraction(1))
+            exporter.set_weight(0, Fraction(1), [main_selector(options)])
             exporter.tick(NOW)
             receiver.read()
             exporter.ingest(samples, 1)

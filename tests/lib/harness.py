@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
 from lib.ipfix_oracle import OracleRecord
 from lib.receiver import Receiver
 from lib.samples import TCP_V4, batch, sample
@@ -73,7 +74,11 @@ class Harness:
         self.exporter = Exporter(
             self.options, offset=lambda: round(self.wall * 10**9), pause=lambda seconds: None, seed=seed
         )
-        self.exporter.set_weight(0, Fraction(1))
+        self.set_weight(0, Fraction(1))
+
+    def set_weight(self, generation: int, gate: Fraction) -> None:
+        """Take whole what a gate of this probability takes."""
+        self.exporter.set_weight(generation, gate, [main_selector(self.options)])
 
     def ingest(self, *samples: dict[str, Any]) -> None:
         """Count these samples, now unless they carry a time."""

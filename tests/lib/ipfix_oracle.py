@@ -4,7 +4,9 @@ Every rule it holds messages to is an assertion that names its section.
 """
 
 import ipaddress
+import struct
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 REGISTRY = Path(__file__).parents[2] / "exporter" / "elements.tsv"
@@ -49,12 +51,20 @@ class OracleMessage:
     domain: int
     sets: list[int] = field(default_factory=list)
     templates: list[OracleTemplate] = field(default_factory=list)
+    withdrawals: list[int] = field(default_factory=list)  # template ids
     records: list[OracleRecord] = field(default_factory=list)
 
 
 def decode_value(kind: str, octets: bytes) -> object:
     if kind.startswith("unsigned") or kind == "dateTimeMilliseconds":
         return int.from_bytes(octets, "big")
+    if kind == "dateTimeSeconds":
+        assert len(octets) == 4, "dateTimeSeconds is unsigned32 (6.1.7)"
+        return int.from_bytes(octets, "big")
+    if kind == "float64":
+        return struct.unpack(">d", octets)[0]
+    if kind == "string":
+        return octets.decode("utf-8").rstrip("\0")  # or it is no string (6.1.6)
     if kind in ("ipv4Address", "ipv6Address"):
         return str(ipaddress.ip_address(octets))
     if kind == "macAddress":
@@ -63,10 +73,53 @@ def decode_value(kind: str, octets: bytes) -> object:
     return octets
 
 
-class Oracle:
-    """One UDP transport session, read message by message."""
+@cache  # the same ones come at each start of a session
+def read_templates(body: bytes, set_id: int) -> tuple[OracleTemplate, ...]:
+    """Read the records of a template set, or of an options template set; one without fields is a withdrawal."""
+    at = 0
+    templates = []
+    while at < len(body):
+        template_id, count = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+        at += 4
+        if not count:  # a withdrawal (8.1)
+            templates.append(OracleTemplate(template_id, ()))
+            continue
+        assert 256 <= template_id <= 65535, "template ids (3.4.1)"
+        scope = 0
+        if set_id == 3:
+            scope = int.from_bytes(body[at : at + 2], "big")
+            assert 0 < scope <= count, "scope field count (3.4.2.2)"
+            at += 2
+        fields = []
+        for _ in range(count):
+            number, length = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
+            at += 4
+            pen = 0
+            if number & 0x8000:
+                pen = int.from_bytes(body[at : at + 4], "big")
+                assert pen, "an enterprise number follows the E bit (3.2)"
+                at += 4
+            fields.append((pen, number & 0x7FFF, length))
+            check_length(pen, number & 0x7FFF, length)
+        templates.append(OracleTemplate(template_id, tuple(fields), scope))
+    assert at == len(body), "a template set ends with its last record: no padding"
+    return tuple(templates)
 
-    def __init__(self, strict_sequence: bool = True) -> None:
+
+def check_length(pen: int, number: int, length: int) -> None:
+    name, kind, full = ELEMENTS[pen, number]
+    if kind == "octetArray" or full == 65535:
+        assert length > 0, f"{name} has no octets"  # any: the template says which (7)
+    elif length != full:
+        assert kind in ("unsigned16", "unsigned32", "unsigned64"), f"{name} has no reduced size (6.2)"
+        assert 0 < length < full, f"{name} is longer than its type (6.2)"
+
+
+class Oracle:
+    """One transport session, read message by message. `reliable`: over a transport that allows withdrawals."""
+
+    def __init__(self, strict_sequence: bool = True, reliable: bool = False) -> None:
+        self.reliable = reliable
         self.templates: dict[tuple[int, int], OracleTemplate] = {}
         self.sequences: dict[int, int] = {}
         self.strict_sequence = strict_sequence
@@ -106,40 +159,25 @@ class Oracle:
         return message
 
     def _templates(self, message: OracleMessage, body: bytes, set_id: int) -> None:
-        at = 0
-        while at < len(body):
-            template_id, count = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
-            assert 256 <= template_id <= 65535, "template ids (3.4.1)"
-            assert count, "no withdrawals over UDP (8.4)"
-            at += 4
-            scope = 0
-            if set_id == 3:
-                scope = int.from_bytes(body[at : at + 2], "big")
-                assert 0 < scope <= count, "scope field count (3.4.2.2)"
-                at += 2
-            fields = []
-            for _ in range(count):
-                number, length = (int.from_bytes(body[i : i + 2], "big") for i in (at, at + 2))
-                at += 4
-                pen = 0
-                if number & 0x8000:
-                    pen = int.from_bytes(body[at : at + 4], "big")
-                    assert pen, "an enterprise number follows the E bit (3.2)"
-                    at += 4
-                fields.append((pen, number & 0x7FFF, length))
-                self._check_length(pen, number & 0x7FFF, length)
-            template = OracleTemplate(template_id, tuple(fields), scope)
-            known = self.templates.get((message.domain, template_id))
-            assert known in (None, template), "an id is not used for two layouts (8.4)"
-            self.templates[message.domain, template_id] = template
+        for template in read_templates(body, set_id):
+            if not template.fields:
+                self._withdraw(message, template.id, set_id)
+                continue
+            known = self.templates.get((message.domain, template.id))
+            assert known in (None, template), "an id is not used for two layouts (8.1, 8.4)"
+            assert not known or not self.reliable, "a template is sent once where nothing is lost (8.1)"
+            self.templates[message.domain, template.id] = template
             message.templates.append(template)
-        assert at == len(body), "a template set ends with its last record: no padding"
 
-    def _check_length(self, pen: int, number: int, length: int) -> None:
-        name, kind, full = ELEMENTS[pen, number]
-        if length != full:
-            assert kind in ("unsigned16", "unsigned32", "unsigned64"), f"{name} has no reduced size (6.2)"
-            assert 0 < length < full, f"{name} is longer than its type (6.2)"
+    def _withdraw(self, message: OracleMessage, template_id: int, set_id: int) -> None:
+        assert self.reliable, "no withdrawals over UDP (8.4)"
+        known = [number for domain, number in self.templates if domain == message.domain]
+        of_kind = [n for n in known if bool(self.templates[message.domain, n].scope) == (set_id == 3)]
+        gone = of_kind if template_id == set_id else [n for n in of_kind if n == template_id]
+        assert gone, "only what was sent is withdrawn (8.1)"
+        for number in gone:
+            del self.templates[message.domain, number]
+        message.withdrawals.append(template_id)
 
     def _data(self, message: OracleMessage, body: bytes, set_id: int) -> None:
         template = self.templates.get((message.domain, set_id))
@@ -148,6 +186,7 @@ class Oracle:
         while at < len(body):
             start = at
             values: dict[str, object] = {}
+            repeated: dict[str, list[object]] = {}
             order = []
             for pen, number, length in template.fields:
                 name, kind, _ = ELEMENTS[pen, number]
@@ -158,7 +197,10 @@ class Oracle:
                         length = int.from_bytes(body[at : at + 2], "big")
                         at += 2
                 assert at + length <= len(body), "a record ends inside its set: no padding"
-                values[name] = decode_value(kind, body[at : at + length])
+                value = decode_value(kind, body[at : at + length])
+                # An element that occurs again has all its values in order.
+                values[name] = [*seen, value] if (seen := repeated.get(name)) else value
+                repeated.setdefault(name, []).append(value)
                 order.append(name)
                 at += length
             message.records.append(

@@ -16,7 +16,8 @@ ADDRESSES = frozenset(
     {"sourceIPv4Address", "destinationIPv4Address", "sourceIPv6Address", "destinationIPv6Address", "flowLabelIPv6"}
 )
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)  # IANA, "IPv6 Extension Header Types", without ESP
-IP = OCTETS | TOS | PORTS | ICMP | ADDRESSES | {"ipVersion", "ipTTL", "protocolIdentifier"}
+TTL = frozenset({"ipTTL", "minimumTTL", "maximumTTL"})  # the one of profile "ovs", or those of "full"
+IP = OCTETS | TOS | PORTS | ICMP | ADDRESSES | TTL | {"ipVersion", "protocolIdentifier"}
 
 # The IP packets, with padding, that a flow of made-up packets is of; none for captured ones.
 PacketsOf = Callable[[Flow], Sequence[bytes]]
@@ -88,7 +89,7 @@ def contradictions(packets: PacketsOf) -> tuple[Difference, ...]:
         Difference(
             "an extension header beyond the packet: Open vSwitch gives up with TTL, class, flow label and protocol 0, "
             "which the IPv6 header does say",
-            TOS | {"ipTTL", "protocolIdentifier", "flowLabelIPv6"},
+            TOS | TTL | {"protocolIdentifier", "flowLabelIPv6"},
             _is_chain_cut,
         ),
     )
@@ -127,8 +128,8 @@ def _is_double_tagged_ip(oracle: Flow, ours: Flow) -> bool:
 def _is_unparsed(oracle: Flow, ours: Flow) -> bool:
     """Open vSwitch read nothing of the IP header, and we read none."""
     addresses = {oracle[name] for name in ADDRESSES}
-    zero = addresses <= {"0.0.0.0", "::", 0, None} and oracle["ipTTL"] == oracle["protocolIdentifier"] == 0
-    return zero and ours["ipVersion"] is None
+    zero = addresses <= {"0.0.0.0", "::", 0, None} and oracle["protocolIdentifier"] == 0
+    return zero and {oracle[name] for name in TTL} <= {0, None} and ours["ipVersion"] is None
 
 
 def _is_other_version(packets: Sequence[bytes], oracle: Flow, ours: Flow) -> bool:
@@ -156,5 +157,5 @@ def _is_offset_wrong(packets: Sequence[bytes], oracle: Flow, ours: Flow) -> bool
 
 
 def _is_chain_cut(oracle: Flow, ours: Flow) -> bool:
-    given_up = TOS | {"ipTTL", "protocolIdentifier", "flowLabelIPv6"}
-    return oracle["ipVersion"] == ours["ipVersion"] == 6 and {oracle[name] for name in given_up} == {0}
+    given_up = TOS | TTL | {"protocolIdentifier", "flowLabelIPv6"}
+    return oracle["ipVersion"] == ours["ipVersion"] == 6 and {oracle[name] for name in given_up} <= {0, None}

@@ -19,6 +19,8 @@ CONTENTS = (
     "protocolIdentifier",
     "ipClassOfService",
     "ipTTL",
+    "minimumTTL",
+    "maximumTTL",
     "sourceTransportPort",
     "destinationTransportPort",
     "minimumIpTotalLength",

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.utils import RawPcapWriter
 
 from exporter.options import Target
@@ -45,6 +45,10 @@ IPV6_ADDRESSES = {name for name, _, _, kind, _ in VENDORS if kind == "ipv6Addres
     "sourceIPv6Address",
     "destinationIPv6Address",
 }
+
+
+# Elements of the packets by TCP flag.
+FLAG_COUNTS = {218: "syn", 219: "fin", 220: "rst", 221: "psh", 222: "ack", 223: "urg"}
 
 
 def free_port() -> int:
@@ -117,29 +121,31 @@ class Nfcapd(Peer):
     """nfcapd, and nfdump on the file that it leaves when stopped."""
 
     def command(self) -> list[str]:
-        # One file: it is not rotated before the longest interval is over.
-        return ["nfcapd", "-4", "-b", "127.0.0.1", "-p", str(self.port), "-w", str(self.folder), "-t", "3600"]
+        # One file: it is not rotated before the longest interval is over. Room for all templates and flows at once.
+        room = ["-B", str(1 << 20)]
+        return ["nfcapd", "-4", "-b", "127.0.0.1", "-p", str(self.port), *room, "-w", str(self.folder), "-t", "3600"]
 
-    def _nfdump(self, *arguments: str) -> str:
+    def nfdump(self, *arguments: str) -> str:
         return "".join(_run("nfdump", *arguments, str(file)) for file in sorted(self.folder.glob("nfcapd.2*")))
 
     def records(self) -> list[Row]:
         """Return the flows with every field, named as `nfdump -o raw` does; the value's first word."""
-        blocks = self._nfdump("-q", "-o", "raw", "-r").split("Flow Record:")[1:]
+        blocks = self.nfdump("-q", "-o", "raw", "-r").split("Flow Record:")[1:]
         line = re.compile(r"^  (\S.*?) += +(\S+)", re.MULTILINE)
         return [dict(line.findall(block)) for block in blocks]
 
     def totals(self) -> dict[str, int]:
         """Return what `nfdump -I` counts, such as Packets, Bytes, Sequence failures."""
-        found = re.findall(r"^(.+): (\d+)$", self._nfdump("-I", "-r"), re.MULTILINE)
+        found = re.findall(r"^(.+): (\d+)$", self.nfdump("-I", "-r"), re.MULTILINE)
         totals = dict.fromkeys((name for name, _ in found), 0)
         for name, value in found:
             totals[name] += int(value)
         return totals
 
     def samplers(self) -> list[int]:
-        """Return the sampling intervals that it was told."""
-        return [int(text) for text in re.findall(r"packet interval: (\d+)", self._nfdump("-E"))]
+        """Return the sampling intervals that it was told: so many packets, and the space to the next ones."""
+        found = re.findall(r"packet interval: (\d+), packet space: (\d+)", self.nfdump("-E"))
+        return [(int(taken) + int(space)) // int(taken) for taken, space in found]
 
 
 class Nfacctd(Peer):
@@ -167,6 +173,8 @@ class Nfacctd(Peer):
         "octets_sumsq": ("198", "8", "u_int"),
         "min_length": ("25", "8", "u_int"),
         "max_length": ("26", "8", "u_int"),
+        "min_length_short": ("25", "4", "u_int"),  # it reads the length that it was told alone
+        "max_length_short": ("26", "4", "u_int"),
         "end_reason": ("136", "1", "u_int"),
         "tunnel_source": ("6876:893", "4", "ip"),
         "tunnel_destination": ("6876:894", "4", "ip"),
@@ -179,6 +187,15 @@ class Nfacctd(Peer):
         "tunnel_destination6": ("35632:397", "16", "ip"),
         "segment": ("351", "8", "u_int"),
         "gre_key": ("296", "4", "u_int"),
+        "ttl_min": ("52", "1", "u_int"),
+        "ttl_max": ("53", "1", "u_int"),
+        "fragment_flags": ("197", "1", "u_int"),
+        "customer_vlan": ("245", "2", "u_int"),
+        "customer_priority": ("246", "1", "u_int"),
+        "mpls_section": ("70", "3", "raw"),
+        "type_code4": ("32", "2", "u_int"),
+        "type_code6": ("139", "2", "u_int"),
+        **{f"{flag}_count": (str(number), "4", "u_int") for number, flag in FLAG_COUNTS.items()},
     }
 
     def command(self) -> list[str]:
@@ -194,6 +211,7 @@ class Nfacctd(Peer):
 nfacctd_ip: 127.0.0.1
 nfacctd_port: {self.port}
 nfacctd_renormalize: true
+nfacctd_pipe_size: {1 << 20}
 aggregate_primitives: {primitives}
 plugins: print[a]
 aggregate[a]: {self.primitives},{",".join(self.custom)}
@@ -249,6 +267,18 @@ def write_capture(file: Path, datagrams: Iterable[tuple[bytes, int]]) -> None:
     writer.close()
 
 
+def write_stream_capture(file: Path, octets: bytes, segment: int) -> None:
+    """Write a TCP stream as a pcap file of segments to port 4739 of loopback, cut without regard to what is in it."""
+    writer = RawPcapWriter(str(file), linktype=LINKTYPE_RAW)
+    writer.write_header(None)
+    for start in range(0, len(octets), segment):
+        payload = octets[start : start + segment]
+        header = TCP(sport=40000, dport=IPFIX_PORT, seq=1 + start, ack=1, flags="A")
+        packet = IP(src="127.0.0.1", dst="127.0.0.1") / header / payload
+        writer.write_packet(bytes(packet), sec=start // segment, usec=0)
+    writer.close()
+
+
 def tshark(capture: Path, *arguments: str) -> str:
     """Run tshark on a capture; by default it gives up on templates of more than 60 fields."""
     return _run("tshark", "-r", str(capture), "-o", "cflow.max_template_fields:0", *arguments)
@@ -262,8 +292,9 @@ def tshark_records(capture: Path) -> list[Row]:
     # Without the option a field that occurs twice keeps its last value.
     frames = json.loads(tshark(capture, "-T", "json", "--no-duplicate-keys", "-Y", "cflow"))
     records = []
-    for frame in frames:
-        message = frame["_source"]["layers"]["cflow"]
+    layers = [frame["_source"]["layers"]["cflow"] for frame in frames]
+    # A segment of TCP may end several messages.
+    for message in (message for layer in layers for message in (layer if isinstance(layer, list) else [layer])):
         for name, body in message.items():
             if not (name.startswith("Set ") and int(body["cflow.flowset_id"]) >= 256):
                 continue
@@ -298,6 +329,8 @@ def ipfix_dump(file: Path) -> tuple[list[Row], str]:
 def _plain(name: str, value: str) -> str:
     if name in IPV6_ADDRESSES:
         return str(IPv6Address(value))  # it writes leading zeros
+    if name == "mplsTopLabelStackSection":
+        return int(value).to_bytes(3, sys.byteorder).hex()  # and octets of a fixed length as a number of this host
     return value.rpartition(" 0x")[2] if name == "tunnelKey" else value  # and lengths before octets
 
 

@@ -39,7 +39,7 @@ TCP_V4: dict[str, Any] = {
     "dst_port": 80,
 }
 
-META = ("time", "packets", "frame_octets", "ip_octets", "ip_length", "generation", "tcp_flags", "fragment", "flags")
+META = {name for name, _ in ffi.typeof("struct sample_meta").fields}
 BIG_ENDIAN = {"ethertype": 2, "src_port": 2, "dst_port": 2, "flow_label": 4, "mpls_label": 4, "key": 8}
 
 
@@ -58,9 +58,9 @@ def _fill(target: Any, values: dict[str, Any]) -> None:
 
 
 def sample(base: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Describe one sample: TCP over IPv4, 54 octets, unless `base` and `changes` say otherwise."""
+    """Describe one sample for the main exporter: TCP over IPv4, 54 octets, unless `base` and `changes` differ."""
     return (
-        {"packets": 1, "frame_octets": 54, "ip_octets": 40, "ip_length": 40}
+        {"main": 1, "packets": 1, "frame_octets": 54, "ip_octets": 40, "ip_length": 40}
         | (TCP_V4 if base is None else base)
         | changes
     )

@@ -13,14 +13,24 @@ from typing import Any
 from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import PROFILES
+from exporter.selector import main_selector
+from exporter.status import Metering
 from lib.samples import batch, sample
 from lib.wait import wait_until
 
 NS = 10**9
 IDLE, ACTIVE, DETECTED, FORCED = 1, 2, 3, 4  # flowEndReason (136)
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
+FRAGMENTS = (0, 0x40, 0x23)  # of the last packet: none, DF, a later one with more to come
 IDLE_TIMEOUT, ACTIVE_TIMEOUT = 15, 60
 INTERFACES = (11, 12)  # ifindex by flowDirection: taken in at the one, sent out by the other
+NAMES = (
+    (11, "eth0", "uplink to the world"),
+    (12, "veth1", ""),
+    (99, "b\u00fcro", "so many octets that they are cut " * 3),
+)
+OBSERVED = Metering(observed=10**9, selected=12_345, ignored=67)
+STATS_INTERVAL = 5
 POINTS = tuple((ifindex, 7000 + ifindex) for ifindex in INTERFACES)  # observationPointId
 
 # (ip_version, ip_protocol); no IP at all is ARP, 47 has no ports. SCTP goes by UDP's templates.
@@ -59,6 +69,9 @@ class Flow:
     end: int
     reason: int
     point: int
+    other: int  # ifindex of the side that did not see it
+    fragment: int  # fragmentFlags
+    flag_counts: dict[str, int]  # by the flags' names in the elements
 
     @property
     def mac(self) -> str:
@@ -97,19 +110,25 @@ class Flow:
             "flowEndReason": self.reason,
         }
         if profile == "full":
+            interfaces = (self.other, key["ifindex"]) if key["direction"] else (key["ifindex"], self.other)
             values |= {
-                "ingressInterface": 0 if key["direction"] else key["ifindex"],
-                "egressInterface": key["ifindex"] if key["direction"] else 0,
+                **dict(zip(("ingressInterface", "egressInterface"), interfaces, strict=True)),
                 "flowStartMilliseconds": self.start // 10**6,
                 "flowEndMilliseconds": self.end // 10**6,
             }
         if self.vlan is not None:
             values |= {"vlanId": self.vlan, "dot1qVlanId": self.vlan, "dot1qPriority": key["vlan_tci"][0] >> 13}
-        if key["ip_version"]:
+        if profile == "full" and key.get("vlan_count") == 2:
+            inner = key["vlan_tci"][1]
+            values |= {"dot1qCustomerVlanId": inner & 0xFFF, "dot1qCustomerPriority": inner >> 13}
+        if profile == "full" and "mpls_label" in key:
+            values["mplsTopLabelStackSection"] = key["mpls_label"].to_bytes(4, "big")[:3].hex()
+        if self.has_ip(profile):
             version = f"IPv{key['ip_version']}"
+            ttl = {"minimumTTL": key["ip_ttl"] - 1, "maximumTTL": key["ip_ttl"]}
+            values |= ttl | {"fragmentFlags": self.fragment} if profile == "full" else {"ipTTL": key["ip_ttl"]}
             values |= {
                 "ipVersion": key["ip_version"],
-                "ipTTL": key["ip_ttl"],
                 "protocolIdentifier": key["ip_protocol"],
                 "ipDiffServCodePoint": key["ip_tos"] >> 2,
                 "ipPrecedence": key["ip_tos"] >> 5,
@@ -127,8 +146,11 @@ class Flow:
                 values |= {"sourceTransportPort": key["src_port"], "destinationTransportPort": key["dst_port"]}
             if self.is_icmp:
                 values |= {f"icmpType{version}": key["src_port"], f"icmpCode{version}": key["dst_port"]}
+                if profile == "full":
+                    values[f"icmpTypeCode{version}"] = key["src_port"] << 8 | key["dst_port"]
         if profile == "full" and key.get("ip_protocol") == 6:
             values["tcpControlBits"] = self.flags
+            values |= {f"tcp{flag}TotalCount": count for flag, count in self.flag_counts.items()}
         if tunnel:
             ends = {
                 4: ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address"),
@@ -149,6 +171,23 @@ class Flow:
                 values["greKey"] = tunnel["key"]
         return values
 
+    def has_ip(self, profile: str) -> bool:
+        """Whether the record tells the IP packet: Open vSwitch knows nothing behind a label."""
+        return bool(self.key["ip_version"]) and (profile == "full" or "mpls_label" not in self.key)
+
+    def template(self, profile: str) -> int:
+        """Return the id of its template, by the formulas of docs/ipfix.md."""
+        key, tunnel = self.key, self.tunnel(profile)
+        tags = key.get("vlan_count", 0)
+        l3 = {0: 0, 4: 1, 6: 2}[key["ip_version"]] if self.has_ip(profile) else 0
+        protocol = key.get("ip_protocol") if l3 else None
+        if profile == "ovs":
+            l4 = {6: 1, 17: 1, 132: 1, 1: 2, 58: 2}.get(protocol, 0)
+            return 256 + (((tags > 0) * 3 + l3) * 3 + l4) * 2 + bool(tunnel)
+        l4 = {17: 1, 132: 1, 1: 2, 58: 2, 6: 3}.get(protocol, 0)
+        outer = 1 + (tunnel["ip_version"] == 6) * 3 + {1: 1, 2: 2, 5: 2}.get(tunnel["type"], 0) if tunnel else 0
+        return 1024 + (((("mpls_label" in key) * 3 + tags) * 3 + l3) * 4 + l4) * 7 + outer
+
     @property
     def is_icmp(self) -> bool:
         return self.key.get("ip_protocol") in (1, 58)
@@ -161,40 +200,50 @@ class Flow:
 def _keys() -> Iterable[dict[str, Any]]:
     """One flow key of every kind: with and without VLAN and each kind of tunnel, by every protocol."""
     number = 0
-    for tagged in (False, True):
-        for tunnels, underlay in ((None, None), *product(TUNNELS, UNDERLAYS)):
-            for version, protocol in PROTOCOLS:
-                number += 1
-                key: dict[str, Any] = {
-                    "direction": number % 2,
-                    "ifindex": INTERFACES[number % 2],
-                    "src_mac": f"02:00:5e:10:00:{number:02x}",
-                    "dst_mac": f"02:00:5e:10:01:{number:02x}",
-                    "ethernet_header_length": 18 if tagged else 14,
-                    "ethertype": {0: 0x0806, 4: 0x0800, 6: 0x86DD}[version],
-                    "ip_version": version,
-                }
-                if tagged:
-                    key |= {"vlan_count": 1, "vlan_tci": [number % 8 << 13 | 1000 + number, 0]}
-                if version:
-                    key |= {"ip_protocol": protocol, "ip_tos": number << 2 & 0xFF, "ip_ttl": 200 - number}
-                    text = {4: "{}.{}", 6: "2001:db8:{}::{}"}[version]
-                    first, second = {4: ("192.0.2", "198.51.100"), 6: ("1", "2")}[version]
-                    key |= {"src_addr": text.format(first, number), "dst_addr": text.format(second, number)}
-                if version == 6:
-                    key |= {"flow_label": 0x12300 + number}
-                if protocol in (6, 17, 132):
-                    key |= {"src_port": 40000 + number, "dst_port": 20000 + number}
-                if protocol in (1, 58):
-                    key |= {"src_port": 100 + number, "dst_port": number}  # type and code
-                if tunnels:
-                    tunnel = tunnels[number % len(tunnels)]
-                    size = {3: 0xA00000, 4: 0xB0000000, 8: 0xC0000000_00000000}[tunnel["key_length"]]
-                    source = underlay["src_addr"].format(number)
-                    destination = underlay["dst_addr"].format(100 + number)
-                    ends = underlay | {"src_addr": source, "dst_addr": destination}
-                    key |= {"tunnel": tunnel | ends | {"key": size + number}}
-                yield key
+    for labelled, tags, (tunnels, underlay) in _layers():
+        for version, protocol in PROTOCOLS:
+            number += 1
+            key: dict[str, Any] = {
+                "direction": number % 2,
+                "ifindex": INTERFACES[number % 2],
+                "src_mac": f"02:00:5e:10:00:{number:02x}",
+                "dst_mac": f"02:00:5e:10:01:{number:02x}",
+                "ethernet_header_length": 14 + 4 * tags,
+                "ethertype": {0: 0x0806, 4: 0x0800, 6: 0x86DD}[version],
+                "ip_version": version,
+            }
+            if tags:
+                outer, inner = number % 8 << 13 | 1000 + number, number % 5 << 13 | 3000 + number
+                key |= {"vlan_count": tags, "vlan_tci": [outer, inner if tags == 2 else 0]}
+            if labelled:
+                key |= {"ethertype": 0x8847, "mpls_label": 16 + number << 12 | number % 8 << 9 | 0x1FF}
+            if version:
+                key |= {"ip_protocol": protocol, "ip_tos": number << 2 & 0xFF, "ip_ttl": 250 - number}
+                text = {4: "{}.{}", 6: "2001:db8:{}::{}"}[version]
+                first, second = {4: ("192.0.2", "198.51.100"), 6: ("1", "2")}[version]
+                key |= {"src_addr": text.format(first, number), "dst_addr": text.format(second, number)}
+            if version == 6:
+                key |= {"flow_label": 0x12300 + number}
+            if protocol in (6, 17, 132):
+                key |= {"src_port": 40000 + number, "dst_port": 20000 + number}
+            if protocol in (1, 58):
+                key |= {"src_port": 50 + number, "dst_port": number}  # type and code
+            if tunnels:
+                tunnel = tunnels[number % len(tunnels)]
+                size = {3: 0xA00000, 4: 0xB0000000, 8: 0xC0000000_00000000}[tunnel["key_length"]]
+                source = underlay["src_addr"].format(number)
+                destination = underlay["dst_addr"].format(60 + number)
+                ends = underlay | {"src_addr": source, "dst_addr": destination}
+                key |= {"tunnel": tunnel | ends | {"key": size + number}}
+            yield key
+
+
+def _layers() -> Iterable[tuple[bool, int, Any]]:
+    """Labelled or not, VLAN tags, tunnel and underlay: all with one tag at most, of the others some."""
+    plain = (None, None)
+    tunnels = tuple(product(TUNNELS, UNDERLAYS))
+    yield from ((False, tags, tunnel) for tags in (0, 1) for tunnel in (plain, *tunnels))
+    yield from ((False, 2, plain), (True, 0, plain), (True, 2, tunnels[1]))
 
 
 def _times(number: int, key: dict[str, Any], now: int) -> tuple[int, int, int]:
@@ -209,8 +258,13 @@ def _times(number: int, key: dict[str, Any], now: int) -> tuple[int, int, int]:
     return now - 4 * NS - number * 10_007_000, now - NS - number * 1_000, FORCED
 
 
-def _samples(number: int, key: dict[str, Any], flow: tuple[int, int], offset: int) -> list[dict[str, Any]]:
-    """Describe 2 + number samples; no other flow has as many. A middle one, then the ends in order."""
+def _samples(
+    number: int, key: dict[str, Any], flow: tuple[int, int], offset: int, profile: str
+) -> list[dict[str, Any]]:
+    """Describe 2 + number samples; no other flow has as many. A middle one, then the ends in order.
+
+    In profile "full" they differ in what is no key there.
+    """
     start, end = flow
     count = 2 + number
     length = 100 + number if key["ip_version"] else 0
@@ -223,6 +277,11 @@ def _samples(number: int, key: dict[str, Any], flow: tuple[int, int], offset: in
     )
     moments = [start + (end - start) * i // (count - 1) for i in range(count)]
     samples = [base | {"time": moment - offset} for moment in moments]
+    if profile == "full" and key["ip_version"]:
+        samples[1]["ip_ttl"] -= 1
+        samples[-1]["fragment"] = FRAGMENTS[number % 3]
+    if profile == "full" and number % 3:
+        samples[1][("egress_ifindex", "ingress_ifindex")[key["direction"]]] = INTERFACES[1 - key["direction"]]
     if key.get("ip_protocol") == 6:
         samples[0]["tcp_flags"] = SYN
         samples[1]["tcp_flags"] = ACK | PSH
@@ -236,9 +295,14 @@ def _tick(exporter: Exporter) -> dict[str, int]:
 
 
 def send_stream(
-    targets: Iterable[Target], profile: str, sampling: int = 1, domain: int = 0, wait: Any = lambda: None
+    targets: Iterable[Target],
+    profile: str,
+    sampling: int = 1,
+    domain: int = 0,
+    wait: Any = lambda: None,
+    counts: str = "scaled",
 ) -> list[Flow]:
-    """Run an exporter that sends one flow of every template of the profile to all targets.
+    """Run an exporter that sends one flow of every template of the profile to all targets, and options data.
 
     Args:
         targets: the peers.
@@ -246,6 +310,7 @@ def send_stream(
         sampling: samples were taken with a probability of one in this many, so that each counts as many packets.
         domain: observationDomainId.
         wait: called when the templates are out, before the data.
+        counts: "raw" sends a sampling's part of what is returned: collectors are to multiply.
 
     """
     options = ExporterOptions(
@@ -256,21 +321,27 @@ def send_stream(
         interface_obs_point_ids=POINTS,
         cache_idle_timeout=IDLE_TIMEOUT,
         cache_active_timeout=ACTIVE_TIMEOUT,
+        stats_interval=STATS_INTERVAL,
+        counts=counts,
     )
     offset = wall_offset()
     flows = []
     with Exporter(options, offset=lambda: offset) as exporter:
-        exporter.set_weight(0, Fraction(1, sampling))
+        exporter.set_weight(0, Fraction(1, sampling), [main_selector(options)])
         exporter.set_obs_point_ids(POINTS)
-        exporter.tick(time.monotonic_ns())
+        exporter.set_interfaces(NAMES)
+        exporter.set_metering(OBSERVED)
+        wait_until(lambda: _tick(exporter) and all(collector.connected for collector in exporter.collectors))
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
         described = []
         for number, key in enumerate(_keys(), 1):
             start, end, reason = _times(number, key, now)
-            samples = _samples(number, key, (start, end), offset)
+            samples = _samples(number, key, (start, end), offset, profile)
             described += samples
             count, length = len(samples), samples[0]["ip_length"]
+            if profile == "ovs" and "mpls_label" in key:
+                length = 0  # told by layer 2
             flows.append(
                 Flow(
                     key,
@@ -284,6 +355,12 @@ def send_stream(
                     end=end,
                     reason=reason,
                     point=7000 + key["ifindex"],
+                    other=INTERFACES[1 - key["direction"]] if number % 3 else 0,
+                    fragment=FRAGMENTS[number % 3] & 0x60,
+                    flag_counts={
+                        flag: count * sampling
+                        for flag, count in {"Ack": 2, "Fin": 1, "Psh": 1, "Rst": 0, "Syn": 1, "Urg": 0}.items()
+                    },
                 )
             )
         described.sort(key=lambda values: values["time"])
@@ -292,11 +369,13 @@ def send_stream(
         wait_until(lambda: _tick(exporter)["flows"] == living, what="the end of the flows that are due")
         exporter.flush(FORCED, time.monotonic_ns(), time.monotonic_ns())
         stats = exporter.stats()
+        for step in range(10):  # what waited, and statistics
+            exporter.tick(time.monotonic_ns() + (STATS_INTERVAL + step) * NS)
         assert stats["records"] == len(flows), "each key is one flow of one record"
         assert not [name for name, count in stats.items() if "lost" in name and count], stats
     return flows
 
 
 def template_ids(profile: str) -> set[int]:
-    """Return the ids of all data templates of a profile."""
+    """Return the ids of all data templates of a profile, of which not all need be used."""
     return {template.id for template in PROFILES[profile].templates}

@@ -8,6 +8,7 @@ from sampler._native import ffi, lib
 from sampler.gates import Gates
 from sampler.loader import Programs
 from sampler.maps import Maps
+from sampler.selection import KernelRule, Selection
 
 IFINDEX = 1  # loopback: the one interface that every namespace has
 
@@ -23,12 +24,13 @@ def octets(sample) -> bytes:
 
 @dataclass
 class Kernel:
-    """Loaded programs with gates on the loopback interface, on the CPU that the test is pinned to."""
+    """Loaded programs with gates on the loopback interface, on the CPU that the test is pinned to, one of `cpus`."""
 
     maps: Maps
     programs: Programs
     gates: Gates
     cpu: int
+    cpus: frozenset[int]
 
     def run(self, name: str, frame: bytes, repeat: int = 1, segments: int = 0, segment_size: int = 0) -> int:
         """Run a program on a frame; its return value, as the kernel reads it."""
@@ -58,6 +60,10 @@ class Kernel:
         self._kept = state
         return state.batch.samples[before % lib.BATCH_SIZE]
 
+    def set_sampling(self, probability: Fraction, generation: int, **options: int) -> None:
+        """Sample with this probability from the next packet on."""
+        self.gates.set_selection(generation, Selection(KernelRule(None, probability), **options))
+
     def take_all(self, generation: int = 0) -> None:
         """Sample every packet."""
-        self.gates.set_sampling(Fraction(1), generation)
+        self.set_sampling(Fraction(1), generation)

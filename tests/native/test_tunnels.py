@@ -150,3 +150,11 @@ def test_super_packet_of_stt_is_whole():
     meta = sample.meta
     assert (meta.packets, meta.frame_octets, meta.ip_octets) == (3, len(inner), len(inner) - 14)
     assert 2 * meta.ip_length < meta.ip_octets <= 3 * meta.ip_length
+
+
+def test_an_outer_header_that_forbids_fragments_is_followed():
+    """Linux sets DF on most tunnels: it makes no fragment."""
+    frame = bytearray(FRAMES["vxlan"].frame)
+    frame[20] |= 0x40  # Ethernet has 14 octets
+    assert octets(parse(bytes(frame), ports=PORTS)) == octets(parse(FRAMES["vxlan"].frame, ports=PORTS))
+    assert parse(bytes(frame)).meta.fragment == lib.FRAGMENT_DONT

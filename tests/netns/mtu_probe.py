@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
 from lib.harness import UDP_V4
 from lib.receiver import Receiver
 from lib.samples import batch, sample
@@ -24,7 +25,7 @@ def main(host: str) -> None:
     with Receiver(host) as receiver:
         options = ExporterOptions(targets=(receiver.target,), cache_active_timeout=0, template_interval=1)
         with Exporter(options) as exporter:
-            exporter.set_weight(0, Fraction(1))
+            exporter.set_weight(0, Fraction(1), [main_selector(options)])
             for step, mtu in enumerate((1500, 1300)):
                 subprocess.run(["ip", "link", "set", "lo", "mtu", str(mtu)], check=True)
                 seen = len(receiver.oracle.records)
@@ -40,7 +41,7 @@ def main(host: str) -> None:
             exporter._connect(now)
             whole = exporter._encode
 
-            def narrowed(*arguments: int) -> None:
+            def narrowed(*arguments: object) -> None:
                 subprocess.run(["ip", "link", "set", "lo", "mtu", "1280"], check=True)
                 collector.message_limit = wide  # type: ignore[method-assign]
                 whole(*arguments)

@@ -91,7 +91,7 @@ def test_own_export_is_not_sampled(wire: tuple[Namespace, Namespace], tmp_path: 
 
 
 def test_a_reload_keeps_the_ledger_whole(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """Another exporter takes over: what the one before counted stays in the ledger, and its last messages stay out."""
+    """Flows end at another layout: what was counted before stays in the ledger, and all messages stay out."""
     left, right = wire
     left.run("ip", "address", "add", "192.0.2.1/24", "dev", "a")
     right.run("ip", "address", "add", "192.0.2.2/24", "dev", "b")
@@ -101,7 +101,7 @@ def test_a_reload_keeps_the_ledger_whole(wire: tuple[Namespace, Namespace], tmp_
             for cycle in range(1, 4):
                 send(right, "b", [udp_frame(sport=port) for port in range(1000, 1100)])
                 wait_until(lambda: daemon.show("stats")["exporters"]["main"]["cached"] >= 100)
-                daemon.configure(config + f"cache_active_timeout = {60 + cycle}\n")
+                daemon.configure(config + f'profile = "{("full", "ovs")[cycle % 2]}"\n')
                 daemon.process.send_signal(signal.SIGHUP)
                 wait_until(lambda: sink.total(destinationTransportPort=53) == 100 * cycle)  # noqa: B023 - called at once
             wait_until(lambda: daemon.show("stats")["errors"] == [])
@@ -164,14 +164,31 @@ def test_show(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
         (flow,) = json.loads(daemon.show_text("flows", "--json"))
         assert (flow["interface"], flow["direction"], flow["packets"], flow["octets"]) == ("a", "in", 12, 12 * 128)
         assert (flow["source"], flow["source_port"]) == ("198.51.100.2", 1024)
+        send(
+            right,
+            "b",
+            [udp_frame(sport=port) for port in range(9000, 9004)] + [udp_frame("2001:db8::2", "2001:db8::1")],
+        )
+        wait_until(lambda: daemon.show("stats")["ring"]["received"] == 17)
+        options = ("--filter", "source=198.51.100.0/24 port>9000", "--sort", "source_port", "--limit", "2", "--json")
+        assert [row["source_port"] for row in json.loads(daemon.show_text("flows", *options))] == [9003, 9002]
+        assert daemon.show_text("flows", "--filter", "udp 2001:db8::/64").splitlines()[1].split()[3] == "2001:db8::2"
         (interface,) = daemon.show("interfaces")
-        assert (interface["name"], interface["packets_in"], interface["packets_out"]) == ("a", 12, 0)
+        assert (interface["name"], interface["packets_in"], interface["packets_out"]) == ("a", 17, 0)
         main = daemon.show("exporters")["main"]
-        assert (main["flows"], main["samples_cached"]) == (1, 12)
-        assert [(row["target"], row["records_sent"]) for row in main["targets"]] == [(sink.target, 1)]
+        assert (main["flows"], main["samples_cached"]) == (6, 17)
+        assert (main["samples_ipv4_known"], main["samples_ipv6_known"]) == (16, 1)
+        sent = main["messages_sent"]
+        assert daemon.show_text("exporters", "--ovs").splitlines() == [
+            "NXST_IPFIX_BRIDGE reply (xid=0x2):",
+            f"  bridge ipfix: flows=6, current flows=6, sampled pkts=17, ipv4 ok=16, ipv6 ok=1, tx pkts={sent}",
+            "                pkts errs=0, ipv4 errs=0, ipv6 errs=0, tx errs=0",
+        ]
+        # Options data: no flow has ended yet.
+        assert [(row["target"], row["records_sent"]) for row in main["targets"]] == [(sink.target, len(sink.options))]
         lines = [line.split() for line in daemon.show_text("stats").splitlines()]
-        assert ["selected", "12", "12"] in lines
-        assert ["main", "represented", "12", "-"] in lines
+        assert ["selected", "17", "17"] in lines
+        assert ["main", "represented", "17", "-"] in lines
         assert not any("sum" in line for line in lines)
         for what in ("flows", "interfaces", "exporters"):
             assert "Traceback" not in daemon.show_text(what)

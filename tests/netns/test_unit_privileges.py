@@ -37,6 +37,8 @@ if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
+SCRAPE = 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:9477/metrics", timeout=20).read().decode())'
+
 
 def unit_capabilities() -> str:
     words = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT + DROP_IN, re.MULTILINE))
@@ -56,7 +58,7 @@ def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess
     configuration = tmp_path / "xdpfix.toml"
     configuration.write_text(
         f'[sampler]\ninterfaces = ["lo"]\ncontrol_socket = "{tmp_path}/control.sock"\n'
-        '[exporter]\ntargets = ["127.0.0.1:4739"]\nsampling = 1\n'
+        '[exporter]\ntargets = ["127.0.0.1:4739"]\nsampling = 1\n[metrics]\nlisten = "127.0.0.1:9477"\n'
     )
     program = shutil.which("xdpfix", path=Path(sys.executable).parent)
     assert program is not None
@@ -93,6 +95,8 @@ def test_service_starts_feeds_the_watchdog_and_stops(
     (effective,) = re.findall(r"^CapEff:\s*(\w+)$", Path(f"/proc/{service.pid}/status").read_text(), re.MULTILINE)
     assert int(effective, 16) & ~(1 << 12 | 1 << 38 | 1 << 39) == 0  # NET_ADMIN, PERFMON, BPF
     assert control.ask(tmp_path / "control.sock", "tunnels")["netdevs"][-1]["neighbours"] == 1
+    scrape = ["nsenter", "--net", "--target", str(service.pid), sys.executable, "-c", SCRAPE]
+    assert "xdpfix_samples_total" in subprocess.run(scrape, capture_output=True, text=True, check=True).stdout
     wait_for("WATCHDOG=1", notifications, service)
     service.send_signal(signal.SIGTERM)
     output = service.communicate(timeout=DEADLINE)[0]
@@ -133,3 +137,31 @@ def test_ipsec_is_followed_with_what_the_unit_grants(granted: bool) -> None:
     assert done.stdout.splitlines() == (["Replaced(policies=(), states=())", "told"] if granted else [])
     refused = "IPsec policies and states cannot be followed: [Errno 1] Operation not permitted; "
     assert done.stderr.splitlines() == ([] if granted else [refused + "GRE under IPsec is exported as plain GRE"])
+
+
+SECURE = """
+import sys
+from pathlib import Path
+from exporter.options import TlsOptions
+from exporter.transports import dtls, tls
+from lib.certificates import Authority
+
+options = Authority(Path(sys.argv[1])).options()
+tls.client_context(options)
+session = dtls.SSL.Connection(dtls.client_context(options), None)
+session.set_connect_state()
+session.set_ciphertext_mtu(1472)
+try:
+    session.do_handshake()
+except dtls.SSL.WantReadError:
+    print("hello of", len(session.bio_read(65535)), "octets")
+"""
+
+
+def test_tls_and_dtls_do_without_memory_that_is_written_and_executed(tmp_path: Path) -> None:
+    """MemoryDenyWriteExecute=: no callbacks that are made at run time."""
+    command = [sys.executable, "-c", LAUNCHER, sys.executable, "-c", SECURE, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(TREE / "tests")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hello of")

@@ -84,7 +84,7 @@ def test_installed_program_tells_its_version(environment: Path) -> None:
     assert f"Version: {version.split()[-1]}\n" in installed
 
 
-@pytest.mark.parametrize("command", ["run", "check", "show", "collect", "read"])
+@pytest.mark.parametrize("command", ["run", "check", "show", "reload", "flush", "set", "top", "collect", "read"])
 def test_installed_program_explains_its_commands(environment: Path, command: str) -> None:
     assert command in run(environment / "bin/xdpfix", "--help", cwd=environment)
     assert f"xdpfix {command}" in run(environment / "bin/xdpfix", command, "--help", cwd=environment)

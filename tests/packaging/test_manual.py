@@ -3,17 +3,21 @@
 import argparse
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sampler import cli, config, configkeys
+from sampler.rules import tables as rules
+from sampler.rules.rule import FlowRule
 
 from .conftest import TREE, run
 
 PAGE = TREE / "docs/xdpfix.8"
 EXAMPLE = TREE / "etc/xdpfix.toml"
+COMMANDS = ("run", "check", "show", "reload", "flush", "set", "top", "collect", "read")
 
 
 def example_with_every_key() -> dict[str, Any]:
@@ -25,12 +29,12 @@ def test_page_is_well_formed() -> None:
     assert run("mandoc", "-T", "lint", "-W", "warning", PAGE, cwd=TREE) == ""
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_page_describes_every_command(command: str) -> None:
     assert re.search(rf"^\.It Cm {command}\b", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "collect", "read", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     """Also those of --help that the page would miss, in whatever order."""
     synopsis = PAGE.read_text().partition(".Sh SYNOPSIS")[2].partition(".Sh DESCRIPTION")[0]
@@ -38,28 +42,40 @@ def test_synopsis_has_the_options_that_the_command_has(command: str) -> None:
     (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
     options = {name for action in commands.choices[command]._actions for name in action.option_strings[-1:]}
     in_page = {f"--{name}" for name in re.findall(r"Fl Fl (\w+)", usage)}
-    assert in_page | ({"--interface"} if "Fl i" in usage else set()) == options - {"--help"}
+    assert in_page | ({"--interface"} if "Op Fl i " in usage else set()) == options - {"--help"}
 
 
 def test_page_and_example_describe_the_same_keys() -> None:
     in_page = re.findall(r"^\.It Ic (\w+)", PAGE.read_text(), re.MULTILINE)
     example = example_with_every_key()
     tables = example["sampler"].pop("interface")["eth0"], example["sampler"].pop("tunnel_ports")
-    keys = [*tables[0], *tables[1], *example["sampler"], *example["exporter"]]
+    tables += example["exporter"].pop("tls"), example["exporter"].pop("file")
+    # Of flow exporters those that [exporter] has not.
+    keys = [*chain(*tables), *example["sampler"], *example["exporter"], *example["metrics"]]
+    keys += ["collector_set_id", *rules.SAMPLE]
     assert sorted(in_page) == sorted(keys)
 
 
 def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
-    assert set(example) == {"sampler", "exporter"}
+    assert set(example) == {"sampler", "exporter", "flow_exporter", "metrics"}
+    (flow_exporter,) = example.pop("flow_exporter")
+    (sample,) = flow_exporter["sample"]
+    assert set(sample) == set(rules.SAMPLE)
+    # It needs a probability; the interfaces are an example.
+    assert FlowRule(**sample | {"interfaces": ()}) == FlowRule(probability=sample["probability"])
     # Examples, not defaults: the physical interfaces, and no collector.
     assert example["sampler"].pop("interfaces") and example["sampler"].pop("interface")
     assert example["exporter"].pop("targets")
+    # Files of this host, which have no default.
+    assert set(example["exporter"].pop("tls")) == set(configkeys.TLS)
+    assert set(example["exporter"]["file"]) == set(configkeys.FILE)
     parsed = config.parse(example)
     assert parsed == config.Config()
     assert set(example["sampler"].pop("tunnel_ports")) == set(configkeys.TUNNEL_PORTS)
     assert set(example["sampler"]) == set(configkeys.SAMPLER) - {"interfaces"}
-    assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets"}
+    assert set(example["metrics"]) == set(configkeys.METRICS)
+    assert set(example["exporter"]) == set(configkeys.EXPORTER) - {"targets", "tls"}
 
 
 def test_example_as_it_is_changes_nothing() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.ipfix_oracle import OracleMessage, OracleRecord
 from lib.peers import Collect, Nfacctd, Nfcapd, Row, write_capture
 from lib.receiver import Receiver
 from lib.stream import Flow, send_stream
@@ -21,12 +22,23 @@ class Stream:
     sampling: int
     flows: list[Flow]
     datagrams: list[bytes]
-    options_records: int
+    options: list[OracleRecord]
+    messages: list[OracleMessage]
     capture: Path  # pcap
     file: Path  # RFC 5655, written by `xdpfix collect`
     nfcapd: Nfcapd
     nfacctd: Nfacctd
     collect: Collect
+
+    def without_one(self) -> list[bytes]:
+        """Return the datagrams without one that carries flows and has more of them behind it."""
+        carries = [any(not record.template.scope for record in message.records) for message in self.messages]
+        lost = carries.index(True)
+        return [octets for place, octets in enumerate(self.datagrams) if place != lost]
+
+    def flow_rows(self, rows: list[Row]) -> list[Row]:
+        """Return those of the rows that are flows, as a reader names their elements."""
+        return [row for row in rows if "flowEndReason" in row]
 
     def matched(self, rows: list[Row], name: str) -> list[tuple[Flow, Row]]:
         """Pair each flow with the one row that has its source address in `name`; there are no other rows."""
@@ -55,10 +67,9 @@ def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         receiver.read()
         capture = folder / "stream.pcap"
         write_capture(capture, zip(receiver.datagrams, (port for _, port in receiver.senders), strict=True))
-        nfacctd.wait_records(sum(bool(flow.key["ip_version"]) for flow in flows))
+        nfacctd.wait_records(sum(flow.has_ip(profile) for flow in flows))
         for peer in (nfcapd, nfacctd, collect):
             peer.stop()
-        options = len(receiver.oracle.options)
-        yield Stream(
-            profile, sampling, flows, receiver.datagrams, options, capture, collect.file, nfcapd, nfacctd, collect
-        )
+        options, messages = receiver.oracle.options, receiver.oracle.messages
+        heard = (receiver.datagrams, options, messages, capture, collect.file)
+        yield Stream(profile, sampling, flows, *heard, nfcapd, nfacctd, collect)

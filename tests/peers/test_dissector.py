@@ -33,7 +33,7 @@ EXTENSIONS = {
     51: "ah.next_header",
 }
 TRUNCATED, MALFORMED = 1, 2  # bits of enum sample_flag
-LATER = 3  # enum fragment: any and later
+ANY, LATER, MORE, DONT = 1, 3, 0x20, 0x40  # enum fragment; a later one is a fragment
 # Arista's timestamp, Cisco FabricPath, MACsec and the Network Service Header.
 SHIMS = {"avsp", "cfp", "macsec", "nsh"}
 
@@ -74,16 +74,19 @@ def host32(value: int) -> int:
 
 
 def chain(row: Row) -> tuple[int | None, int]:
-    """Protocol behind IPv6's extension headers, and 3 for a later fragment, 1 for a first one."""
+    """Protocol behind IPv6's extension headers, and what makes it a fragment."""
     protocol = number(row["ipv6.nxt"])
     left = {name: list(row[name]) for name in EXTENSIONS.values()}
     fragment = 0
-    while protocol in EXTENSIONS and left[EXTENSIONS[protocol]] and fragment != LATER:
+    while protocol in EXTENSIONS and left[EXTENSIONS[protocol]] and fragment & LATER != LATER:
         if protocol == 44:
-            more = row["ipv6.fraghdr.more"][0] == "1"
-            fragment = LATER if number(row["ipv6.fraghdr.offset"]) else int(more)
+            fragment = fragment_bits(number(row["ipv6.fraghdr.offset"]), row["ipv6.fraghdr.more"][0] == "1")
         protocol = int(left[EXTENSIONS[protocol]].pop(0), 0)
     return protocol, fragment
+
+
+def fragment_bits(offset: int, more: bool) -> int:
+    return LATER * bool(offset) | (ANY | MORE) * more
 
 
 def theirs(row: Row) -> Values:
@@ -100,16 +103,18 @@ def theirs(row: Row) -> Values:
     if found[0] == "ip":
         values |= {"tos": number(row["ip.dsfield"]), "ttl": number(row["ip.ttl"]), "length": number(row["ip.len"])}
         protocol, values["flow label"] = number(row["ip.proto"]), None
-        fragment = LATER if number(row["ip.frag_offset"]) else number(row["ip.flags.mf"])
+        fragment = fragment_bits(number(row["ip.frag_offset"]), bool(number(row["ip.flags.mf"])))
+        fragment |= DONT * number(row["ip.flags.df"])
     else:
         values |= {"tos": number(row["ipv6.tclass"]), "ttl": number(row["ipv6.hlim"])}
         values |= {"flow label": number(row["ipv6.flow"]), "length": 40 + (number(row["ipv6.plen"]) or 0)}
         protocol, fragment = chain(row)
     values |= {"protocol": protocol, "fragment": fragment, "ports": (0, 0), "tcp flags": None}
-    if protocol in PORTS and fragment != LATER:
+    later = fragment & LATER == LATER
+    if protocol in PORTS and not later:
         values["ports"] = tuple(number(row[field]) or 0 for field in PORTS[protocol])
     if protocol == TCP:
-        values["tcp flags"] = 0 if fragment == LATER else number(row["tcp.flags"]) or 0
+        values["tcp flags"] = 0 if later else number(row["tcp.flags"]) or 0
     return values
 
 

@@ -10,7 +10,7 @@ nfacctd 1.7.7 cannot show, and these are not asked of it:
 
 from datetime import UTC, datetime, timedelta
 
-from lib.peers import Row
+from lib.peers import FLAG_COUNTS, Row
 from lib.stream import Flow
 
 from .conftest import DOMAIN, Stream
@@ -44,8 +44,8 @@ def expected(flow: Flow, profile: str) -> Row:
         "ip_proto": PROTOCOLS[key["ip_protocol"]],
         "tos": key["ip_tos"],
         "tcp_flags": str(flow.flags if full else 0),
-        "iface_in": key["ifindex"] if full and not egress else 0,
-        "iface_out": key["ifindex"] if full and egress else 0,
+        "iface_in": (flow.other if egress else key["ifindex"]) if full else 0,
+        "iface_out": (key["ifindex"] if egress else flow.other) if full else 0,
         "timestamp_start": moment(flow.start, profile),
         "timestamp_end": moment(flow.end, profile),
         "sampling_rate": 1,
@@ -55,7 +55,7 @@ def expected(flow: Flow, profile: str) -> Row:
         "ethertype": str(key["ethertype"]),
         "vlan_id": str(flow.vlan or 0),
         "priority": str(key["vlan_tci"][0] >> 13 if flow.vlan else 0),
-        "ttl": str(key["ip_ttl"]),
+        "ttl": str(0 if full else key["ip_ttl"]),
         "flow_label": str(key.get("flow_label", 0)),
         "icmp_type4": str(kind if icmp == "4" else 0),
         "icmp_code4": str(code if icmp == "4" else 0),
@@ -63,8 +63,8 @@ def expected(flow: Flow, profile: str) -> Row:
         "icmp_code6": str(code if icmp == "6" else 0),
         "frame_octets": str(flow.frame_octets),
         "octets_sumsq": str(flow.octets_sumsq),
-        "min_length": str(flow.length),
-        "max_length": str(flow.length),
+        "min_length": str(0 if full else flow.length),
+        "max_length": str(0 if full else flow.length),
         "end_reason": str(flow.reason),
         "tunnel_source": tunnel["src_addr"] if ends == 4 else "0.0.0.0",
         "tunnel_destination": tunnel["dst_addr"] if ends == 4 else "0.0.0.0",
@@ -77,13 +77,33 @@ def expected(flow: Flow, profile: str) -> Row:
         "tunnel_dport": str(tunnel.get("dst_port", 0)),
         "tunnel_type": str(tunnel.get("type", 0)),
         "tunnel_key": flow.tunnel_key.hex("-").upper() if tunnel else "",
+        **added(flow, profile),
     }
+
+
+def added(flow: Flow, profile: str) -> Row:
+    """What profile "full" adds, by primitives that it is told of."""
+    values = flow.elements(profile)
+    names = {
+        "ttl_min": "minimumTTL",
+        "ttl_max": "maximumTTL",
+        "fragment_flags": "fragmentFlags",
+        "customer_vlan": "dot1qCustomerVlanId",
+        "customer_priority": "dot1qCustomerPriority",
+        "type_code4": "icmpTypeCodeIPv4",
+        "type_code6": "icmpTypeCodeIPv6",
+        **{f"{flag}_count": f"tcp{flag.capitalize()}TotalCount" for flag in FLAG_COUNTS.values()},
+    }
+    row = {name: str(values.get(element, 0)) for name, element in names.items()}
+    section = bytes.fromhex(values.get("mplsTopLabelStackSection", ""))
+    lengths = dict.fromkeys(("min_length_short", "max_length_short"), str(flow.length if profile == "full" else 0))
+    return row | lengths | {"mpls_section": section.hex("-").upper()}
 
 
 def test_every_ip_flow_is_shown_as_it_was(stream: Stream):
     """All fields: tunnels, and counts that renormalization left alone, because the rate is 1."""
     rows = {row["mac_src"]: row for row in stream.nfacctd.records()}
-    flows = [flow for flow in stream.flows if flow.key["ip_version"]]
+    flows = [flow for flow in stream.flows if flow.has_ip(stream.profile)]
     assert rows.keys() == {flow.mac for flow in flows}
     assert len(rows) == len(stream.nfacctd.records())
     for flow in flows:
@@ -97,7 +117,7 @@ def test_its_own_vxlan_is_an_octet_late(stream: Stream):
     rows = {row["mac_src"]: row for row in stream.nfacctd.records()}
     for flow in stream.flows:
         segment = flow.elements(stream.profile).get("layer2SegmentId")
-        if segment and flow.key["ip_version"]:
+        if segment and flow.has_ip(stream.profile):
             assert rows[flow.mac]["vxlan"] >> 8 == segment & 0xFFFF
 
 

@@ -76,7 +76,7 @@ def hear(folder: Path, streams: list[dict], at_once: bool) -> Heard:
             packets = [packet for part in arrived for packet in part]
         capture = folder / "sessions.pcap"
         write_capture(capture, packets)
-        rows = nfacctd.wait_records(sum(bool(flow.key["ip_version"]) for part in flows for flow in part))
+        rows = nfacctd.wait_records(sum(bool(flow.octets) for part in flows for flow in part))
         for peer in peers:
             peer.stop()
         return Heard(flows, nfcapd, rows, collect, receivers, capture)

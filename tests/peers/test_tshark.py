@@ -42,6 +42,18 @@ NAMES = {
     "icmpCodeIPv4": "icmp_ipv4_code",
     "icmpTypeIPv6": "icmp_ipv6_type",
     "icmpCodeIPv6": "icmp_ipv6_code",
+    "icmpTypeCodeIPv4": "icmp_type_code_ipv4",
+    "minimumTTL": "ttl_min",
+    "maximumTTL": "ttl_max",
+    "fragmentFlags": "ip_fragment_flags",
+    "dot1qCustomerVlanId": "dot1q_customer_vlan_id",
+    "dot1qCustomerPriority": "dot1q_customer_priority",
+    "tcpAckTotalCount": "total_tcp_ack",
+    "tcpFinTotalCount": "total_tcp_fin",
+    "tcpPshTotalCount": "total_tcp_psh",
+    "tcpRstTotalCount": "total_tcp_rst",
+    "tcpSynTotalCount": "total_tcp_syn",
+    "tcpUrgTotalCount": "total_tcp_urg",
     "tcpControlBits": "tcpflags",
     "packetDeltaCount": "packets",
     "layer2OctetDeltaCount": "layer2_octet_delta_count",
@@ -58,7 +70,12 @@ NAMES = {
 
 
 def numbered(text: object) -> object:
-    """Return a number where tshark shows one, decimal or hexadecimal."""
+    """Return a number where tshark shows one, decimal or hexadecimal.
+
+    It takes icmpTypeCodeIPv6 (139) apart to what 178 and 179 say, and so says it twice.
+    """
+    if isinstance(text, list) and len(set(text)) == 1:
+        return numbered(text[0])
     try:
         return int(str(text), 0)
     except ValueError:
@@ -80,6 +97,16 @@ def tunnel_octets(flow: Flow, profile: str) -> list[str]:
         flow.tunnel_key,
     )
     return [value.hex(":") for value in values]
+
+
+def label(row: Row) -> str | None:
+    """Return the octets of the top label, which it takes apart."""
+    for name, tree in row.items():
+        if name.startswith("MPLS-Label1"):
+            parts = (int(tree[f"cflow.mpls_{part}"]) for part in ("label", "exp", "bos"))
+            number, exp, bottom = parts
+            return f"{number << 4 | exp << 1 | bottom:06x}"
+    return None
 
 
 def moment(ns: int, digits: int) -> str:
@@ -105,6 +132,7 @@ def test_every_flow_is_shown_as_it_was(stream: Stream):
     for flow, row in stream.matched(records(stream), "srcmac"):
         like = {NAMES[name]: value for name, value in flow.elements(stream.profile).items() if name in NAMES}
         assert {name: numbered(row.get(name)) for name in like} == like
+        assert label(row) == flow.elements(stream.profile).get("mplsTopLabelStackSection")
         assert row.get("enterprise_private_entry", []) == tunnel_octets(flow, stream.profile)
         digits = (6, 3) if stream.profile == "full" else (6,)
         assert times(row) == [(moment(flow.start, n), moment(flow.end, n)) for n in digits]
@@ -114,16 +142,17 @@ def test_it_shows_every_field_of_every_template(stream: Stream):
     """No field is left over that it does not know: it shows as many as we sent."""
     for flow, row in stream.matched(records(stream), "srcmac"):
         known = {NAMES[name] for name in flow.elements(stream.profile) if name in NAMES}
-        extra = {name.removesuffix("_tree") for name in row} - known
+        extra = {name.removesuffix("_tree") for name in row if not name.startswith("MPLS-Label1")} - known
         assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry", "pie.ntop"}
 
 
-def test_every_template_is_used(stream: Stream):
-    assert {row["set"] for row in records(stream)} == template_ids(stream.profile)
+def test_every_flow_has_the_template_of_its_kind(stream: Stream):
+    for flow, row in stream.matched(records(stream), "srcmac"):
+        assert row["set"] == flow.template(stream.profile)
 
 
 def test_the_sampling_interval_is_one(stream: Stream):
-    options = [row for row in tshark_records(stream.capture) if row["set"] not in template_ids(stream.profile)]
+    options = [row for row in tshark_records(stream.capture) if "sampling_interval" in row]
     assert [(row["od_id"], row["sampling_interval"]) for row in options] == [(str(DOMAIN), "1")]
 
 
@@ -133,11 +162,11 @@ def test_sequence_numbers_are_right(stream: Stream):
 
 def test_it_would_notice_a_lost_message_and_a_broken_one(stream: Stream, tmp_path: Path):
     """The judge is awake: the two tests around this one can fail. Of wrong lengths it minds those below a header's."""
-    *head, before_last, last = [(octets, 40000) for octets in stream.datagrams]
-    write_capture(tmp_path / "lost.pcap", [*head, last])
+    write_capture(tmp_path / "lost.pcap", [(octets, 40000) for octets in stream.without_one()])
     assert tshark(tmp_path / "lost.pcap", "-Y", "cflow.unexpected_sequence_number") != ""
+    *head, last = [(octets, 40000) for octets in stream.datagrams]
     short_set = last[0][:18] + (3).to_bytes(2, "big") + last[0][20:]
-    write_capture(tmp_path / "broken.pcap", [*head, before_last, (short_set, 40000)])
+    write_capture(tmp_path / "broken.pcap", [*head, (short_set, 40000)])
     assert tshark(tmp_path / "broken.pcap", "-q", "-z", "expert").strip() != ""
 
 

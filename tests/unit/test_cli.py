@@ -15,7 +15,7 @@ def xdpfix(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*XDPFIX, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "show", "collect", "read"])
+@pytest.mark.parametrize("command", ["run", "check", "show", "reload", "flush", "set", "top", "collect", "read"])
 def test_help(command):
     done = xdpfix(command, "--help")
     assert done.returncode == 0
@@ -40,6 +40,16 @@ def test_check_right(tmp_path: Path):
     ]
 
 
+def test_check_of_metrics(tmp_path: Path):
+    path = tmp_path / "metrics.toml"
+    path.write_text('[metrics]\nlisten = "[::]"\n')
+    output = xdpfix("check", str(path)).stdout
+    assert "metrics: http://[::]:9477/metrics" in output
+    assert 'warning: metrics.listen = "[::]:9477": whoever reaches that address reads the figures' in output
+    path.write_text('[metrics]\nlisten = "127.0.0.1:1"\n')
+    assert "whoever" not in xdpfix("check", str(path)).stdout
+
+
 def test_check_warns(tmp_path: Path):
     path = tmp_path / "costly.toml"
     path.write_text(
@@ -49,7 +59,7 @@ def test_check_warns(tmp_path: Path):
     assert 'warning: no interface matches "none9" now' in output
     assert "warning: exporter.sampling = 1: every packet" in output
     assert "warning: exporter.cache_max_flows = 0: no flow cache" in output
-    assert "warning: exporter.stats_interval = 60: without effect" in output
+    assert "stats_interval" not in output
 
 
 def test_check_wrong(tmp_path: Path):
@@ -78,6 +88,35 @@ def test_show_something_unknown():
     assert xdpfix("show", "weather").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("show", "stats", "--filter", "tcp"), "--filter goes with `show flows` only"),
+        (("show", "flows", "--ovs"), "--ovs goes with `show exporters` only"),
+        (("show", "flows", "--limit", "0"), "--limit = 0: must be a whole number from 1 to 10000"),
+        (("show", "flows", "--limit", "x"), '--limit = "x": must be a whole number from 1 to 10000'),
+        (("set", "sampling", "0"), "sampling = 0: must be a whole number from 1 to 4294967295"),
+        (("set", "sampling", "half"), 'sampling = "half": must be a whole number from 1 to 4294967295'),
+    ],
+)
+def test_arguments_are_checked_before_anybody_is_asked(arguments: tuple[str, ...], sentence: str, tmp_path: Path):
+    done = xdpfix(*arguments, "--socket", str(tmp_path / "none.sock"))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"xdpfix: {sentence}\n")
+
+
+def test_top_without_a_terminal_says_what_to_use(tmp_path: Path):
+    done = xdpfix("top", "--socket", str(tmp_path / "none.sock"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "xdpfix: top needs a terminal; without one use `xdpfix show flows --sort rate --limit 20`\n"
+
+
+@pytest.mark.parametrize("interval", ["0", "0.1", "x", "nan", "inf", "-1"])
+def test_intervals_of_top(interval: str):
+    done = xdpfix("top", f"--interval={interval}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"xdpfix: --interval = {interval!r}: must be a number of seconds from 0.2 to 3600\n"
+
+
 def test_a_reader_that_has_enough_is_no_error():
     read, write = os.pipe()
     os.close(read)
@@ -94,6 +133,11 @@ def test_a_library_that_is_not_installed():
     assert done.returncode == 1
     assert "install libbpf1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_service_without_metrics_imports_nothing_for_them():
+    code = "import sampler.service, sampler.clients, sys; print({'prometheus_client', 'textual'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 INTERRUPTED_IMPORT = """

@@ -11,18 +11,20 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from exporter.decoder import Decoder, Field, Record
 from exporter.elements import by_name
+from exporter.options import Target
 from lib.harness import GRE, OUTER_V6, STT, VXLAN, Harness
 from lib.messages import ipfix_set, message, options_template, template, variable
 from lib.samples import sample
 from lib.wait import wait_until
-from sampler.collect import bind, parse_listen
-from sampler.errors import ConfigError
+from sampler.errors import ConfigError, StartError
+from sampler.listen import listen, parse_listen
 from sampler.table import flow_cells, flow_line, header_line
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
@@ -40,9 +42,9 @@ FLOW = message(
 
 
 @contextmanager
-def collecting(*arguments, host="127.0.0.1", stdout=subprocess.PIPE):
-    """Yield (process, send): the process listens once this enters."""
-    listen = f"[{host}]:0" if ":" in host else f"{host}:0"
+def collecting(*arguments, host="127.0.0.1", stdout=subprocess.PIPE, transport="udp"):
+    """Yield (process, send): the process listens once this enters; over TCP `send` is `connect`, which gives a send."""
+    listen = f"{transport}://[{host}]:0" if ":" in host else f"{transport}://{host}:0"
     process = subprocess.Popen(
         [PROGRAM, "collect", "--listen", listen, *arguments], stdout=stdout, stderr=subprocess.PIPE
     )
@@ -51,8 +53,12 @@ def collecting(*arguments, host="127.0.0.1", stdout=subprocess.PIPE):
         assert readable, "the collector did not say that it listens"
         line = process.stderr.readline().decode()
         assert line.startswith("listening on "), line
+        address = (host, int(line.rsplit(" ", 1)[1]))
+        if transport == "tcp":
+            yield process, partial(socket.create_connection, address)
+            return
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.connect((host, int(line.rsplit(" ", 1)[1])))
+            udp.connect(address)
             yield process, udp.send
     finally:
         if process.poll() is None:
@@ -97,6 +103,28 @@ def test_malformed_messages_are_counted_and_not_written(tmp_path):
     assert file.read_bytes() == FLOW
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_tcp_connections_are_sessions_of_their_own(host, tmp_path):
+    """Messages in any pieces; templates and sequence numbers end with their connection, which may be a broken one."""
+    file = tmp_path / "flows.ipfix"
+    with collecting("--json", "--count", "3", "--write", str(file), host=host, transport="tcp") as (process, connect):
+        with connect() as broken, connect() as slow:
+            broken.sendall(b"\0\x0a\0\x03" + bytes(12))
+            assert broken.recv(1) == b"", "it is ended: where the next message begins cannot be known"
+            for octet in FLOW:
+                slow.sendall(bytes([octet]))
+            slow.sendall(FLOW + FLOW[:20])
+            slow.shutdown(socket.SHUT_WR)
+            assert slow.recv(1) == b""
+        with connect() as other:
+            other.sendall(FLOW)
+            out, err = process.communicate(timeout=30)
+    flows = [json.loads(line) for line in out.splitlines()]
+    assert [flow["packetDeltaCount"] for flow in flows if "options" not in flow] == [3, 3, 3]
+    assert b"messages 3, malformed 1, records 3" in err
+    assert file.read_bytes() == 3 * FLOW
+
+
 def test_a_pipe_that_closes_ends_it_quietly():
     read, write = os.pipe()
     with collecting("--json", stdout=write) as (process, send):
@@ -118,21 +146,26 @@ def test_an_address_in_use_is_one_sentence():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("192.0.2.1", ("192.0.2.1", 4739)), ("192.0.2.1:9", ("192.0.2.1", 9)), ("[2001:db8::1]:9", ("2001:db8::1", 9))],
+    [
+        ("192.0.2.1", Target("192.0.2.1", 4739)),
+        ("192.0.2.1:9", Target("192.0.2.1", 9)),
+        ("[2001:db8::1]:0", Target("2001:db8::1", 0)),
+        ("tcp://localhost", Target("localhost", 4739, "tcp")),
+    ],
 )
 def test_listen_addresses(text, expected):
     assert parse_listen(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "a:" + "9" * 5000, "[::1", "[::1]x"])
+@pytest.mark.parametrize("text", ["", ":1", "a:b", "a:65536", "a:" + "9" * 5000, "[::1", "[::1]x", "tls://a:1"])
 def test_wrong_listen_addresses(text):
     with pytest.raises(ConfigError, match="--listen"):
         parse_listen(text)
 
 
 def test_a_host_name_that_is_none():
-    with pytest.raises(ConfigError, match="no valid host name"):
-        bind((64 * "a", 0))
+    with pytest.raises(StartError, match=r"cannot listen on nowhere\.invalid port 0"):
+        listen(parse_listen("nowhere.invalid:0"))
 
 
 def test_cells_of_a_flow():

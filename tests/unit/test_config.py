@@ -1,5 +1,6 @@
 """The configuration: every range, every kind of mistake, and that an error names key, value and what it may be."""
 
+from dataclasses import is_dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def test_empty_configuration_is_the_defaults():
 def test_defaults_pass_their_own_checks():
     for name, reader in configkeys.EXPORTER.items():
         value = getattr(ExporterOptions(), name)
-        assert reader(name, list(value) if isinstance(value, tuple) else value) == value
+        written = list(value) if isinstance(value, tuple) else {} if is_dataclass(value) else value
+        assert reader(name, written) == value
 
 
 RANGES = {
@@ -41,6 +43,7 @@ RANGES = {
     "cache_idle_timeout": (0, 4200),
     "cache_max_flows": (0, U32),
     "template_interval": (1, 3600),
+    "reconnect_interval": (1, 3600),
     "stats_interval": (1, 3600),
     "message_size": (512, 65467),
 }
@@ -78,7 +81,7 @@ def test_every_key_of_both_options_is_read_from_the_file_and_no_other():
         ({"exporter": {"samplin": 1}}, "exporter.samplin = 1: unknown key; did you mean sampling?"),
         ({"sampler": {"hok": "tc"}}, 'sampler.hok = "tc": unknown key; did you mean hook?'),
         ({"exportr": {}}, "exportr: unknown key; did you mean exporter?"),
-        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, sampler"),
+        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, flow_exporter, metrics, sampler"),
         ({"exporter": 1}, "exporter = 1: must be a table: write [exporter] on a line of its own"),
         (
             {"sampler": {"interface": {"eth0": {"obs_point": 1}}}},
@@ -113,7 +116,7 @@ def test_wrong_key(document, message):
         ({"exporter": {"targets": ["192.0.2.1:" + 5000 * "9"]}}, ["the port must be a number from 1 to 65535"]),
         ({"sampler": {"interfaces": [""]}}, ["1 to 64"]),
         ({"exporter": {"profile": "netflow"}}, ['exporter.profile = "netflow"', '"full", "ovs"']),
-        ({"exporter": {"counts": "raw"}}, ['exporter.counts = "raw"', "later version", '"scaled"']),
+        ({"exporter": {"counts": "half"}}, ['exporter.counts = "half"', '"scaled", "raw"']),
         ({"exporter": {"counts": 1}}, ["exporter.counts = 1", '"scaled"']),
         ({"sampler": {"tunnel_ports": 1}}, ["sampler.tunnel_ports = 1", "must be a table"]),
         ({"sampler": {"tunnel_ports": {"vxlan": 4789}}}, ["sampler.tunnel_ports.vxlan = 4789", "list of ports"]),
@@ -124,7 +127,13 @@ def test_wrong_key(document, message):
             {"sampler": {"tunnel_ports": {"vxlan": [4789, 6081]}}},
             ["vxlan = [4789, 6081]", "geneve = [6081]", "take 6081 out of one of them"],
         ),
-        ({"flow_exporter": [{"collector_set_id": 1}]}, ["flow_exporter", "not there yet", "remove"]),
+        ({"exporter": {"targets_mode": "all"}}, ["exporter.targets_mode", '"replicate", "failover", "balance"']),
+        ({"exporter": {"tls": []}}, ["exporter.tls = []", "write [exporter.tls] on a line"]),
+        ({"exporter": {"tls": {"cert": "/a"}}}, ["exporter.tls.cert", "unknown key", "certificate"]),
+        ({"exporter": {"tls": {"key": "key.pem"}}}, ['exporter.tls.key = "key.pem"', "absolute path"]),
+        ({"exporter": {"tls": {"server_name": "a:1"}}}, ['exporter.tls.server_name = "a:1"', "without a port"]),
+        ({"exporter": {"tls": {"fingerprints": ["ab"]}}}, ['"ab"', "64 hexadecimal digits", "openssl x509"]),
+        ({"exporter": {"file": {"keep": -1}}}, ["exporter.file.keep = -1", "from 0 to"]),
     ],
 )
 def test_wrong_value_names_the_key_and_the_way_out(document, names):
@@ -143,10 +152,19 @@ def test_wrong_value_names_the_key_and_the_way_out(document, names):
         ("[fe80::1%eth0]:1", Target("fe80::1%eth0", 1)),
         ("collector.example.net", Target("collector.example.net", 4739)),
         ("collector:9995", Target("collector", 9995)),
+        ("udp://collector", Target("collector", 4739)),
+        ("tcp://192.0.2.1", Target("192.0.2.1", 4739, "tcp")),
+        ("TLS://collector.example.net", Target("collector.example.net", 4740, "tls")),
+        ("dtls://[2001:db8::1]", Target("2001:db8::1", 4740, "dtls")),
+        ("sctp://[2001:db8::1]:9", Target("2001:db8::1", 9, "sctp")),
+        ("file:///var/lib/xdpfix/flows.ipfix", Target("", 0, "file", "/var/lib/xdpfix/flows.ipfix")),
+        ("file:///a//b/../c", Target("", 0, "file", "/a/c")),
     ],
 )
 def test_target(text, target):
     assert config.parse({"exporter": {"targets": [text]}}).exporter.targets == (target,)
+    # What is shown can be written.
+    assert config.parse({"exporter": {"targets": [str(target)]}}).exporter.targets == (target,)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +186,46 @@ def test_target(text, target):
         ("a b", "neither a host name nor an address"),
         ("-a", "neither a host name nor an address"),
         (4739, "must be a string HOST:PORT"),
+        ("http://192.0.2.1", '"http://" is unknown: write one of udp://, tcp://, tls://, dtls://, sctp://, file://'),
+        ("tcp://", "neither a host name nor an address"),
+        ("tcp://192.0.2.1:0", "port must be a number from 1 to 65535"),
+        ("tls://2001:db8::1", 'write "[2001:db8::1]:4740"'),
+        ("tcp://192.0.2.1/", "neither a host name nor an address"),
+        ("file://flows.ipfix", "such as file:///var/lib/xdpfix/flows.ipfix"),
+        ("file:///var/lib/xdpfix/", "the path is a folder"),
+        ("file:///", "the path is a folder"),
+        ("file:///" + "a" * 4000, "absolute path"),
     ],
 )
 def test_bad_target(value, reason):
     message = refused({"exporter": {"targets": [value]}})
     assert message.startswith(f"exporter.targets = {configkeys.shown(value)}: ")
     assert reason in message
+
+
+def test_what_a_secure_target_needs_is_looked_at_when_the_file_is_read(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"^exporter\.tls\.certificate is missing: targets of tls://"):
+        config.load(None, Overrides(targets=["tls://192.0.2.1"]))
+    path = tmp_path / "xdpfix.toml"
+    path.write_text(
+        '[exporter]\ntargets = ["dtls://192.0.2.1"]\n'
+        '[exporter.tls]\ncertificate = "/nowhere/a.pem"\nkey = "/nowhere/a.key"\n'
+    )
+    with pytest.raises(ConfigError, match=r'^exporter\.tls\.certificate = "/nowhere/a\.pem": No such file'):
+        config.load(path)
+    path.write_text('[[flow_exporter]]\ncollector_set_id = 7\ntargets = ["tls://192.0.2.1"]\n')
+    with pytest.raises(ConfigError, match=r"^flow_exporter 7\.tls\.certificate is missing"):
+        config.load(path)
+
+
+def test_two_exporters_do_not_write_one_file(tmp_path: Path):
+    path = tmp_path / "xdpfix.toml"
+    path.write_text(
+        '[exporter]\ntargets = ["file:///var/lib/xdpfix/a"]\n'
+        '[[flow_exporter]]\ncollector_set_id = 1\ntargets = ["file:///var/lib/xdpfix/a"]\n'
+    )
+    with pytest.raises(ConfigError, match=r"a target of main and of .*: name another file for one"):
+        config.load(path)
 
 
 def test_the_same_target_twice_gets_each_record_once():
@@ -199,6 +251,28 @@ def test_overrides_win_over_the_file_and_pass_the_same_checks():
 def test_interface_tables():
     document = {"sampler": {"interface": {"eth0": {"obs_point_id": 7}, "vnet0": {"obs_point_id": 0}}}}
     assert config.parse(document).sampler.obs_point_ids == (("eth0", 7), ("vnet0", 0))
+
+
+@pytest.mark.parametrize(
+    ("value", "listen"),
+    [
+        ("", ""),
+        ("127.0.0.1:9477", "127.0.0.1:9477"),
+        ("192.0.2.1", "192.0.2.1:9477"),
+        ("[::1]:80", "[::1]:80"),
+        ("[2001:DB8:0::1]", "[2001:db8::1]:9477"),
+    ],
+)
+def test_where_metrics_are_listened_for(value: str, listen: str):
+    assert config.parse({"metrics": {"listen": value}}).metrics.listen == listen
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, True, [], "localhost:9477", "::1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:", "1.2.3:4", "[1.2.3.4]"],
+)
+def test_where_metrics_cannot_be_listened_for(value: object):
+    assert "must be an address and port of this host" in refused({"metrics": {"listen": value}})
 
 
 def test_file(tmp_path: Path):
@@ -242,3 +316,10 @@ def test_tunnel_ports_take_the_place_of_their_kinds_default():
     document = {"sampler": {"tunnel_ports": {"vxlan": [4789, 4789, 9], "geneve": [], "stt": [4789]}}}
     ports = config.parse(document).sampler.tunnel_ports
     assert (ports.vxlan, ports.geneve, ports.lisp, ports.stt) == ((4789, 9), (), (4341,), (4789,))
+
+
+def test_virtual_obs_id_fits_its_length_octet():
+    for value in ("", "router-7", "ä" * 127):
+        assert config.parse({"exporter": {"virtual_obs_id": value}}).exporter.virtual_obs_id == value
+    for value in ("x" * 255, "ä" * 128, 7):
+        assert "exporter.virtual_obs_id = " in refused({"exporter": {"virtual_obs_id": value}})

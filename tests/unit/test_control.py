@@ -9,16 +9,42 @@ from pathlib import Path
 
 import pytest
 
-from sampler.control import REQUEST_MAX, ControlServer, ask
-from sampler.errors import StartError, XdpfixError
+from sampler.commands import table
+from sampler.control import PART, REQUEST_MAX, ControlServer, ask, tell
+from sampler.errors import ConfigError, StartError, XdpfixError
 from sampler.show import print_result
 
 
-def serve(path: Path, client, **show):
-    """Run a server, and the blocking client in a thread."""
+class Service:
+    """What the commands ask of the service, noted; `wrong` makes a reload fail."""
+
+    def __init__(self, wrong: str = "") -> None:
+        self.done: list[object] = []
+        self.wrong = wrong
+
+    def reload(self) -> list[str]:
+        if self.wrong:
+            raise ConfigError(self.wrong)
+        self.done.append("reload")
+        return ["exporter.sampling: 1 → 2"]
+
+    async def set_sampling(self, sampling: int) -> list[str]:
+        self.done.append(sampling)
+        return []
+
+    async def settled(self) -> None:
+        self.done.append("settled")
+
+    async def flush(self, name: str | None) -> dict[str, int]:
+        return {name or "main": 3}
+
+
+def serve(path: Path, client, service: Service | None = None, **shown):
+    """Run a server with the commands of a service, and the blocking client in a thread."""
+    service = service or Service()
 
     async def run():
-        async with ControlServer(path, show):
+        async with ControlServer(path, table(service, shown, service.flush)):
             return await asyncio.to_thread(client)
 
     return asyncio.run(run())
@@ -67,6 +93,69 @@ def test_nonsense_harms_nobody(tmp_path: Path, request_):
         return ask(path, "stats")
 
     assert serve(path, client, stats=lambda: 1) == 1
+
+
+def test_a_long_list_is_one_answer(tmp_path: Path):
+    """It is written in parts, between which the data thread gets its turn."""
+    path = tmp_path / "sock"
+    rows = [{"number": number} for number in range(2 * PART + 1)]
+    for length in (0, 1, PART, PART + 1, len(rows)):
+        assert serve(path, lambda: ask(path, "flows"), flows=lambda length=length: rows[:length]) == rows[:length]
+
+
+def test_reload_and_set_wait_until_the_data_thread_has_it(tmp_path: Path):
+    path, service = tmp_path / "sock", Service()
+    answer = serve(path, lambda: tell(path, {"reload": True}), service)
+    assert answer == {"changes": ["exporter.sampling: 1 → 2"]}
+    assert serve(path, lambda: tell(path, {"set": {"sampling": 7}}), service) == {"changes": []}
+    assert service.done == ["reload", "settled", 7, "settled"]
+
+
+def test_flush_of_one_exporter_and_of_all(tmp_path: Path):
+    path = tmp_path / "sock"
+    assert serve(path, lambda: tell(path, {"flush": True})) == {"main": 3}
+    assert serve(path, lambda: tell(path, {"flush": "dns"})) == {"dns": 3}
+
+
+def test_a_refusal_has_the_exit_code_of_its_error(tmp_path: Path):
+    path = tmp_path / "sock"
+    with pytest.raises(XdpfixError, match="sampling = 0: must be") as caught:
+        serve(path, lambda: tell(path, {"reload": True}), Service(wrong="x.toml: exporter.sampling = 0: must be"))
+    assert caught.value.exit_code == ConfigError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        ({}, "a request has one command of show, reload, flush, set"),
+        ({"show": "stats", "reload": True}, "a request has one command"),
+        ({"dance": True}, "a request has one command"),
+        ({"reload": False}, "reload false: must be true"),
+        ({"flush": 1}, "flush 1: must be true or the name of an exporter"),
+        ({"reload": True, "now": 1}, 'reload: "now" is no option of it'),
+        ({"set": {}}, 'set {}: must be {"sampling": N}'),
+        ({"set": {"sampling": 0}}, "sampling = 0: must be a whole number from 1 to 4294967295"),
+        ({"set": {"sampling": True}}, "sampling = true: must be"),
+        ({"show": ["stats"]}, 'cannot show ["stats"]'),
+    ],
+)
+def test_arguments_are_checked(tmp_path: Path, request_, sentence: str):
+    path, service = tmp_path / "sock", Service()
+    with pytest.raises(XdpfixError) as caught:
+        serve(path, lambda: tell(path, request_), service, stats=dict)
+    assert sentence in str(caught.value)
+    assert service.done == []
+
+
+def test_while_it_starts_it_says_so(tmp_path: Path):
+    path = tmp_path / "sock"
+
+    async def run():
+        async with ControlServer(path, {}):
+            await asyncio.to_thread(ask, path, "stats")
+
+    with pytest.raises(XdpfixError, match="xdpfix is starting"):
+        asyncio.run(run())
 
 
 def test_a_second_server_is_refused_and_a_left_over_socket_is_not(tmp_path: Path):

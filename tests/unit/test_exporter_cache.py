@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from exporter._native import ffi, lib
 from exporter.cache import Cache
-from exporter.collectors import Endpoint
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
+from exporter.transports.connection import Endpoint
 from lib.harness import ARP, START, TCP_V4, TCP_V6, UDP_V4, VLAN, VXLAN, Harness
 from lib.samples import batch, sample
 
+MAIN = main_selector(ExporterOptions())
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE, ACTIVE, DETECTED, FORCED, RESOURCES = 1, 2, 3, 4, 5
 
@@ -100,7 +102,7 @@ def test_own_export_traffic_is_excluded_by_its_exact_5_tuple():
 
 def test_own_traffic_over_ipv6_is_excluded():
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, Fraction(1))
+        cache.set_weight(0, Fraction(1), [MAIN])
         cache.set_endpoints([Endpoint("2001:db8::1", 1000, "2001:db8::2", 4739)])
         own = TCP_V6 | {"ip_protocol": 17, "dst_port": 4739}
         cache.ingest(batch([sample(own), sample(own, dst_addr="2001:db8::3")]), 2)
@@ -140,7 +142,7 @@ def test_a_generation_without_weight_is_counted_and_not_guessed():
 def test_weights_of_16_generations_are_known_at_once():
     with Harness() as harness:
         for generation in range(1, 17):
-            harness.exporter.set_weight(generation, Fraction(1, generation))
+            harness.set_weight(generation, Fraction(1, generation))
         harness.ingest(*(sample(generation=generation) for generation in range(17)))
         assert harness.stats["samples_lost_generation"] == 1
         harness.flush()
@@ -228,7 +230,7 @@ def test_colliding_hashes_do_not_merge_flows():
     """All flows in one bucket and with one hash: the key decides."""
     with Cache(ExporterOptions(cache_max_flows=500), seed=1) as cache:
         lib.cache_set_hash_mask(cache.handle, 0)
-        cache.set_weight(0, Fraction(1))
+        cache.set_weight(0, Fraction(1), [MAIN])
         described = [sample(src_port=port) for port in range(300)]
         cache.ingest(batch(described + described), 600)
         assert (cache.stats()["flows"], cache.stats()["cached"]) == (300, 600)
@@ -238,7 +240,7 @@ def test_colliding_hashes_do_not_merge_flows():
 
 def test_the_index_grows_with_the_flows():
     with Cache(ExporterOptions(cache_max_flows=50_000)) as cache:
-        cache.set_weight(0, Fraction(1))
+        cache.set_weight(0, Fraction(1), [MAIN])
         array = batch([sample(UDP_V4)])
         many = ffi.new("struct sample[]", 20_000)
         for i, item in enumerate(many):
@@ -296,7 +298,7 @@ def test_flows_end_as_a_plain_model_says(steps: list, active: int, idle: int, li
     model = Model(active, idle, limit)
     second = 10**9
     with Cache(ExporterOptions(cache_active_timeout=active, cache_idle_timeout=idle, cache_max_flows=limit)) as cache:
-        cache.set_weight(0, Fraction(1))
+        cache.set_weight(0, Fraction(1), [MAIN])
         now = 1000
         flows = ffi.new("struct flow *[]", 4096)
         ended = []

@@ -4,42 +4,37 @@ import errno
 import os
 import resource
 import socket
-from fractions import Fraction
 
 import pytest
 
+from exporter.catalog import Catalog
 from exporter.collectors import QUEUE_LIMIT, RETRY_DELAY_NS, Collector
 from exporter.errors import ExporterError
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.profiles import OVS
 from exporter.session import REFUSED_DELAY_NS, Session
-from lib.harness import START, UDP_V4
+from exporter.transports.connection import Outgoing
+from exporter.transports.udp import Udp
 from lib.receiver import Receiver
-from lib.samples import batch, sample
+from lib.sending import NOW, exporter_to, free_port, ports, tick_until
 from lib.wait import wait_until
 
-NOW = round(START * 10**9)
+
+def new_session(reliable: bool) -> Session:
+    catalog = Catalog(OVS.templates, OVS.whole, 0)
+    return Session(catalog, 600 * 10**9, 600 * 10**9, reliable=reliable)
 
 
-def new_session() -> Session:
-    return Session(OVS.templates, 0, 600 * 10**9, 1)
+class Stuck(Udp):
+    """A socket pair in the place of a UDP socket."""
 
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.batch_fd = sock.fileno()
 
-def exporter_to(*targets: Target, **options) -> Exporter:
-    exporter = Exporter(ExporterOptions(targets=targets, profile="ovs", cache_active_timeout=0, **options))
-    exporter.set_weight(0, Fraction(1))
-    return exporter
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def ports(count: int) -> object:
-    return batch([sample(UDP_V4, src_port=port, time=NOW) for port in range(count)])
+    def message_limit(self) -> int | None:
+        return None
 
 
 def test_two_collectors_and_a_dead_one_over_ipv4_and_ipv6():
@@ -53,7 +48,8 @@ def test_two_collectors_and_a_dead_one_over_ipv4_and_ipv6():
             receiver.read()
             assert len(receiver.oracle.records) == 2000
         rows = {row["target"]: row for row in exporter.targets()}
-        assert rows[str(four.target)]["records_sent"] == rows[str(six.target)]["records_sent"] == 2001
+        records = 2000 + len(four.oracle.options)
+        assert rows[str(four.target)]["records_sent"] == rows[str(six.target)]["records_sent"] == records
         assert rows[str(dead)]["refusals"] > 0
         refused = exporter.collectors[1]
         assert refused.connected
@@ -131,11 +127,10 @@ def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
         # A socket pair with a full buffer says EAGAIN as a UDP socket with a full one does.
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
-        sendable, collector._socket = collector._socket, near
+        sendable, collector._connection = collector._connection, Stuck(near)
         with pytest.raises(BlockingIOError):
             while True:
                 near.send(b"full")
-        collector.message_limit = lambda: None  # type: ignore[method-assign]
         for _ in range(20):
             exporter.ingest(ports(1000), 1000)
             well.read()
@@ -145,7 +140,7 @@ def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
         assert len(well.oracle.records) == 20_000
         near.close()
         far.close()
-        collector._socket = sendable
+        collector._connection = sendable
         collector.drain(NOW)
         stuck.read()
         assert len(stuck.oracle.records) == row["records_waiting"]
@@ -160,8 +155,7 @@ def test_a_loss_is_told_once_a_minute_with_its_reason(caplog: pytest.LogCaptureF
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         far.close()  # ECONNREFUSED once, ENOTCONN from then on
-        sendable, collector._socket = collector._socket, near
-        collector.message_limit = lambda: None  # type: ignore[method-assign]
+        sendable, collector._connection = collector._connection, Stuck(near)
         for second in range(70):
             exporter.ingest(ports(10), 10)
             exporter.tick(NOW + second * 10**9)
@@ -170,19 +164,32 @@ def test_a_loss_is_told_once_a_minute_with_its_reason(caplog: pytest.LogCaptureF
         assert all("Transport endpoint is not connected" in sentence for sentence in told)
         assert "Transport endpoint is not connected" in exporter.targets()[0]["state"]
         near.close()
-        collector._socket = sendable
+        collector._connection = sendable
         exporter.ingest(ports(10), 10)
         assert exporter.targets()[0]["state"] == "connected"
 
 
 def test_stopping_counts_what_waits():
     collector = Collector(Target("192.0.2.1"), new_session)
-    collector._enqueue(b"message", 3)
+    collector._enqueue(Outgoing(b"message", 3))
     collector.close()
     assert collector.counters["records_lost_queue"] == 3
 
 
-@pytest.mark.parametrize(("option", "value"), [("profile", "netflow"), ("counts", "raw")])
+@pytest.mark.parametrize(("option", "value"), [("profile", "netflow"), ("counts", "half")])
 def test_an_unknown_option_is_refused_by_name(option: str, value: str):
     with pytest.raises(ExporterError, match=f'{option} "{value}" is unknown: take'):
         Exporter(ExporterOptions(**{option: value}))
+
+
+def test_e080_without_sctp_in_the_kernel_the_error_says_what_to_load():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError as error:
+        assert error.errno == errno.EPROTONOSUPPORT
+    else:
+        pytest.skip("this kernel has SCTP: tests/modules/test_sctp.py shows it")
+    with exporter_to(Target("192.0.2.1", 4739, "sctp")) as exporter:
+        tick_until(exporter, lambda: exporter.targets()[0]["start_errors"])
+        state = "not connected: this kernel has no SCTP: load it by `modprobe sctp`, or take tcp://"
+        assert exporter.targets()[0]["state"] == state

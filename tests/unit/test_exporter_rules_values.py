@@ -177,7 +177,7 @@ def test_an_ip_record_is_whole_when_its_sums_are_zero():
 
 def test_counts_are_scaled_by_the_exact_weight():
     with Harness(**NO_CACHE) as harness:
-        harness.exporter.set_weight(1, Fraction(1, 65536))
+        harness.set_weight(1, Fraction(1, 65536))
         harness.tick()
         harness.ingest(sample(generation=1))
         assert harness.records[0]["packetDeltaCount"] == 65536  # OVS said 65537

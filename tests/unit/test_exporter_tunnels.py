@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from exporter.snapshot import flow_row
 from lib.golden import RECORD_MESSAGES, assert_same, message_of, sample_of
 from lib.harness import GENEVE, GRE, OUTER_V6, STT, TCP_V4, TCP_V6, TUNNELS, UNTAGGED, VLAN, VXLAN, Harness
 from lib.ipfix_oracle import OracleRecord
@@ -138,7 +139,8 @@ def test_a_living_flow_shows_its_tunnel(tunnel: dict, columns: tuple):
     names = ("tunnel", "tunnel_key", "tunnel_source", "tunnel_destination")
     with Harness() as harness:
         harness.ingest(sample(), sample(tunnel=tunnel))
-        plain, tunnelled = harness.exporter.flows(10, round(harness.now * 10**9))
+        now = round(harness.now * 10**9)
+        plain, tunnelled = (flow_row(flow, now) for flow in harness.exporter.copy_flows(10))
     assert not set(names) & plain.keys()
     assert tuple(tunnelled[name] for name in names) == columns
     assert (tunnelled["source"], tunnelled["destination"]) == ("192.0.2.1", "198.51.100.2")

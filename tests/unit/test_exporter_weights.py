@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from exporter._native import ffi
 from exporter.cache import Cache, weight_table
 from exporter.options import ExporterOptions
+from exporter.selector import main_selector
 from lib.harness import ARP, START, UDP_V4, Harness
 from lib.samples import batch, sample
+
+MAIN = main_selector(ExporterOptions())
 
 # Two-sided false-alarm rate of 1e-6 under the normal distribution.
 SIGMAS = 4.892
@@ -34,7 +37,7 @@ def test_the_weight_of_a_packet_is_one_over_its_probability():
 def test_super_packets_weigh_one_over_their_inclusion_probability(probability: Fraction, packets: int):
     """Tabled to 64 packets, computed above: both to a relative error below 1e-9 (32 fraction bits)."""
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, probability)
+        cache.set_weight(0, probability, [MAIN])
         cache.ingest(batch([sample(packets=packets, ip_octets=40 * packets)]), 1)
         (flow,) = cache.copy(1)
         counted = flow.packets + Fraction(flow.packets_fraction, 2**32)
@@ -45,7 +48,7 @@ def test_super_packets_weigh_one_over_their_inclusion_probability(probability: F
 @pytest.mark.parametrize("probability", [Fraction(0), Fraction(-1, 2), Fraction(3, 2), Fraction(1, 2**32)])
 def test_no_probability_out_of_range_is_taken(probability: Fraction):
     with Cache(ExporterOptions()) as cache, pytest.raises(ValueError, match="out of range"):
-        cache.set_weight(0, probability)
+        cache.set_weight(0, probability, [MAIN])
 
 
 SAMPLES = st.lists(
@@ -75,7 +78,7 @@ def test_totals_are_right_to_one_unit(samples: list, probabilities: list[Fractio
     rounding = dict.fromkeys(exact, Fraction(0))
     with Harness() as harness:
         for generation, probability in enumerate(probabilities):
-            harness.exporter.set_weight(generation, probability)
+            harness.set_weight(generation, probability)
         harness.tick()
         for generation, port, packets, length, ends in samples:
             octets = packets * length - length // 3
@@ -106,7 +109,7 @@ def test_totals_are_right_to_one_unit(samples: list, probabilities: list[Fractio
 
 def test_octets_are_not_carried_into_a_record_that_has_none():
     with Harness(cache_active_timeout=0) as harness:
-        harness.exporter.set_weight(1, Fraction(2, 3))
+        harness.set_weight(1, Fraction(2, 3))
         harness.tick()
         harness.ingest(
             sample(generation=1, ip_octets=41), sample(ARP, generation=1), sample(generation=1, ip_octets=41)
@@ -117,7 +120,7 @@ def test_octets_are_not_carried_into_a_record_that_has_none():
 
 def test_counters_saturate_instead_of_wrapping():
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, Fraction(1, 2**32 - 1))
+        cache.set_weight(0, Fraction(1, 2**32 - 1), [MAIN])
         cache.ingest(batch([sample(ip_octets=2**32 - 1, ip_length=2**32 - 1)] * 3), 3)
         (flow,) = cache.copy(1)
         assert flow.ip_octets_sumsq == 2**64 - 1
@@ -138,7 +141,7 @@ def test_super_packets_are_counted_without_bias(packets: int, interval: int):
     chance = float(pi(probability, packets))
     hits = sum(rng.random() < chance for _ in range(skbs))
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, probability)
+        cache.set_weight(0, probability, [MAIN])
         one = batch([sample(packets=packets, ip_octets=40 * packets, time=round(START))])
         many = ffi.new("struct sample[]", hits)
         for item in many:

@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from exporter.cache import KNOWN_GENERATIONS
+from exporter.options import ExporterOptions, Target
+from exporter.selector import Selector
+from lib.samples import batch, sample
 from sampler import linktable
-from sampler import service as service_module
+from sampler import observation as observation_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
-from sampler.errors import EndedError
-from sampler.ledger import ExporterLedger
+from sampler.errors import EndedError, StartError
+from sampler.exporters import GENERATION_MAX, Exporters
 from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
+from sampler.observation import Observation
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
-from sampler.service import GENERATION_MAX, Service
 
 
 class QuietRing:
@@ -54,12 +57,38 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
     return Datapath(QuietRing(), {}, flush)  # type: ignore[arg-type]
 
 
+def observation(
+    config: Config,
+    links: Any,
+    attach: Callable[[Link, int], Any] | None = None,
+    named: Callable[[list[tuple[int, str, str]]], None] = lambda _: None,
+) -> Observation:
+    """One whose kernel side and exporters take everything. `named` gets the names of interfaces."""
+    exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1, set_interfaces=named)
+    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
+    tunnels = SimpleNamespace(set_links=lambda _: None)
+    found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
+    if attach is not None:
+        found.points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    return found
+
+
 def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
-    service = Service(Config(), Config)
-    service._weights = {GENERATION_MAX - 1: Fraction(1)}
-    for _ in range(KNOWN_GENERATIONS):
-        service._new_generation()
-    assert list(service._weights) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters._generations = {GENERATION_MAX - 1: (Fraction(1), {})}
+    numbers = [exporters.tell(Fraction(1), []) for _ in range(KNOWN_GENERATIONS)]
+    assert numbers == list(exporters._generations) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
+
+
+def test_an_exporter_that_comes_knows_generations_of_before() -> None:
+    """Samples of theirs, which are on the way still, are none of its own; they are not lost to it."""
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters.tell(Fraction(1), [("other", Selector(None, Fraction(1), 0, 0))])
+    (made,) = exporters.make({"main": ExporterOptions(targets=(Target("127.0.0.1", 9),))}).values()
+    with made:
+        made.ingest(batch([sample(generation=1), sample(generation=2)]), 2)
+        stats = made.stats()
+        assert (stats["samples_unselected"], stats["samples_lost_generation"]) == (1, 1)
 
 
 def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,18 +103,61 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
 
     done: list[str] = []
 
-    def attach(link: Link) -> Any:
-        done.append(f"attach {link.kind}")
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind}"))
+    def attach(link: Link, direction: int) -> Any:
+        done.append(f"attach {link.kind} {direction}")
+        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
 
-    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0)
-    service = Service(Config(SamplerOptions(interfaces=("vnet*",))), Config)
-    service._links = SimpleNamespace(changes=changes, table=table)  # type: ignore[assignment]
-    service._points = ObservationPoints(attach, gates, (0,))  # type: ignore[arg-type]
-    service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
-    monkeypatch.setattr(service, "_clean_up", lambda: None)
-    asyncio.run(service._follow_links(asyncio.Event()))
-    assert done == ["attach tun", "detach tun", "attach veth"]
+    config = Config(SamplerOptions(interfaces=("vnet*",)), ExporterOptions(enable_output_sampling=False))
+    observed = observation(config, SimpleNamespace(changes=changes, table=table), attach)
+    monkeypatch.setattr(observed, "_clean_up", lambda: None)
+    asyncio.run(observed.follow(asyncio.Event()))
+    assert done == ["attach tun 0", "detach tun 0", "attach veth 0"]
+
+
+def test_only_what_differs_is_attached_and_detached() -> None:
+    done: list[str] = []
+
+    def attach(link: Link, direction: int) -> Any:
+        done.append(f"+{link.name}{direction}")
+        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"-{link.name}{direction}"))
+
+    gates = SimpleNamespace(
+        open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
+        close=lambda ifindex, way: done.append(f"close {ifindex}.{way}") or 5,
+    )
+    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    a, b = Link(1, "a"), Link(2, "b")
+
+    def steps(wanted: dict[Link, set[int]]) -> list[str]:
+        done.clear()
+        points.update(wanted)
+        return list(done)
+
+    assert steps({a: {0}}) == ["open 1.0", "+a0"]
+    assert steps({a: {0}}) == []
+    assert steps({a: {0, 1}, b: {1}}) == ["open 1.0", "open 1.1", "+a1", "open 2.1", "+b1"]
+    assert steps({a: {1}, b: {1}}) == ["-a0", "close 1.0"]
+    assert steps({b: {1}}) == ["-a1", "close 1.1"]
+    assert steps({}) == ["-b1", "close 2.1"]
+    assert points.observed_before == 15
+    assert points.links == []
+
+
+def test_a_link_that_refuses_one_direction_is_let_go_in_both() -> None:
+    done: list[str] = []
+
+    def attach(link: Link, direction: int) -> Any:
+        if direction == 1:
+            raise StartError("no")
+        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {direction}"))
+
+    gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda _, way: done.append(f"close {way}") or 0)
+    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    points.update({Link(1, "a"): {0}})
+    points.update({Link(1, "a"): {0, 1}})
+    assert sorted(done) == ["close 0", "close 1", "detach 0"]
+    assert points.links == []
+    assert points.refusals == ["no"]
 
 
 def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
@@ -93,11 +165,11 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
 ) -> None:
     """A host whose containers all start at once has hundreds of changes, and no time for the same question at each."""
     table = LinkTable()
+    names: list[list[tuple[int, str, str]]] = []
+    links = SimpleNamespace(table=table)
+    service = observation(Config(SamplerOptions(interfaces=("*",))), links, named=names.append)
     points = SimpleNamespace(tell_refusals=lambda: None, refusals=[], links=[])
-    service = Service(Config(SamplerOptions(interfaces=("*",))), Config)
-    service._links = SimpleNamespace(table=table)  # type: ignore[assignment]
-    service._points = points  # type: ignore[assignment]
-    service._tunnels = SimpleNamespace(set_links=lambda _: None)  # type: ignore[assignment]
+    service.points = points  # type: ignore[assignment]
     points.update = lambda links: setattr(points, "links", list(links))
     asked: list[int] = []
 
@@ -106,27 +178,30 @@ def test_overlaps_of_a_running_service_are_looked_for_once_when_changes_end(
         return ["these are counted twice"]
 
     monkeypatch.setattr(linktable, "overlaps", overlaps)
-    monkeypatch.setattr(service_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observation_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observation_module, "NAMES_SECONDS", 0.01)
 
     async def run() -> None:
-        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1"))))
-        service._update_points()
+        table.apply(Dumped((Link(2, "eth0"), Link(3, "eth1", alias="uplink"))))
+        service.update()
         assert asked == []
-        service._require_interfaces()
+        service.require_interfaces()
         assert asked == [2]
         for number in range(100):
             table.apply(Seen(Link(10 + number, f"vnet{number}")))
-            service._update_points()
+            service.update()
         assert asked == [2]
 
         async def poll() -> None:
-            while len(asked) < 2:
+            while len(asked) < 2 or len(names) < 2:
                 await asyncio.sleep(0)
 
         await asyncio.wait_for(poll(), 10)
 
     asyncio.run(run())
     assert asked == [2, 102]
+    assert [len(told) for told in names] == [2, 102], "at the start, then for all changes at once"
+    assert names[0] == [(2, "eth0", ""), (3, "eth1", "uplink")]
     assert [record.getMessage() for record in caplog.records] == ["these are counted twice"]
 
 
@@ -165,7 +240,7 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
         readers.append(threading.current_thread())
         return {}
 
-    samples = dict.fromkeys(("selected", "appended", "lost_budget", "lost_nested", "lost_unreadable"), 0)
+    samples = dict.fromkeys(("selected", "appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"), 0)
     gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
     points = SimpleNamespace(rows=list, links=[], observed_before=0)
     thread = datapath()
@@ -176,11 +251,3 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
     thread.finish()
     assert stats["errors"] == []
     assert readers == [threading.current_thread()]
-
-
-def test_ledgers_of_an_exporter_and_the_one_before_it_add_up() -> None:
-    first = ExporterLedger(5, {"lost_memory": 2}, 0, 0, 3, 30)
-    second = ExporterLedger(7, {"lost_memory": 1, "excluded_bfd": 1}, 2, 1, 2, 40)
-    both = second + first
-    assert both == ExporterLedger(12, {"lost_memory": 3, "excluded_bfd": 1}, 2, 1, 5, 70)
-    assert both.errors("main") == []

@@ -1,0 +1,99 @@
+"""What did not reach a collector: flow records, and the packets and octets in them (RFC 7011 section 4.3).
+
+Read back from the octets of a message that is lost, so that messages that arrive pay nothing for it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter._native import ffi, lib
+from exporter.optionsdata.figures import Loss
+from exporter.template import Template
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one message holds: Export Time and observation domain, flow records, their packets and octets."""
+
+    export_time: int
+    domain: int
+    flows: int
+    packets: int
+    octets: int
+
+
+def _place(names: list[str], *wanted: str) -> int:
+    return next((names.index(name) for name in wanted if name in names), len(names))
+
+
+class Reader:
+    """Reads messages back: knows the templates of flow records."""
+
+    def __init__(self, templates: Iterable[Template]) -> None:
+        self._known: dict[int, Template] = {}
+        self.learn(templates)
+
+    def learn(self, templates: Iterable[Template]) -> None:
+        """Know these too; messages by older ones may still wait to be sent."""
+        self._known |= {template.id: template for template in templates}
+        ordered = [self._known[number] for number in sorted(self._known)]
+        # Kept here, because C only points to them.
+        self._lengths = [ffi.new("__u16[]", [item.length for item in template.fields]) for template in ordered]
+        self._templates = ffi.new("struct contents_template[]", len(ordered))
+        for entry, template, lengths in zip(self._templates, ordered, self._lengths, strict=True):
+            names = [item.element.name for item in template.fields]
+            entry.id, entry.field_count, entry.lengths = template.id, len(names), lengths
+            entry.packets = _place(names, "packetDeltaCount")
+            entry.octets = _place(names, "octetDeltaCount", "layer2OctetDeltaCount")
+        self._contents = ffi.new("struct contents *")
+
+    def read(self, message: Any, length: int) -> Contents:
+        """Sum over a message: bytes, or a __u8 * of cffi."""
+        data = message if isinstance(message, ffi.CData) else ffi.from_buffer("__u8[]", message)
+        code = lib.message_contents(self._templates, len(self._templates), data, length, self._contents)
+        if code:
+            raise ValueError(f"no message of {length} octets: it was made by templates that are not known")
+        contents = self._contents
+        return Contents(
+            int(contents.export_time),
+            int(contents.domain),
+            int(contents.flows),
+            int(contents.packets),
+            int(contents.octets),
+        )
+
+
+class Losses:
+    """The messages that one collector did not get."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.total = Loss()
+
+    def count(self, message: Any, length: int, time: int | None = None) -> Contents:
+        """Count a message as lost, at its Export Time unless told another; return what it held."""
+        contents = self._reader.read(message, length)
+        lost_at = contents.export_time if time is None else time
+        self.add(contents.flows, contents.packets, contents.octets, lost_at)
+        return contents
+
+    def add(self, flows: int, packets: int, octets: int, time: int) -> None:
+        """Count flow records as lost; a message of options or templates alone is no loss of any."""
+        if flows:
+            total = self.total
+            self.total = Loss(
+                total.flows + flows,
+                total.packets + packets,
+                total.octets + octets,
+                total.first if total.flows else time,
+                time,
+            )
+
+
+def lose_flows(collectors: Iterable[Losses | None], flows: Sequence["ffi.CData"], time: int) -> None:
+    """Count flows (struct flow) that became no records, at `time` in seconds since 1970, for each collector."""
+    packets = sum(flow.packets for flow in flows)
+    octets = sum(flow.ip_octets if flow.key.ip_version else flow.frame_octets for flow in flows)
+    for losses in filter(None, collectors):
+        losses.add(len(flows), packets, octets, time)

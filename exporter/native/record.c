@@ -1,0 +1,124 @@
+/* Records: what each operation of a plan writes. */
+#include "record.h"
+
+#define NS_PER_US 1000
+#define NS_PER_MS 1000000
+#define US_PER_S 1000000
+#define LAYER2_SEGMENT_VXLAN (1ull << 56)	/* IANA, layer2SegmentId (351): the encapsulation in the top octet */
+#define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
+#define FRAGMENT_FLAGS (FRAGMENT_MORE | FRAGMENT_DONT)
+
+/* The low `length` octets of `value`, big-endian. */
+static inline void put_uint(__u8 *to, __u64 value, unsigned int length)
+{
+	value = htobe64(value);
+	if (length == 8)
+		memcpy(to, &value, 8);
+	else
+		memcpy(to, (const __u8 *)&value + 8 - length, length);
+}
+
+/* Microseconds before Export Time, kept in what 158/159 can say (RFC 7011 section 5.1) when the clock was stepped. */
+static inline __u32 delta(__u64 wall, __u32 export_time)
+{
+	__u64 end = (__u64)export_time * US_PER_S;
+	__u64 time = wall / NS_PER_US;
+
+	if (time >= end)
+		return 0;
+	return end - time > 0xffffffffu ? 0xffffffffu : (__u32)(end - time);
+}
+
+/* Milliseconds since 1970, not after Export Time: a flow cannot end after it was exported. */
+static inline __u64 milliseconds(__u64 wall, __u32 export_time)
+{
+	__u64 end = (__u64)export_time * 1000;
+	__u64 time = wall / NS_PER_MS;
+
+	return time < end ? time : end;
+}
+
+static __u8 *put_tunnel_key(__u8 *to, const struct tunnel_key *tunnel)
+{
+	*to++ = tunnel->key_length;
+	memcpy(to, (const __u8 *)&tunnel->key + 8 - tunnel->key_length, tunnel->key_length);
+	return to + tunnel->key_length;
+}
+
+/* The interface on this side: the one that saw the packet, or the other one as far as it is known. */
+static inline __u32 interface(const struct flow *flow, unsigned int direction)
+{
+	return flow->key.direction == direction ? flow->key.ifindex : flow->other_ifindex;
+}
+
+static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
+{
+	const struct flow_key *key = &flow->key;
+	const __u8 *field = (const __u8 *)flow + op->offset;
+
+	switch (op->code) {
+	case OP_UINT8:
+		return *field;
+	case OP_UINT16:
+		return *(const __u16 *)field;
+	case OP_UINT32:
+		return *(const __u32 *)field;
+	case OP_UINT64:
+		return *(const __u64 *)field;
+	case OP_DSCP:
+		return key->ip_tos >> 2;
+	case OP_PRECEDENCE:
+		return key->ip_tos >> 5;
+	case OP_VLAN_ID:
+		return be16toh(key->vlan_tci[0]) & 0xfff;
+	case OP_VLAN_PRIORITY:
+		return be16toh(key->vlan_tci[0]) >> 13;
+	case OP_CUSTOMER_VLAN_ID:
+		return be16toh(key->vlan_tci[1]) & 0xfff;
+	case OP_CUSTOMER_VLAN_PRIORITY:
+		return be16toh(key->vlan_tci[1]) >> 13;
+	case OP_START_DELTA:
+		return delta(flow->first, export_time);
+	case OP_END_DELTA:
+		return delta(flow->last, export_time);
+	case OP_START_MILLISECONDS:
+		return milliseconds(flow->first, export_time);
+	case OP_END_MILLISECONDS:
+		return milliseconds(flow->last, export_time);
+	case OP_INGRESS_INTERFACE:
+		return interface(flow, DIRECTION_INGRESS);
+	case OP_EGRESS_INTERFACE:
+		return interface(flow, DIRECTION_EGRESS);
+	case OP_FRAGMENT_FLAGS:
+		return flow->fragment & FRAGMENT_FLAGS;
+	case OP_ICMP_TYPE_CODE:
+		return (be16toh(key->src_port) & 0xff) << 8 | (be16toh(key->dst_port) & 0xff);
+	case OP_FLAG_COUNT:
+		return flow->hash & FLOW_FLAG_COUNTS ? flow_flag_counts(flow)[op->offset] >> 32 : 0;
+	case OP_LAYER2_SEGMENT:
+		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
+	default:
+		return 0;	/* encoder_create() let no other code in */
+	}
+}
+
+__u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 export_time, const __u8 *constant)
+{
+	const struct op *end = plan->ops + plan->op_count;
+
+	for (const struct op *op = plan->ops; op < end; op++) {
+		if (op->code == OP_COPY) {
+			memcpy(to, (const __u8 *)flow + op->offset, op->length);
+		} else if (op->code == OP_TUNNEL_KEY) {
+			to = put_tunnel_key(to, &flow->key.tunnel);
+			continue;
+		} else if (op->code == OP_CONSTANT) {
+			memcpy(to, constant + op->offset, op->length);
+		} else {
+			put_uint(to, op_value(op, flow, export_time), op->length);
+		}
+		to += op->length;
+	}
+	return to;
+}
+

@@ -1,0 +1,75 @@
+"""The ways to a collector, a file each, and which target takes which. collectors.py holds what they share."""
+
+import ipaddress
+
+from exporter.errors import ExporterError
+from exporter.options import DTLS, FILE, SCTP, SECURE, TCP, TLS, UDP, ExporterOptions, Target
+from exporter.transports.connection import Connection
+from exporter.transports.file import open_file
+from exporter.transports.sctp import open_sctp
+from exporter.transports.tcp import open_tcp
+from exporter.transports.tls import check_files, open_tls
+from exporter.transports.udp import open_udp
+
+
+def is_instant(target: Target) -> bool:
+    """Whether open_connection() never waits: UDP to an address."""
+    if target.transport != UDP:
+        return False
+    try:
+        ipaddress.ip_address(target.host)
+    except ValueError:
+        return False
+    return True
+
+
+def needs(target: Target, options: ExporterOptions) -> object:
+    """What of the options a connection to the target is made with."""
+    if target.transport in SECURE:
+        return options.tls
+    return options.file if target.transport == FILE else None
+
+
+def open_connection(target: Target, options: ExporterOptions) -> Connection:
+    """Make a connection that is ready, authenticated where the transport does that. OSError; may take seconds."""
+    if target.transport == TCP:
+        return open_tcp(target)
+    if target.transport == SCTP:
+        return open_sctp(target)
+    if target.transport == TLS:
+        return open_tls(target, options.tls)
+    if target.transport == DTLS:
+        # Only where it is wanted: it needs packages that are no dependencies.
+        from exporter.transports.dtls import open_dtls
+
+        return open_dtls(target, options.tls)
+    if target.transport == FILE:
+        return open_file(target, options.file)
+    return open_udp(target)
+
+
+def check(options: ExporterOptions, path: str) -> list[str]:
+    """Look whether these targets can be reached for with these options, without reaching for them.
+
+    Args:
+        options: of the exporter.
+        path: of its table in the configuration, for sentences.
+
+    Returns:
+        sentences of warning.
+
+    Raises:
+        ExporterError: not so.
+
+    """
+    transports = {target.transport for target in options.targets}
+    if DTLS in transports:
+        try:
+            import exporter.transports.dtls  # noqa: F401
+        except ImportError as error:
+            raise ExporterError(
+                f"dtls:// needs pyOpenSSL and service-identity ({error}): install xdpfix with its extra, xdpfix[dtls]"
+            ) from None
+    if transports.intersection(SECURE):
+        return check_files(options.tls, f"{path}.tls")
+    return []

@@ -1,0 +1,206 @@
+"""The exporters of a running service: which there are, what they know of each generation, who takes over from whom.
+
+The main thread calls this; what touches an exporter is handed to the data thread, which owns them all.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from exporter.cache import KNOWN_GENERATIONS
+from exporter.exporter import FORCED_END, Exporter, check
+from exporter.options import ExporterOptions, Target
+from exporter.selector import Selected, Selector
+from exporter.status import Metering
+from sampler.config import MAIN
+from sampler.datapath import Datapath
+from sampler.rulecounts import Place, RuleCounts
+
+NS_PER_S = 10**9
+# The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
+FLUSH_SECONDS = 45
+# An exporter that a reload takes away: so long the others wait.
+LEAVE_SECONDS = 1
+GENERATION_MAX = 2**16 - 1  # generations are 16 bit in samples
+
+# What a generation is: the gate's probability, and the selectors of each exporter by name.
+Taken = tuple[Fraction, Mapping[str, tuple[Selector, ...]]]
+
+
+class Exporters:
+    """All exporters, by name in `sinks`.
+
+    Args:
+        watch: gives the target of an exporter that has none: our own collector.
+
+    """
+
+    def __init__(self, watch: Callable[[], Target]) -> None:
+        self.sinks: dict[str, Exporter] = {}
+        self._watch = watch
+        self._datapath: Datapath | None = None
+        self._generations: dict[int, Taken] = {}  # the one of now last
+        self._obs_point_ids: list[tuple[int, int]] = []
+        self._counts = RuleCounts()
+        self._interfaces: list[tuple[int, str, str]] = []
+
+    def run_on(self, datapath: Datapath) -> None:
+        """From now on exporters are touched on this thread only."""
+        self._datapath = datapath
+
+    def _settle(self, function: Callable[[], None]) -> None:
+        if self._datapath is None:
+            function()
+        else:
+            self._datapath.settle(function)
+
+    def make(
+        self, options: Mapping[str, ExporterOptions], others: Mapping[str, ExporterOptions] | None = None
+    ) -> dict[str, Exporter]:
+        """Make exporters that know all generations, in whose time they took nothing.
+
+        ExporterError, OSError: none is made, or those that are there cannot have the options `others`.
+        """
+        for wanted in (*options.values(), *(others or {}).values()):
+            check(wanted)
+        made = {}
+        with contextlib.ExitStack() as stack:
+            for name, wanted in options.items():
+                made[name] = stack.enter_context(Exporter(self._targeted(wanted)))
+                made[name].set_interfaces(self._interfaces)
+                for generation, (gate, selectors) in self._generations.items():
+                    made[name].set_weight(generation, gate, selectors.get(name, ()))
+            stack.pop_all()
+        return made
+
+    def _targeted(self, options: ExporterOptions) -> ExporterOptions:
+        return options if options.targets else replace(options, targets=(self._watch(),))
+
+    def join(self, made: Mapping[str, Exporter], changed: Mapping[str, ExporterOptions]) -> None:
+        """Let new exporters begin, and others go on with other options. What was sampled before is counted before."""
+        targeted = {name: self._targeted(options) for name, options in changed.items()}
+
+        def run() -> None:
+            now = time.monotonic_ns()
+            if self._datapath is not None:
+                self._datapath.drain()
+            for name, options in targeted.items():
+                rows = self.sinks[name].reconfigure(options, now)
+                if self._datapath is not None:
+                    self._datapath.retire_targets(name, rows)
+            for name, exporter in made.items():
+                if name == MAIN:
+                    exporter.set_obs_point_ids(self._obs_point_ids)
+                if self._datapath is not None:
+                    self._datapath.welcome(name)
+                self.sinks[name] = exporter
+            if self._datapath is not None:
+                self._datapath.share_endpoints()
+
+        self._settle(run)
+
+    def leave(self, names: Iterable[str]) -> None:
+        """End exporters that no generation of now takes for: count what was sampled for them, flush, close."""
+        gone = list(names)
+
+        def run() -> None:
+            assert self._datapath is not None
+            self._datapath.drain()
+            for name in gone:
+                sink = self.sinks[name]
+                _end(sink, LEAVE_SECONDS)
+                self._counts.take(name, sink.selected())
+                self._datapath.retire(name, sink)
+                sink.close()
+                del self.sinks[name]
+
+        if gone:
+            self._settle(run)
+
+    def tell(
+        self, gate: Fraction, selectors: Iterable[tuple[str, Selector]], rules: Mapping[Place, Hashable] | None = None
+    ) -> int:
+        """Number a new generation, and tell every exporter of it before a sample carries the number.
+
+        Args:
+            gate: the probability of the gate.
+            selectors: pairs of an exporter's name and what it takes.
+            rules: what selectors are known again by in the next generation, by exporter and bit.
+
+        """
+        generation = next(reversed(self._generations), 0) % GENERATION_MAX + 1
+        by_name: dict[str, tuple[Selector, ...]] = {}
+        for name, selector in selectors:
+            by_name[name] = (*by_name.get(name, ()), selector)
+        self._generations[generation] = gate, by_name
+        while len(self._generations) > KNOWN_GENERATIONS:
+            del self._generations[next(iter(self._generations))]
+
+        def run() -> None:
+            # So that no sample waits longer than its generation is known, however often there is a new one.
+            if self._datapath is not None:
+                self._datapath.drain()
+            self.rule_totals()  # the first generation may be forgotten now
+            self._counts.begin(generation, rules or {})
+            for name, sink in self.sinks.items():
+                sink.set_weight(generation, gate, by_name.get(name, ()))
+
+        self._settle(run)
+        return generation
+
+    def rule_totals(self) -> dict[Hashable, Selected]:
+        """On the data thread: what the rules took, by what they are known by."""
+        for name, sink in self.sinks.items():
+            self._counts.take(name, sink.selected())
+        return self._counts.totals()
+
+    def set_obs_point_ids(self, pairs: list[tuple[int, int]]) -> None:
+        """Give interfaces points of their own, (ifindex, observationPointId), in the main exporter's flows to come."""
+        if pairs == self._obs_point_ids:
+            return
+        self._obs_point_ids = pairs
+
+        def run() -> None:
+            if MAIN in self.sinks:
+                self.sinks[MAIN].set_obs_point_ids(pairs)
+
+        self._settle(run)
+
+    def set_interfaces(self, names: list[tuple[int, str, str]]) -> None:
+        """Tell how interfaces are called, (ifindex, name, description), for options data. Does not wait."""
+        if names == self._interfaces:
+            return
+        self._interfaces = names
+
+        def run() -> None:
+            for sink in self.sinks.values():
+                sink.set_interfaces(names)
+
+        if self._datapath is None:
+            run()
+        else:
+            self._datapath.call(run)
+
+    def set_metering(self, metering: Metering) -> None:
+        """Tell what the gates have counted, for options data. Does not wait."""
+
+        def run() -> None:
+            for sink in self.sinks.values():
+                sink.set_metering(metering)
+
+        if self._datapath is not None:
+            self._datapath.call(run)
+
+    def flush(self) -> None:
+        """On the data thread, as its last act: every flow goes out with "forced end"."""
+        for sink in self.sinks.values():
+            _end(sink, FLUSH_SECONDS)
+            sink.close()
+
+
+def _end(sink: Exporter, seconds: int) -> None:
+    now = time.monotonic_ns()
+    sink.tick(now)
+    sink.flush(FORCED_END, now, now + seconds * NS_PER_S)

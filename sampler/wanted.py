@@ -1,0 +1,111 @@
+"""What a configuration wants of the links that there are now: rules for the kernel, interfaces to attach to. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sampler.config import MAIN, Config
+from sampler.linktable import Link, matches
+from sampler.points import EGRESS, INGRESS
+from sampler.rules.match import compile_match, interfaces
+from sampler.selection import KernelRule, Selection
+
+
+@dataclass(frozen=True)
+class Selector:
+    """For whom a rule takes packets: an exporter, with the domain and point of the flows.
+
+    Attributes:
+        exporter: its name.
+        rule: the rule's place, a bit of meta.rules; None: the main selector.
+        obs_domain_id: observationDomainId.
+        obs_point_id: observationPointId.
+
+    """
+
+    exporter: str
+    rule: int | None
+    obs_domain_id: int
+    obs_point_id: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that makes a generation: where two are equal, one generation serves both.
+
+    Attributes:
+        main: what the main exporter takes; None: there is none.
+        rules: what the flow rules take, by their bit of meta.rules.
+        selectors: who takes it.
+        budget: samples a CPU and second; 0: no limit.
+        tunnels: packets are described by what tunnels carry.
+        routes: somebody's records say where packets leave this host.
+
+    """
+
+    main: KernelRule | None
+    rules: tuple[KernelRule, ...]
+    selectors: tuple[Selector, ...]
+    budget: int
+    tunnels: bool
+    routes: bool
+
+    def selection(self) -> Selection:
+        """What the kernel is told. ValueError: it has no room for that."""
+        return Selection(self.main, self.rules, self.budget, self.tunnels, self.routes)
+
+
+def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, frozenset[int]]]:
+    """Give what is to be taken, and the directions (enum direction) in which each link is sampled at all."""
+    table = list(links)
+    numbers = {link.name: link.ifindex for link in table}
+    directions: dict[Link, frozenset[int]] = {}
+    chosen = [(main_directions(config), config.sampler.interfaces)] if config.has_main else []
+    chosen += [(frozenset(rule.directions), config.globs(rule)) for rule in config.rules]
+    found = []
+    for ways, globs in chosen:
+        mine = [link for link in table if ways and matches(link, globs)]
+        found.append((ways, frozenset(link.ifindex for link in mine)))
+        for link in mine:
+            directions[link] = directions.get(link, frozenset()) | ways
+    all_ = frozenset(link.ifindex for link in directions)
+    # Where all take part, none is named: then a link that comes or goes needs no new generation.
+    everywhere = [(ways, None if ifindexes == all_ else ifindexes) for ways, ifindexes in found]
+    main = None
+    if config.has_main:
+        main = KernelRule(None, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
+    rules = tuple(
+        KernelRule(compile_match(rule.match, numbers.get), rule.rate, *where)
+        for rule, where in zip(config.rules, everywhere, strict=True)
+    )
+    options = config.exporter
+    routes = any(item.profile == "full" for item in config.exporters.values())
+    budget, tunnels = config.sampler.sample_budget, options.enable_tunnel_sampling
+    return Wanted(main, rules, _selectors(config), budget, tunnels, routes), directions
+
+
+def main_directions(config: Config) -> frozenset[int]:
+    """The directions in which the main exporter samples, as enum direction."""
+    options = config.exporter
+    ways = ((INGRESS, options.enable_input_sampling), (EGRESS, options.enable_output_sampling))
+    return frozenset(direction for direction, enabled in ways if enabled)
+
+
+def _selectors(config: Config) -> tuple[Selector, ...]:
+    main = config.exporter
+    found = [Selector(MAIN, None, main.obs_domain_id, main.obs_point_id)] if config.has_main else []
+    names = [exporter.name for exporter in config.flow_exporters for _ in exporter.rules]
+    for bit, (name, rule) in enumerate(zip(names, config.rules, strict=True)):
+        found.append(Selector(name, bit, rule.obs_domain_id, rule.obs_point_id))
+    return tuple(found)
+
+
+def missing(config: Config, links: Iterable[Link]) -> Mapping[str, str]:
+    """Give the interfaces that no link has and a rule's in_port names, with the first such match."""
+    names = {link.name for link in links}
+    found: dict[str, str] = {}
+    for rule in config.rules:
+        for name in interfaces(rule.match):
+            if name not in names:
+                found.setdefault(name, rule.match)
+    return found
