@@ -182,11 +182,8 @@ class Collector:
 
     def _lose(self, message: Outgoing) -> None:
         """Count the flow records of a message that does not go out, for options data."""
-        if self.losses is None or not message.flows:
-            return
-        lost = self.losses.count(message.octets)
-        if self.session is not None:
-            self.session.not_sent(lost.domain, lost.flows, len(message.octets))
+        if self.losses is not None:
+            self.losses.count(message, self.session)
 
     @property
     def records_lost(self) -> int:

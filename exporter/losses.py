@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from exporter._native import ffi, lib
 from exporter.optionsdata.figures import Loss
+from exporter.session import Session
 from exporter.template import Template
+from exporter.transports.connection import Outgoing
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,14 @@ class Losses:
         self._reader = reader
         self.total = Loss()
 
-    def count(self, octets: bytes) -> Contents:
-        """Count a message as lost, at its Export Time; return what it held."""
-        contents = self._reader.read(octets)
+    def count(self, message: Outgoing, session: Session | None) -> None:
+        """Count a message as lost that this session was to send, and take it back from what it has sent."""
+        if not message.flows:
+            return
+        contents = self._reader.read(message.octets)
         self.add(contents.flows, contents.packets, contents.octets, contents.export_time)
-        return contents
+        if session is not None:
+            session.not_sent(contents.domain, contents.flows, len(message.octets))
 
     def add(self, flows: int, packets: int, octets: int, time: int) -> None:
         """Count flow records as lost; a message of options or templates alone is no loss of any."""
