@@ -12,6 +12,7 @@ from functools import partial
 from exporter import message as ipfix
 from exporter import transports
 from exporter._native import ffi, lib
+from exporter.datagrams import REFUSALS_LIMIT, send_datagrams
 from exporter.leftovers import Leftovers
 from exporter.losses import Losses
 from exporter.options import FILE, UDP, ExporterOptions, Target
@@ -29,7 +30,6 @@ QUEUE_LIMIT = 1024
 
 # Never made smaller than this: the largest record or template and its headers fit, and no path of today is narrower.
 SMALLEST_MESSAGE = 512
-REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones are reported in its place
 
 # A collector that failed is not preferred to another one until it has been well for so long. UDP shows that by
 # refusing no templates, which it gets REFUSED_DELAY_NS after each refusal.
@@ -215,8 +215,9 @@ class Collector:
             if self.session is not None:
                 sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
             lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
-            if self._connection is not None and self._connection.batch_fd is not None:
-                start = self._send_batch(self._connection.batch_fd, buffer, messages, start, end, now_ns)
+            if self._connection is not None and self._connection.batch_fd is not None and not self._queue:
+                fd, refused = self._connection.batch_fd, partial(self._refused, now_ns)
+                start = send_datagrams(fd, buffer, messages, start, end, self._tally, refused)
             for i in range(start, end):
                 copied = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
                 message = Outgoing(copied, messages[i].records)
@@ -233,26 +234,6 @@ class Collector:
         self._enqueue(message)
         if len(self._queue) == 1:
             self.drain(now_ns)
-
-    def _send_batch(
-        self, fd: int, buffer: "ffi.CData", messages: "ffi.CData", start: int, end: int, now_ns: int
-    ) -> int:
-        """Send datagrams, many a system call; return the first that is left, from where on the slow way is right."""
-        sent = ffi.new("unsigned int *")
-        refusals = 0
-        while start < end and not self._queue:
-            code = -lib.send_messages(fd, buffer, messages + start, end - start, sent)
-            self.counters["messages_sent"] += sent[0]
-            self.counters["records_sent"] += sum(messages[i].records for i in range(start, start + sent[0]))
-            if sent[0]:
-                refusals, self._tally.error = 0, ""
-            start += sent[0]
-            if code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
-                refusals += 1
-                self._refused(now_ns)
-            elif code:
-                break
-        return start
 
     def _enqueue(self, message: Outgoing) -> None:
         # Templates that go out once must not be lost, and options data with them as far as may be.
