@@ -13,12 +13,12 @@ from typing import Any, Self
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.catalog import Catalog
-from exporter.collectors import SMALLEST_MESSAGE, Collector
+from exporter.collectors import Collector
 from exporter.distribution import make_distribution
 from exporter.encoder import Encoder
 from exporter.errors import ExporterError
 from exporter.losses import Losses, Reader, lose_flows
-from exporter.options import COUNTS, ExporterOptions, Target
+from exporter.options import COUNTS, SMALLEST_MESSAGE, ExporterOptions, Target
 from exporter.profiles import PROFILES, profile
 from exporter.selector import Selected, Selector
 from exporter.session import Session

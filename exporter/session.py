@@ -4,14 +4,16 @@ RFC 7011 sections 3.1, 4 and 8. Sans-IO: time comes in as an argument, octets co
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from exporter import message
 from exporter.catalog import Catalog
 from exporter.message import Item, Message
-from exporter.optionsdata import processes
+from exporter.optionsdata import flowkeys, processes
 from exporter.optionsdata.figures import Figures, Loss, Sent
 from exporter.optionsdata.kinds import ANNOUNCEMENT, KINDS, Kind
+from exporter.optionsdata.templates import FLOW_KEYS
 from exporter.pace import Pace
 from exporter.template import Template
 
@@ -44,6 +46,14 @@ class Domain:
     told: dict[int, Template] = field(default_factory=dict)
     records: dict[int, list[bytes]] = field(default_factory=dict)
     sent: Sent = field(default_factory=Sent)
+
+    def forget(self, ids: AbstractSet[int]) -> None:
+        """Take back that these templates were told, and with them their records and Flow Keys (section 4.4)."""
+        for number in ids:
+            del self.told[number]
+            self.records.pop(number, None)
+        if (keys := self.records.get(FLOW_KEYS.id)) is not None:
+            self.records[FLOW_KEYS.id] = [record for record in keys if flowkeys.described(record) not in ids]
 
     def repetition(self) -> Iterator[Item]:
         """Give everything again, in the order in which a collector that knows nothing can use it."""
@@ -263,9 +273,7 @@ class Session:
             gone = [item for item in state.told.values() if chosen is None or item.id in chosen]
             if not gone or domain not in (None, number):
                 continue
-            for item in gone:
-                del state.told[item.id]
-                state.records.pop(item.id, None)
+            state.forget({item.id for item in gone})
             self._pace.drop(number, {item.id for item in gone})
             self._version = -1
             if not self.reliable:

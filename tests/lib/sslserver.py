@@ -67,7 +67,7 @@ class SslServer:
 
     def read(self) -> Oracle:
         """Hold all whole messages to the oracle."""
-        oracle, octets = Oracle(), self.octets
+        oracle, octets = Oracle(reliable=self.target.transport == "tls"), self.octets
         while len(octets) >= 16 and len(octets) >= (length := int.from_bytes(octets[2:4], "big")):
             oracle.feed(octets[:length])
             octets = octets[length:]

@@ -27,7 +27,7 @@ def test_t01_e081_records_over_ipv4_and_ipv6(host: str) -> None:
             there, back = exporter.endpoints()
             assert (there.protocol, there.destination_port) == (132, receiver.target.port)
             assert (back.protocol, back.source_port) == (132, receiver.target.port)
-            tick_until(exporter, lambda: not exporter.collectors[0]._connection.unacknowledged())
+            tick_until(exporter, lambda: not exporter.collectors[0].outbox.connection.unacknowledged())
         (session,) = receiver.sessions
         wait_until(lambda: receiver.read() or session.ended)
     assert session.ended == "FIN"

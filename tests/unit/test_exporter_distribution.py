@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import TRUST_DELAY_NS
 from exporter.exporter import Exporter
 from exporter.options import FileOptions, Target
 from exporter.recorder import Recorder
+from exporter.tally import TRUST_DELAY_NS
 from exporter.transports.file import closed_files
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until

@@ -182,6 +182,30 @@ def test_e052_what_waits_is_not_sent_after_its_withdrawal():
     assert set(named) == set(range(1000))
 
 
+@pytest.mark.parametrize("reliable", [False, True])
+def test_t24_flow_keys_wait_no_longer_than_their_template_and_come_again_with_it(reliable: bool):
+    """RFC 7011 4.4: never of a template that the collector does not have; the oracle would find it."""
+    heard = talk(figures=Figures(domain=MAIN), reliable=reliable)
+
+    def keys() -> list[int]:
+        return [record["templateId"] for record in heard.oracle.options if "templateId" in record.values]
+
+    heard.use({MAIN: {TEMPLATES[0]}})  # the pace lets nothing more pass for a while
+    heard.use({MAIN: {TEMPLATES[0], TEMPLATES[1]}})
+    heard.session.withdraw([TEMPLATES[1]])
+    heard.use({MAIN: {TEMPLATES[0]}})
+    heard.later(1)
+    assert keys() == [TEMPLATES[0]]
+    heard.use({MAIN: {TEMPLATES[1]}})
+    heard.later(1)
+    assert keys() == TEMPLATES[:2]
+    heard.session.withdraw([TEMPLATES[1]])
+    heard.use({MAIN: {TEMPLATES[0]}})
+    heard.use({MAIN: {TEMPLATES[1]}})
+    heard.later(1)
+    assert keys() == [*TEMPLATES[:2], TEMPLATES[1]]
+
+
 def test_e063_udp_never_withdraws():
     """RFC 7011 8.4; retired templates are not repeated any more."""
     heard = talk()
