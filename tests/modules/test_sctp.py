@@ -42,7 +42,7 @@ def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
 ) -> None:
     """PR-SCTP, timed: what waits too long in the kernel makes room; both kinds of loss are counted."""
     monkeypatch.setattr(sctp, "LIFETIME_MS", 500)
-    monkeypatch.setattr("exporter.collectors.QUEUE_LIMIT", 100)  # filled and emptied by an emulated machine
+    monkeypatch.setattr("exporter.outbox.QUEUE_LIMIT", 100)  # filled and emptied by an emulated machine
     with SctpReceiver(strict_sequence=False) as receiver, exporter_to(receiver.target) as exporter:
         connect(exporter)
         receiver.accept()
