@@ -139,7 +139,7 @@ def flood(exporter: Exporter, enough: Callable[[], object]) -> int:
 
 def test_t26_e071_what_a_stalled_tcp_collector_does_not_get_is_told_in_sequence_and_options() -> None:
     """RFC 5471 3.5.2: TCP stalls, the queue is bounded; of each lost record the gap shows and 4.3's options tell."""
-    options = {"options_data": True, "stats_interval": 60}
+    options = {"options_data": True, "stats_interval": 60, "message_size": 512}
     with (
         StreamReceiver(strict_sequence=False, buffer=4096) as stalled,
         exporter_to(stalled.target, **options) as exporter,
@@ -147,24 +147,19 @@ def test_t26_e071_what_a_stalled_tcp_collector_does_not_get_is_told_in_sequence_
         connect(exporter)
         sent = flood(exporter, lambda: exporter.collectors[0].counters["records_lost_queue"] > 1000)
         lost = exporter.targets()[0]["records_lost_queue"]
-        moments = clock(SECOND)
-        tick_until(exporter, lambda: told(stalled) and told(stalled)[-1]["notSentFlowTotalCount"] == lost, moments)
+
+        def all_is_there() -> bool:
+            stalled.read()
+            return len(stalled.sessions[0].messages) == exporter.targets()[0]["messages_sent"]
+
+        tick_until(exporter, lambda: all_is_there() and not exporter.collectors[0].waiting)
+        exporter.tick(NOW + 60 * SECOND)
         exporter.ingest(ports(1), 1)  # behind the gap
-        tick_until(exporter, lambda: len(stalled.records()) == sent - lost + 1, moments)
-        record = told(stalled)[-1]
-        assert (record["notSentPacketTotalCount"], record["notSentOctetTotalCount"]) == (lost, lost * 40)
+        tick_until(exporter, lambda: all_is_there() and not exporter.collectors[0].waiting, clock())
+        record = [told for told in stalled.sessions[0].oracle.options if "notSentFlowTotalCount" in told.values][-1]
+        assert record["notSentFlowTotalCount"] == record["notSentPacketTotalCount"] == lost
+        assert record["notSentOctetTotalCount"] == lost * 40
         assert gaps(stalled.sessions[0].messages) == (sent - lost + 1, lost)
-
-
-def told(receiver: StreamReceiver) -> list:
-    """Records of Exporting Process Reliability Statistics."""
-    receiver.read()
-    return [
-        record
-        for session in receiver.sessions
-        for record in session.oracle.options
-        if "notSentFlowTotalCount" in record.values
-    ]
 
 
 def test_t26_what_a_flooded_udp_collector_does_not_get_is_missing_in_the_sequence() -> None:
