@@ -6,12 +6,33 @@ import pytest
 
 from exporter.options import Target
 from exporter.transports import sctp
+from lib.everytype import check_every_type, every_type_to, export_every_kind
 from lib.receiver import SctpReceiver
 from lib.sending import NOW, clock, connect, exporter_to, ports, tick_until
+from lib.templateids import check_template_ids
 from lib.wait import wait_until
 
 MODULES = ("sctp",)
 SECOND = 10**9
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_t01_t02_t03_every_type_of_value(host: str) -> None:
+    """RFC 5471 3.1.1, 3.2.1, 3.2.2: as tests/unit/test_exporter_connectivity.py does over the other transports."""
+    with SctpReceiver(host) as receiver, every_type_to(receiver.target) as exporter:
+        connect(exporter)
+
+        def read() -> list[bytes]:
+            receiver.read()
+            return [octets for session in receiver.sessions for octets in session.messages]
+
+        check_every_type(export_every_kind(exporter, read))
+
+
+def test_t06_t44_ids_are_used_again_behind_their_withdrawal() -> None:
+    """RFC 5471 3.2.5.1, 3.6.8.1."""
+    with SctpReceiver() as receiver:
+        check_template_ids(receiver)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -162,7 +162,7 @@ def test_t13_t14_an_element_that_occurs_twice_keeps_its_order() -> None:
 
 
 def test_t27_the_largest_template() -> None:
-    """RFC 5471 3.5.3: 16370 elements in a message of 65504 octets, and a record of it; one more fits no UDP datagram."""
+    """RFC 5471 3.5.3: 16370 elements in a message of 65504 octets, and a record of it; one more is too many."""
     one = field("ipTTL")
     largest = Template(300, (one,) * ((LARGEST_MESSAGE - HEADERS) // 4))
     assert (len(largest.fields), HEADERS + 4 * len(largest.fields)) == (16370, 65504)
