@@ -154,7 +154,9 @@ class OpenVSwitch:
             ipfix = (f'targets="{target}"', "cache_active_timeout=4200", "cache_max_flows=1000000")
             row = (*ipfix, "other_config:enable-tunnel-sampling=true")
             named = ("--id=@b", "get", "Bridge", bridge, "--", "--id=@i", "create", "IPFIX", *row)
-            self._vsctl("--", *named, "--", "create", "Flow_Sample_Collector_Set", f"id={number}", "bridge=@b", "ipfix=@i")
+            self._vsctl(
+                "--", *named, "--", "create", "Flow_Sample_Collector_Set", f"id={number}", "bridge=@b", "ipfix=@i"
+            )
         self._ofctl("set-frags", bridge, RULES_FRAGMENTS)
         resubmit = ",".join(f"resubmit(,{table})" for table, _ in enumerate(rules, 1))
         flows = [f"table=0,actions={resubmit}"]

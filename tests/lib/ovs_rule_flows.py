@@ -42,7 +42,11 @@ def collectors(namespace: Namespace, rules: Iterable[OvsRule]) -> Iterator[dict[
 
 
 def oracle_flows(
-    switch: OpenVSwitch, ends: tuple[Namespace, Namespace], rules: Sequence[OvsRule], frames: Sequence[bytes], bridge: str = BRIDGE
+    switch: OpenVSwitch,
+    ends: tuple[Namespace, Namespace],
+    rules: Sequence[OvsRule],
+    frames: Sequence[bytes],
+    bridge: str = BRIDGE,
 ) -> dict[str, Flows]:
     """Give Open vSwitch's flows; the frames are sent out of "b" at the second end."""
     left, right = ends
