@@ -94,7 +94,7 @@ def record_session(way: Way, exporter: Exporter) -> None:
 
 
 def test_t01_t02_t03_every_type_of_value_over_every_transport(way: Way) -> None:
-    """RFC 5471 3.1.1 and 3.2.1: templates, then records with every type that there is a value of.
+    """RFC 5471 3.1.1, RFC 5471 3.2.1: templates, then records with every type that there is a value of.
 
     RFC 5471 3.2.2: tunnelKey stands among fixed elements, and the options data of enterprise elements has two texts
     one behind the other; in every place they are in tests/unit/test_exporter_layouts.py.

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from exporter import message
-from exporter.elements import VARIABLE_LENGTH
+from exporter.elements import VARIABLE_LENGTH, registry
 from exporter.errors import MessageTooLongError
 from exporter.options import ExporterOptions
 from exporter.optionsdata.encoding import record
@@ -116,6 +116,14 @@ def test_t05_no_template_has_padding() -> None:
     """RFC 5471 3.2.4: paddingOctets (210) is in no layout; records are as long as their values."""
     assert {item.element.id for template in ALL for item in template.fields if not item.element.pen} >= {4, 138}
     assert not [template for template in ALL if any(item.element.name == "paddingOctets" for item in template.fields)]
+
+
+def test_p05_p08_p14_no_template_has_octets_of_packets() -> None:
+    """RFC 5476 6.4, 7: no Packet Report is sent, so no header and no payload, padded or not, leaves the host."""
+    sections = {"ipHeaderPacketSection", "ipPayloadPacketSection", "dataLinkFrameSection"}
+    sections |= {"mplsLabelStackSection", "mplsPayloadPacketSection"}
+    assert not sections & {item.element.name for template in ALL for item in template.fields}
+    assert sections < {element.name for element in registry().values()}
 
 
 # What goes out in fewer octets than its type has: element → octets.

@@ -97,7 +97,7 @@ def test_e050_e054_a_reliable_session_sends_a_template_once():
 
 
 def test_t06_t44_a_withdrawn_template_is_gone_and_comes_back_before_data():
-    """RFC 7011 8.1: withdrawal by id in each domain; needed again, it is sent anew."""
+    """RFC 7011 8.1, RFC 5471 3.2.5.1: withdrawal by id in each domain; needed again, it is sent anew."""
     heard = talk(reliable=True)
     heard.use({MAIN: {TEMPLATES[0], TEMPLATES[1]}, 8: {TEMPLATES[0]}})
     heard.session.withdraw([TEMPLATES[0]])
@@ -108,7 +108,10 @@ def test_t06_t44_a_withdrawn_template_is_gone_and_comes_back_before_data():
 
 
 def test_t09_t10_all_templates_are_withdrawn_by_the_short_form():
-    """RFC 7011 8.1: template id 2 in set 2 and 3 in set 3. T-07, T-08: never twice, the oracle refuses that."""
+    """RFC 7011 8.1, RFC 5471 3.2.5.4, RFC 5471 3.2.5.5: template id 2 in set 2 and 3 in set 3.
+
+    T-07, T-08: never twice, the oracle refuses that.
+    """
     heard = talk(reliable=True)
     heard.use({MAIN: set(TEMPLATES[:3])})
     heard.session.withdraw()
@@ -300,7 +303,8 @@ STEPS = st.one_of(
 def test_e004_e005_any_talk_is_understood(reliable: bool, steps: list):
     """Property: in any order of events each record has its template, each number counts all records before it.
 
-    By domain, options records among them; the oracle asserts both, and the rules of withdrawals.
+    By domain, options records among them; the oracle asserts both, and the rules of withdrawals: RFC 5471 3.2.5.2 and
+    RFC 5471 3.2.5.3 never happen, nor RFC 5471 3.4.6's Flow Keys that no template fits.
     """
     heard = talk(figures=Figures(domain=2), reliable=reliable, stats_ns=50 * SECOND)
     sent = 0

@@ -17,7 +17,7 @@ INTERVAL = 100  # seconds between templates
 
 
 def test_t06_t44_e052_e053_over_tcp_ids_are_used_again_behind_their_withdrawal() -> None:
-    """RFC 5471 3.2.5.1 and 3.6.8.2: withdrawn in the session that told them, no data behind, then told anew."""
+    """RFC 5471 3.2.5.1, RFC 5471 3.6.8.2: withdrawn in the session that told them, no data behind, then told anew."""
     with StreamReceiver() as receiver:
         check_template_ids(receiver)
 
@@ -62,9 +62,9 @@ def test_t45_over_udp_no_id_has_two_layouts_and_no_data_a_template_that_has_expi
 
 @pytest.mark.parametrize("reliable", [False, True])
 def test_t07_t08_no_template_is_withdrawn_twice_or_without_having_been_sent(reliable: bool) -> None:
-    """RFC 5471 3.2.5.2 and 3.2.5.3: nothing goes out.
+    """RFC 5471 3.2.5.2, RFC 5471 3.2.5.3: nothing goes out.
 
-    tests/unit/test_exporter_session.py walks at random through what a session can meet; the oracle refuses both.
+    tests/unit/test_exporter_session.py walks at random through what a session can meet, and the oracle refuses both.
     """
     heard = talk(FULL, reliable=reliable)
     first, other = (template.id for template in FULL.templates[:2])
