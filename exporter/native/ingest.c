@@ -57,19 +57,21 @@ static int is_own(const struct cache *cache, const struct flow_key *key)
 	return 0;
 }
 
-/* The counter of why the sample stays out of the cache; NULL where it does not. */
+/* Open vSwitch leaves these out of what a bridge samples, but not out of what a flow's sample action does. */
+static int is_bfd(const struct flow_key *key)
+{
+	return key->ip_version && key->ip_protocol == FLOW_PROTOCOL_UDP &&
+	       (key->dst_port == htobe16(BFD_CONTROL_PORT) || key->dst_port == htobe16(BFD_ECHO_PORT));
+}
+
+/* The counter of why the sample stays out of the cache, whoever took it; NULL where it does not. */
 static __u64 *excluded_by(struct cache *cache, const struct flow_key *key)
 {
 	if (key->direction == DIRECTION_INGRESS && !cache->config.ingress)
 		return &cache->stats.excluded_input;
 	if (key->direction == DIRECTION_EGRESS && !cache->config.egress)
 		return &cache->stats.excluded_output;
-	if (!key->ip_version)
-		return NULL;
-	if (key->ip_protocol == FLOW_PROTOCOL_UDP &&
-	    (key->dst_port == htobe16(BFD_CONTROL_PORT) || key->dst_port == htobe16(BFD_ECHO_PORT)))
-		return &cache->stats.excluded_bfd;
-	return is_own(cache, key) ? &cache->stats.excluded_own : NULL;
+	return key->ip_version && is_own(cache, key) ? &cache->stats.excluded_own : NULL;
 }
 
 /* The main selector's point is the interface's where it has one. */
@@ -353,6 +355,13 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 		cache->stats.pairs += pairs;
 		*excluded += pairs;
 		return;
+	}
+	if (main && is_bfd(&sample->key)) {
+		cache->stats.pairs++;
+		cache->stats.excluded_bfd++;
+		main = 0;
+		if (!rules)
+			return;
 	}
 	weight = weight_of(&generation->weight, meta->packets ? meta->packets : 1);
 	key = key_of(cache, block, &sample->key);

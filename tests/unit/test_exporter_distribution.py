@@ -26,7 +26,7 @@ def sources(records: list) -> Counter[int]:
 
 
 def test_t30_collectors_of_every_transport_get_the_same_records(tmp_path: Path):
-    """Each with sequence numbers of its own: one that came later began at 0 later."""
+    """RFC 5471 3.5.6: each with sequence numbers of its own: one that came later began at 0 later."""
     path = tmp_path / "flows.ipfix"
     file = Target("", 0, "file", str(path))
     with (
