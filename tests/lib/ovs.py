@@ -24,6 +24,7 @@ CHUNK = 120_000
 BUFFER = 1536
 RULES_FRAGMENTS = "nx-match"  # the ports of first fragments are looked at, as ours are; by default they are hidden
 RECEIVED = re.compile(r"packets received: (\d+)")
+CREATED = re.compile(r": flows=(\d+)")
 SAMPLED = re.compile(r"sampled pkts=(\d+)")
 
 
@@ -154,7 +155,9 @@ class OpenVSwitch:
             ipfix = (f'targets="{target}"', "cache_active_timeout=4200", "cache_max_flows=1000000")
             row = (*ipfix, "other_config:enable-tunnel-sampling=true")
             named = ("--id=@b", "get", "Bridge", bridge, "--", "--id=@i", "create", "IPFIX", *row)
-            self._vsctl("--", *named, "--", "create", "Flow_Sample_Collector_Set", f"id={number}", "bridge=@b", "ipfix=@i")
+            self._vsctl(
+                "--", *named, "--", "create", "Flow_Sample_Collector_Set", f"id={number}", "bridge=@b", "ipfix=@i"
+            )
         self._ofctl("set-frags", bridge, RULES_FRAGMENTS)
         resubmit = ",".join(f"resubmit(,{table})" for table, _ in enumerate(rules, 1))
         flows = [f"table=0,actions={resubmit}"]
@@ -164,9 +167,9 @@ class OpenVSwitch:
         path.write_text("\n".join(flows) + "\n")
         self._ofctl("add-flows", bridge, str(path))
 
-    def sampled_by_rules(self, bridge: str = BRIDGE) -> int:
-        """Samples of all flows' actions."""
-        return sum(map(int, SAMPLED.findall(self._ofctl("dump-ipfix-flow", bridge))))
+    def flows_of_rules(self, bridge: str = BRIDGE) -> int:
+        """IPFIX flows that there were in the caches of all collector sets."""
+        return sum(map(int, CREATED.findall(self._ofctl("dump-ipfix-flow", bridge))))
 
     def flush_rules(self) -> None:
         """End the collector sets: every flow in their caches is exported."""

@@ -1,7 +1,7 @@
 """Flow rules take the packets that Open vSwitch's flows of the same match sample, and say the same of them.
 
-Each match is a flow with the action sample() in a table of its own, so that every match sees every packet. lib.ovs_rules
-has the matches, lib.ovs_differences what may differ in a packet's description.
+Each match is a flow with the action sample() in a table of its own, so that every match sees every packet. The matches
+are in lib.ovs_rules, what may differ in a packet's description in lib.ovs_differences.
 """
 
 import math
@@ -151,13 +151,17 @@ def test_probabilities_and_templates_where_open_vswitch_errs(tmp_path: Path) -> 
             wait_until(lambda: len(sink.records) == 2)
             theirs = {record.domain: int(str(record.get("packetDeltaCount"))) for record in sink.records}
             plain = Decoder()
-            readable = [record for octets in sink.messages for record in plain.decode(octets, 0) if not record.scope_count]
+            readable = [
+                record for octets in sink.messages for record in plain.decode(octets, 0) if not record.scope_count
+            ]
     assert theirs[22] == sent
     assert abs(theirs[11] - sent * p) <= Z * math.sqrt(sent * p * (1 - p))
     assert (len(readable), plain.stats.unknown_sets) == (1, 1)
 
     # The templates of each domain are there: our_flows() asserts it.
     ours = our_flows(tmp_path, Sampler({"hook": "tc"}, "ovs", True, 1500), rules, frames)
-    counts = {match: sum(int(str(flow["packetDeltaCount"])) for flow in flows.values()) for match, flows in ours.items()}
+    counts = {
+        match: sum(int(str(flow["packetDeltaCount"])) for flow in flows.values()) for match, flows in ours.items()
+    }
     assert counts[""] == sent
     assert abs(counts["udp"] - sent) <= Z * math.sqrt(sent * (1 - p) / p)
