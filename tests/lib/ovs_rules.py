@@ -84,8 +84,8 @@ MATCHES = (
     "icmp6,icmpv6_type=1,icmpv6_code=4",
     "icmp6,icmp_type=129",
 )
-# Open vSwitch's fields of the other version are 0: it takes what came by a tunnel over IPv6, xdpfix what did not come by
-# a tunnel (docs/rules.md).
+# Fields of the other version are 0 in Open vSwitch: it takes what came by a tunnel over IPv6. xdpfix takes what did not
+# come by a tunnel (docs/rules.md).
 NO_OUTER_IPV4 = "tun_src=0.0.0.0"
 # Each takes some of the packets that came by a tunnel and leaves others, but for the first.
 TUNNEL_MATCHES = (
