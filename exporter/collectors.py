@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from exporter import message as ipfix
 from exporter import transports
 from exporter._native import ffi, lib
 from exporter.leftovers import Leftovers
 from exporter.losses import Losses
 from exporter.options import FILE, UDP, ExporterOptions, Target
-from exporter.outbox import QUEUE_LIMIT, Outbox
+from exporter.outbox import QUEUE_LIMIT, Outbox, copies
 from exporter.session import Session
 from exporter.tally import Tally
 from exporter.transports.attempt import Connector
-from exporter.transports.connection import Connection, DisconnectedError, Endpoint, Outgoing
+from exporter.transports.connection import Connection, Endpoint, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ class Collector:
         self._needs = transports.needs(target, options)
         connect = partial(transports.open_connection, target, options)
         self._connector = Connector(connect, transports.is_instant(target), self._delay_ns(options), str(target))
-        self._announced: int | None = None  # Export Time of the session's first templates
 
     def _delay_ns(self, options: ExporterOptions) -> int:
         return RETRY_DELAY_NS if self.target.transport in (UDP, FILE) else options.reconnect_interval * 10**9
@@ -94,13 +92,16 @@ class Collector:
     def start(self, now_ns: int) -> bool:
         """Notice what has become of the connection, get on with connecting; True when a session began."""
         if self.outbox is not None:
-            return self._check(self.outbox, now_ns)
+            successor = self.outbox.check(now_ns)
+            self._notice_end(now_ns)
+            if successor is not None:
+                self._begin(successor)
+            return successor is not None
         try:
             connection = self._connector.poll(now_ns)
         except OSError as error:
             self.counters["start_errors"] += 1
-            self._tally.distrust(now_ns)
-            self._tally.error = error.strerror or str(error)
+            self._failed(error, now_ns)
             sentence = "collector %s cannot be reached: %s; trying again in %d s"
             log.warning(sentence, self.target, self.error, self._connector.wait_s(now_ns))
             return False
@@ -115,35 +116,21 @@ class Collector:
     def _begin(self, connection: Connection) -> None:
         session = self._new_session(connection.reliable)
         self.outbox = Outbox(connection, session, self._tally, self.leftovers)
-        self._announced = None
         self.counters["sessions"] += 1
 
-    def _check(self, outbox: Outbox, now_ns: int) -> bool:
-        """Look after the connection; True when another one has taken its place."""
-        connection = outbox.connection
-        try:
-            self.counters["messages_abandoned"] += connection.abandoned()
-            connection.check(now_ns)
-            if outbox.empty and (successor := connection.successor(now_ns)) is not None:
-                self._begin(successor)
-                return True
-        except DisconnectedError as error:
-            self._disconnected(outbox, error, now_ns)
-        except ConnectionRefusedError:
-            outbox.refused(now_ns)
-        except OSError:
-            pass  # of a message; the next one that fails so is counted
-        return False
-
-    def _disconnected(self, outbox: Outbox, error: OSError, now_ns: int) -> None:
-        """End the session."""
+    def _notice_end(self, now_ns: int) -> None:
+        """Forget the session where the connection has ended meanwhile."""
+        if self.outbox is None or self.outbox.ended is None:
+            return
         self.counters["disconnects"] += 1
-        self._tally.distrust(now_ns)
-        self._tally.error = error.strerror or str(error)
-        outbox.give_up()
+        self._failed(self.outbox.ended, now_ns)
         self.outbox = None
         sentence = "collector %s: the session has ended: %s; connecting again in %d s"
         log.warning(sentence, self.target, self.error, self._connector.wait_s(now_ns))
+
+    def _failed(self, error: OSError, now_ns: int) -> None:
+        self._tally.distrust(now_ns)
+        self._tally.error = error.strerror or str(error)
 
     @property
     def busy(self) -> bool:
@@ -166,83 +153,37 @@ class Collector:
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
         """Send the templates and options that are due."""
-        self.drain(now_ns)
-        if self.outbox is None:
-            return
-        for octets, records in self.outbox.session.announce(now_ns, export_time, limit):
-            if self._announced is None:
-                self._announced = export_time
-            self.outbox.put(Outgoing(octets, records, flows=False))
-        self.drain(now_ns)
+        if self.outbox is not None:
+            self.outbox.announce(now_ns, export_time, limit)
+            self._notice_end(now_ns)
 
     def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
-        """Send messages of C's encoder, made for all collectors: stamp this session's header, then send."""
-        start, refusals = 0, self.counters["refusals"]
-        while start < count:
-            end, records, octets = start, 0, 0
-            domain = messages[start].domain
-            while end < count and messages[end].domain == domain:
-                records += messages[end].records
-                octets += messages[end].length
-                end += 1
-            if self.session is None and not self.leftovers.kept:
-                self.counters["records_lost_no_session"] += records
-                if self.losses is not None:
-                    self.losses.count_run(buffer, messages[start:end], export_time)
-                start = end
-                continue
-            sequence = 0
-            if self.session is not None:
-                sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
-            lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
-            if self.outbox is not None:
-                start += self.outbox.send_batch(buffer, messages + start, end - start, now_ns)
-            for i in range(start, end):
-                copied = bytes(ffi.buffer(buffer + messages[i].offset, messages[i].length))
-                message = Outgoing(copied, messages[i].records)
-                if self.leftovers.kept and self.counters["refusals"] > refusals:
-                    self.leftovers.add([message], "send")  # rather another's than into the void
-                else:
-                    self._push(message, now_ns)
-            start = end
+        """Send messages of C's encoder, made for all collectors: the session's header comes into the buffer."""
+        if self.outbox is not None:
+            self.outbox.send(buffer, messages, count, export_time, now_ns)
+            self._notice_end(now_ns)
+        else:
+            lib.encode_headers(buffer, messages, count, export_time, 0)
+            self.leftovers.add(copies(buffer, messages, count), "no_session")
 
-    def _push(self, message: Outgoing, now_ns: int) -> None:
-        if self.outbox is None:
-            self.leftovers.add([message], "no_session")
-            return
-        try:
-            self.outbox.push(message, now_ns)
-        except DisconnectedError as error:
-            self._disconnected(self.outbox, error, now_ns)
+    def adopt(self, message: Outgoing, now_ns: int) -> None:
+        """Send another collector's message in this session."""
+        if self.outbox is not None:
+            self.outbox.adopt(message, now_ns, self._message_size)
+            self._notice_end(now_ns)
+        else:
+            self.leftovers.lose(message, "no_session")
 
     def drain(self, now_ns: int) -> None:
         """Send what waits, as far as the connection takes it."""
-        if self.outbox is None:
-            return
-        try:
+        if self.outbox is not None:
             self.outbox.drain(now_ns)
-        except DisconnectedError as error:
-            self._disconnected(self.outbox, error, now_ns)
+            self._notice_end(now_ns)
 
     def _lose(self, message: Outgoing) -> None:
         """Count the flow records of a message that does not go out, for options data."""
         if self.losses is not None:
-            self.losses.count_outgoing(message, self.session)
-
-    def adopt(self, message: Outgoing, now_ns: int) -> None:
-        """Send another collector's message in this session."""
-        _, _, export_time, _, domain = ipfix.HEADER.unpack_from(message.octets)
-        if self.session is None or self._announced is None or export_time < self._announced:
-            # Earlier than the templates, by Export Time (RFC 7011 section 8.2).
-            self.leftovers.lose(message, "no_session")
-            return
-        for octets, records in self.session.catch_up(message.octets, now_ns, self._message_size):
-            self._push(Outgoing(octets, records, flows=False), now_ns)
-        body = ipfix.Message(message.octets[ipfix.HEADER.size :], message.records)
-        sequence = self.session.advance(domain, message.records, messages=1, octets=len(message.octets))
-        octets = body.encode(export_time, sequence, domain)
-        self.counters["records_adopted"] += message.records
-        self._push(message._replace(octets=octets, moved=True), now_ns)
+            self.losses.count(message, self.session)
 
     @property
     def records_lost(self) -> int:

@@ -3,7 +3,9 @@
 import errno
 import os
 from collections import deque
+from collections.abc import Iterator
 
+from exporter import message as ipfix
 from exporter._native import ffi, lib
 from exporter.leftovers import Leftovers
 from exporter.options import SMALLEST_MESSAGE
@@ -18,9 +20,9 @@ REFUSALS_LIMIT = 3  # attempts at one message while ICMP errors of earlier ones 
 
 
 class Outbox:
-    """Sends the messages of a session, in order, as far as the connection takes them; no method blocks.
+    """Sends the messages of a session, in order, as far as the connection takes them; no method blocks or raises.
 
-    What fails is counted, and left to others or lost. What sends may raise DisconnectedError; give_up() is next then.
+    What fails is counted, and left to other collectors or lost.
 
     Args:
         connection: that is ready.
@@ -28,19 +30,19 @@ class Outbox:
         tally: counts what became of the messages.
         leftovers: take those that failed.
 
+    Attributes:
+        ended: what the connection ended with; from then on nothing goes out.
+
     """
 
     def __init__(self, connection: Connection, session: Session, tally: Tally, leftovers: Leftovers) -> None:
         self.connection = connection
         self.session = session
+        self.ended: DisconnectedError | None = None
         self._tally = tally
         self._leftovers = leftovers
         self._queue: deque[Outgoing] = deque()
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._queue
+        self._announced: int | None = None  # Export Time of the first templates
 
     @property
     def busy(self) -> bool:
@@ -57,8 +59,70 @@ class Outbox:
         limit = self.connection.message_limit()
         return None if limit is None else max(limit, SMALLEST_MESSAGE)
 
+    def check(self, now_ns: int) -> Connection | None:
+        """Notice what has become of the connection; return what takes its place, once nothing waits for it any more."""
+        try:
+            self._tally.counters["messages_abandoned"] += self.connection.abandoned()
+            self.connection.check(now_ns)
+            return None if self._queue else self.connection.successor(now_ns)
+        except DisconnectedError as error:
+            self._end(error)
+        except ConnectionRefusedError:
+            self._refused(now_ns)
+        except OSError:
+            pass  # of a message; the next one that fails so is counted
+        return None
+
+    def announce(self, now_ns: int, export_time: int, limit: int) -> None:
+        """Send what waits, and the templates and options that are due."""
+        self.drain(now_ns)
+        for octets, records in self.session.announce(now_ns, export_time, limit):
+            if self._announced is None:
+                self._announced = export_time
+            self.put(Outgoing(octets, records, flows=False))
+        self.drain(now_ns)
+
+    def send(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, export_time: int, now_ns: int) -> None:
+        """Send messages of C's encoder: stamp this session's header, then send."""
+        refusals = self._tally.counters["refusals"]
+        start = 0
+        while start < count:
+            end, records, octets = start, 0, 0
+            domain = messages[start].domain
+            while end < count and messages[end].domain == domain:
+                records += messages[end].records
+                octets += messages[end].length
+                end += 1
+            sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
+            lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
+            start += self._send_batch(buffer, messages + start, end - start, now_ns)
+            for message in copies(buffer, messages + start, end - start):
+                if self._leftovers.kept and self._tally.counters["refusals"] > refusals:
+                    self._leftovers.add([message], "send")  # rather another's than into the void
+                else:
+                    self._push(message, now_ns)
+            start = end
+
+    def adopt(self, message: Outgoing, now_ns: int, limit: int) -> None:
+        """Send another session's message in this one, behind the templates that it needs."""
+        _, _, export_time, _, domain = ipfix.HEADER.unpack_from(message.octets)
+        if self._announced is None or export_time < self._announced:
+            # Earlier than the templates, by Export Time (RFC 7011 section 8.2).
+            self._leftovers.lose(message, "no_session")
+            return
+        for octets, records in self.session.catch_up(message.octets, now_ns, limit):
+            self._push(Outgoing(octets, records, flows=False), now_ns)
+        body = ipfix.Message(message.octets[ipfix.HEADER.size :], message.records)
+        sequence = self.session.advance(domain, message.records, messages=1, octets=len(message.octets))
+        octets = body.encode(export_time, sequence, domain)
+        self._tally.counters["records_adopted"] += message.records
+        self._push(message._replace(octets=octets, moved=True), now_ns)
+
     def put(self, message: Outgoing) -> None:
         """Let it wait, or lose it where too many do."""
+        if self.ended is not None:
+            self._leftovers.add([message], "no_session")
+            return
         # Templates that go out once must not be lost, and options data with them as far as may be.
         once = not message.flows and self.connection.reliable
         limit = 2 * QUEUE_LIMIT if once else QUEUE_LIMIT
@@ -68,16 +132,15 @@ class Outbox:
         else:
             self._queue.append(message)
 
-    def push(self, message: Outgoing, now_ns: int) -> None:
-        """Send it, or let it wait behind those that do."""
+    def _push(self, message: Outgoing, now_ns: int) -> None:
         self.put(message)
         if len(self._queue) == 1:
             self.drain(now_ns)
 
-    def send_batch(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, now_ns: int) -> int:
-        """Send datagrams, many a system call; return how many went: from there on push() is right."""
+    def _send_batch(self, buffer: "ffi.CData", messages: "ffi.CData", count: int, now_ns: int) -> int:
+        """Send datagrams, many a system call; return how many went: for the others the slow way is right."""
         fd = self.connection.batch_fd
-        if fd is None:
+        if fd is None or self.ended is not None:
             return 0
         sent = ffi.new("unsigned int *")
         start = refusals = 0
@@ -89,7 +152,7 @@ class Outbox:
             start += sent[0]
             if code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
                 refusals += 1
-                self.refused(now_ns)
+                self._refused(now_ns)
             elif code:
                 break
         return start
@@ -103,14 +166,15 @@ class Outbox:
                 self.connection.send(message)
             except BlockingIOError:
                 return
+            except DisconnectedError as error:
+                self._end(error)
+                return
             except ConnectionRefusedError:
                 refusals += 1
-                self.refused(now_ns)
+                self._refused(now_ns)
                 if refusals <= REFUSALS_LIMIT:
                     continue
                 self._failed(errno.ECONNREFUSED, message, now_ns)
-            except DisconnectedError:
-                raise
             except OSError as error:
                 if error.errno == errno.EMSGSIZE and self._shorten():
                     continue
@@ -134,7 +198,7 @@ class Outbox:
         self._tally.counters["messages_split"] += 1
         return True
 
-    def refused(self, now_ns: int) -> None:
+    def _refused(self, now_ns: int) -> None:
         """ICMP says that nobody listens: reported on a later send, which itself did not go out. Not fatal."""
         self._tally.counters["refusals"] += 1
         self._tally.distrust(now_ns)
@@ -147,8 +211,9 @@ class Outbox:
         self._leftovers.add([message], "too_long" if code == errno.EMSGSIZE else "send")
         self._tally.error = os.strerror(code)
 
-    def give_up(self) -> None:
-        """The connection has ended: leave what it did not acknowledge, then what waits."""
+    def _end(self, error: DisconnectedError) -> None:
+        """Leave what the connection did not acknowledge, then what waits."""
+        self.ended = error
         sent = [message for message in self.connection.unacknowledged() if message.flows]
         self._tally.counters["records_unacknowledged"] += sum(message.records for message in sent)
         self._leftovers.add(sent)
@@ -169,3 +234,9 @@ class Outbox:
             self._leftovers.lose(message, "queue")
         self._queue.clear()
         self.connection.close()
+
+
+def copies(buffer: "ffi.CData", messages: "ffi.CData", count: int) -> Iterator[Outgoing]:
+    """Copy messages out of the encoder's buffer: flow records with a header."""
+    for message in messages[0:count]:
+        yield Outgoing(bytes(ffi.buffer(buffer + message.offset, message.length)), message.records)

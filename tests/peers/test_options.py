@@ -76,7 +76,7 @@ def test_libfixbuf_reads_every_record(stream: Stream):
 
 
 def test_libfixbuf_names_enterprise_elements_by_their_types(stream: Stream):
-    """RFC 5610: without a list of ours; no element of a flow record is unknown to it."""
+    """RFC 5610, RFC 5471 3.3.1: without a list of ours; no element of a flow record is unknown to it."""
     command = ["ipfixDump", "--in", str(stream.file), "--data", "--rfc5610"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=True)
     assert "alienInformationElement" not in done.stdout

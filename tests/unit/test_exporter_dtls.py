@@ -51,7 +51,7 @@ def deliver(exporter: Exporter, server: SslServer, number: int) -> None:
 def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
     name: str, tmp_path: Path, authority: Authority, collector: tuple[Path, Path]
 ):
-    """DTLS 1.2, by its address or by its name; messages with templates in two copies as over UDP."""
+    """RFC 5471 3.7.1, RFC 5471 3.7.3: DTLS 1.2, by its address or by its name; templates in two copies as over UDP."""
     options = authority.options(server_name=name, fingerprints=(fingerprint(collector[0]),))
     with (
         SslServer(tmp_path, authority, collector, "dtls") as server,
@@ -85,7 +85,7 @@ def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
         ({"certificate": "stranger", "key": "stranger"}, (), (), "DTLS fails: "),
     ],
 )
-def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
+def test_t47_e091_e092_e093_no_octet_goes_to_a_collector_that_is_not(
     changes: dict[str, object],
     identity: tuple[str, ...],
     arguments: tuple[str, ...],
@@ -94,6 +94,7 @@ def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
     authority: Authority,
     collector: tuple[Path, Path],
 ):
+    """RFC 5471 3.7.7."""
     stranger = Authority(tmp_path, "stranger")
     certificate, key = stranger.issue("unknown", "exporter.test")
     strange = {"ca_file": stranger.file, "certificate": certificate, "key": key}
@@ -118,10 +119,10 @@ def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
         assert exporter.targets()[0]["sessions"] == 0
 
 
-def test_a_collector_that_comes_back_gets_a_session_of_its_own(
+def test_t33_a_collector_that_comes_back_gets_a_session_of_its_own(
     tmp_path: Path, authority: Authority, collector: tuple[Path, Path]
 ):
-    """ICMP says that it is gone; what was sent by then is lost, as over UDP."""
+    """RFC 5471 3.6.3: ICMP says that it is gone; what was sent by then is lost, as over UDP."""
     with SslServer(tmp_path, authority, collector, "dtls") as first:
         exporter = exporter_to(first.target, tls=authority.options(), reconnect_interval=1)
         connect(exporter, quick())

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from exporter import message
-from exporter.elements import VARIABLE_LENGTH
+from exporter.elements import VARIABLE_LENGTH, registry
 from exporter.errors import MessageTooLongError
 from exporter.options import ExporterOptions
 from exporter.optionsdata.encoding import record
@@ -118,6 +118,14 @@ def test_t05_no_template_has_padding() -> None:
     assert not [template for template in ALL if any(item.element.name == "paddingOctets" for item in template.fields)]
 
 
+def test_p05_p08_p14_no_template_has_octets_of_packets() -> None:
+    """RFC 5476 6.4, 7: no Packet Report is sent, so no header and no payload, padded or not, leaves the host."""
+    sections = {"ipHeaderPacketSection", "ipPayloadPacketSection", "dataLinkFrameSection"}
+    sections |= {"mplsLabelStackSection", "mplsPayloadPacketSection"}
+    assert not sections & {item.element.name for template in ALL for item in template.fields}
+    assert sections < {element.name for element in registry().values()}
+
+
 # What goes out in fewer octets than its type has: element → octets.
 REDUCED = {
     "observationPointId": 4,
@@ -162,7 +170,7 @@ def test_t13_t14_an_element_that_occurs_twice_keeps_its_order() -> None:
 
 
 def test_t27_the_largest_template() -> None:
-    """RFC 5471 3.5.3: 16370 elements in a message of 65504 octets, and a record of it; one more fits no UDP datagram."""
+    """RFC 5471 3.5.3: 16370 elements in a message of 65504 octets, and a record of it; one more is too many."""
     one = field("ipTTL")
     largest = Template(300, (one,) * ((LARGEST_MESSAGE - HEADERS) // 4))
     assert (len(largest.fields), HEADERS + 4 * len(largest.fields)) == (16370, 65504)

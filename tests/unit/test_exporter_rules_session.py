@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from exporter.exporter import Exporter
-from exporter.options import ExporterOptions, Target
+from exporter.options import DEFAULT_PORTS, ExporterOptions, Target
 from exporter.profiles import FULL, OVS
 from exporter.selector import main_selector
 from lib.harness import START, UDP_V4, Harness, every_kind
@@ -147,6 +147,7 @@ def test_e067_what_timeouts_end_is_paced():
         assert max(b - a for a, b in itertools.pairwise(sent)) <= 20_000 // 8
 
 
-def test_the_default_port_is_4739():
-    """RFC 7011 10.3.4."""
+def test_e070_the_default_port_is_4739_with_tls_4740():
+    """RFC 7011 10.1; tests/unit/test_config.py has other ones."""
     assert Target("192.0.2.1").port == 4739
+    assert DEFAULT_PORTS == {"udp": 4739, "tcp": 4739, "sctp": 4739, "tls": 4740, "dtls": 4740, "file": 0}

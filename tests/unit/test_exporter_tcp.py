@@ -70,7 +70,7 @@ def test_own_packets_of_both_directions_are_left_out():
 
 
 def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_counted():
-    """RFC 7011 10.4.1: it disturbs neither the exporter nor another collector, and sees the gap in the sequence."""
+    """RFC 7011 10.4.1, RFC 5471 3.5.2: it disturbs neither the exporter nor another collector, and sees the gap."""
     with (
         StreamReceiver(strict_sequence=False, buffer=SMALL_BUFFER) as stalled,
         Receiver() as well,
@@ -94,7 +94,7 @@ def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_c
 
 
 def test_t33_e055_e072_a_collector_that_comes_back_gets_a_session_of_its_own(caplog: pytest.LogCaptureFixture):
-    """RFC 7011 8.1, 10.4.4: templates again, sequence 0, and not tried more often than once a minute."""
+    """RFC 7011 8.1, 10.4.4, RFC 5471 3.6.3: templates again, sequence 0, not tried more often than once a minute."""
     caplog.set_level(logging.INFO)
     port = free_port(socket.SOCK_STREAM)
     with exporter_to(Target("127.0.0.1", port, "tcp")) as exporter:
