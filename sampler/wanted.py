@@ -62,11 +62,12 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
     directions: dict[Link, frozenset[int]] = {}
     chosen = [(main_directions(config), config.sampler.interfaces)] if config.has_main else []
     chosen += [(frozenset(rule.directions), config.globs(rule)) for rule in config.rules]
-    found = []
-    for ways, globs in chosen:
-        mine = [link for link in table if ways and matches(link, globs)]
-        found.append((ways, frozenset(link.ifindex for link in mine)))
-        for link in mine:
+    # Each list of globs once: many rules have the same.
+    mine = {globs: [link for link in table if matches(link, globs)] for globs in dict.fromkeys(g for _, g in chosen)}
+    numbered = {globs: frozenset(link.ifindex for link in links) for globs, links in mine.items()}
+    found = [(ways, numbered[globs] if ways else frozenset()) for ways, globs in chosen]
+    for ways, globs in dict.fromkeys((ways, globs) for ways, globs in chosen if ways):
+        for link in mine[globs]:
             directions[link] = directions.get(link, frozenset()) | ways
     all_ = frozenset(link.ifindex for link in directions)
     # Where all take part, none is named: then a link that comes or goes needs no new generation.

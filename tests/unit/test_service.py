@@ -19,10 +19,11 @@ from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError, StartError
 from sampler.exporters import GENERATION_MAX, Exporters
-from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
+from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
+from sampler.rules.rule import FlowExporter, FlowRule
 
 
 class QuietRing:
@@ -95,16 +96,19 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     """The removal was lost among netlink's messages: the table tells of both at once, and the old programs are gone."""
     old, new = Link(7, "vnet0", kind="tun"), Link(7, "vnet0", kind="veth")
     table = LinkTable()
+    attached = asyncio.Event()
 
     async def changes() -> AsyncIterator[Change]:
         for link in (old, new):
             for change in table.apply(Dumped((link,))):
                 yield change
+            await attached.wait()
 
     done: list[str] = []
 
     def attach(link: Link, direction: int) -> Any:
         done.append(f"attach {link.kind} {direction}")
+        attached.set()
         return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
 
     config = Config(SamplerOptions(interfaces=("vnet*",)), ExporterOptions(enable_output_sampling=False))
@@ -112,6 +116,38 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     monkeypatch.setattr(observed, "_clean_up", lambda: None)
     asyncio.run(observed.follow(asyncio.Event()))
     assert done == ["attach tun 0", "detach tun 0", "attach veth 0"]
+
+
+def test_links_that_come_together_make_one_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs 10 ms and more: one a link would keep a host that starts hundreds of machines waiting for minutes."""
+    table = LinkTable()
+    started = asyncio.Event()
+    there, come = Link(1, "a"), [Link(number, f"vnet{number}") for number in range(2, 302)]
+
+    async def changes() -> AsyncIterator[Change]:
+        for change in table.apply(Dumped((there,))):
+            yield change
+        await started.wait()
+        for link in come:
+            for change in table.apply(Seen(link)):
+                yield change
+        for link in come[10:]:
+            for change in table.apply(Removed(link.ifindex, moved=False)):
+                yield change
+
+    rules = (FlowRule(interfaces=("vnet*",)), FlowRule(interfaces=("a",)))
+    config = Config(flow_exporters=(FlowExporter(1, ExporterOptions(), rules),), has_main=False)
+    observed = observation(
+        config,
+        SimpleNamespace(changes=changes, table=table),
+        lambda *_: SimpleNamespace(hooks=(), warnings=(), close=lambda: None),
+    )
+    generations: list[object] = []
+    observed._gates.set_selection = lambda *_: generations.append(_)  # type: ignore[method-assign]
+    monkeypatch.setattr(observed, "_clean_up", lambda: None)
+    asyncio.run(observed.follow(started))
+    assert len(generations) < 20
+    assert [link.ifindex for link in observed.points.links] == list(range(1, 12))
 
 
 def test_only_what_differs_is_attached_and_detached() -> None:
