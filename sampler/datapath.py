@@ -138,6 +138,16 @@ class Datapath(threading.Thread):
             self._read_rings(until)
             self._feed(self._ring.peek(self._batch))
 
+    def rest(self, seconds: float) -> None:
+        """On the data thread, in the pauses of what takes long there: wait, and read the rings, or they run over."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._stopping:  # nothing is sampled any more, and exporters are closed one after the other
+                time.sleep(left)
+                return
+            self._ring.poll(left)
+            self._read_rings(until)
+
     def _loop(self) -> None:
         next_tick = next_rescan = time.monotonic()
         while not self._stopping:

@@ -56,6 +56,10 @@ class Exporters:
         else:
             self._datapath.settle(function)
 
+    def _pause(self, seconds: float) -> None:
+        """Between the bursts of a flush."""
+        (time.sleep if self._datapath is None else self._datapath.rest)(seconds)
+
     def make(
         self, options: Mapping[str, ExporterOptions], others: Mapping[str, ExporterOptions] | None = None
     ) -> dict[str, Exporter]:
@@ -68,7 +72,7 @@ class Exporters:
         made = {}
         with contextlib.ExitStack() as stack:
             for name, wanted in options.items():
-                made[name] = stack.enter_context(Exporter(self._targeted(wanted)))
+                made[name] = stack.enter_context(Exporter(self._targeted(wanted), pause=self._pause))
                 made[name].set_interfaces(self._interfaces)
                 for generation, (gate, selectors) in self._generations.items():
                     made[name].set_weight(generation, gate, selectors.get(name, ()))
