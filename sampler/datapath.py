@@ -78,10 +78,12 @@ class Datapath(threading.Thread):
         """
         return function() if self.ident is None else self.call(function).result()
 
-    def retire(self, name: str, sink: Exporter) -> None:
-        """On the data thread: keep the counters of an exporter that was flushed and is about to be closed."""
-        self._retired.add(name, sink.stats(), sink.targets())
-        self._gone = sink.own_endpoints()
+    def retire(self, sinks: Mapping[str, Exporter]) -> None:
+        """On the data thread: keep the counters of exporters that were flushed and are about to be closed."""
+        for name, sink in sinks.items():
+            self._retired.add(name, sink.stats(), sink.targets())
+        # What they sent last is on its way.
+        self._gone = [endpoint for sink in sinks.values() for endpoint in sink.own_endpoints()]
 
     def retire_targets(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """On the data thread: keep the counters of targets that an exporter has no longer."""

@@ -113,12 +113,11 @@ class Exporters:
             assert self._datapath is not None
             self._datapath.drain()
             for name in gone:
-                sink = self.sinks[name]
-                _end(sink, LEAVE_SECONDS)
-                self._counts.take(name, sink.selected())
-                self._datapath.retire(name, sink)
-                sink.close()
-                del self.sinks[name]
+                _end(self.sinks[name], LEAVE_SECONDS)
+                self._counts.take(name, self.sinks[name].selected())
+            self._datapath.retire({name: self.sinks[name] for name in gone})
+            for name in gone:
+                self.sinks.pop(name).close()
 
         if gone:
             self._settle(run)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from types import SimpleNamespace
@@ -115,6 +116,23 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     exporters.leave(["main"])
     assert exporters.sinks == {}
     assert ring.reads - before >= bursts
+
+
+def test_last_messages_of_all_exporters_that_go_are_left_out() -> None:
+    """They are on an interface still, when the one that stays counts what was sampled there."""
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    running = Datapath(QuietRing(), exporters.sinks, exporters.flush)  # type: ignore[arg-type]
+    exporters.run_on(running)
+    ports = {"a": 9, "b": 10, "c": 11}
+    options = {name: ExporterOptions(targets=(Target("127.0.0.1", port),)) for name, port in ports.items()}
+    exporters.join(exporters.make(options), {})
+    for sink in exporters.sinks.values():
+        sink.tick(time.monotonic_ns())
+    exporters.leave(["a", "b"])
+    running.share_endpoints()
+    stays = exporters.sinks["c"]
+    assert {endpoint.destination_port for endpoint in stays.own_endpoints() + stays._others} == {9, 10, 11}
+    stays.close()
 
 
 def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: pytest.MonkeyPatch) -> None:
