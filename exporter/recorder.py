@@ -33,9 +33,8 @@ class Recorder:
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options
-        self.session = Session(
-            exporter.catalog, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S, reliable=True
-        )
+        intervals = options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S
+        self.session = Session(exporter.exporting.catalog, *intervals, reliable=True)
         self.counters: Counter[str] = Counter()
         self.error = ""
         self._deliver = deliver

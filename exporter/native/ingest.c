@@ -56,6 +56,13 @@ static int is_own(const struct cache *cache, const struct flow_key *key)
 	return 0;
 }
 
+/* Open vSwitch leaves these out of what a bridge samples, but not out of what a flow's sample action does. */
+static int is_bfd(const struct flow_key *key)
+{
+	return key->ip_version && key->ip_protocol == FLOW_PROTOCOL_UDP &&
+	       (key->dst_port == htobe16(BFD_CONTROL_PORT) || key->dst_port == htobe16(BFD_ECHO_PORT));
+}
+
 /* Whether the sample stays out of the cache; counts why, once for each of the `pairs` selectors that took it. */
 static int is_excluded(struct cache *cache, const struct flow_key *key, unsigned int pairs)
 {
@@ -65,12 +72,7 @@ static int is_excluded(struct cache *cache, const struct flow_key *key, unsigned
 		cause = &cache->stats.excluded_input;
 	else if (key->direction == DIRECTION_EGRESS && !cache->config.egress)
 		cause = &cache->stats.excluded_output;
-	else if (!key->ip_version)
-		return 0;
-	else if (key->ip_protocol == FLOW_PROTOCOL_UDP && (key->dst_port == htobe16(BFD_CONTROL_PORT) ||
-						      key->dst_port == htobe16(BFD_ECHO_PORT)))
-		cause = &cache->stats.excluded_bfd;
-	else if (is_own(cache, key))
+	else if (key->ip_version && is_own(cache, key))
 		cause = &cache->stats.excluded_own;
 	else
 		return 0;
@@ -354,6 +356,12 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 	cache->stats.pairs += pairs;
 	if (is_excluded(cache, &sample->key, pairs))
 		return;
+	if (main && is_bfd(&sample->key)) {
+		cache->stats.excluded_bfd++;
+		main = 0;
+		if (!rules)
+			return;
+	}
 	weight = weight_of(&generation->weight, meta->packets ? meta->packets : 1);
 	key = key_of(cache, block, &sample->key);
 	size = flow_key_size(key);

@@ -48,7 +48,7 @@ def test_t01_e081_records_over_ipv4_and_ipv6(host: str) -> None:
             there, back = exporter.endpoints()
             assert (there.protocol, there.destination_port) == (132, receiver.target.port)
             assert (back.protocol, back.source_port) == (132, receiver.target.port)
-            tick_until(exporter, lambda: not exporter.collectors[0]._connection.unacknowledged())
+            tick_until(exporter, lambda: not exporter.collectors[0].outbox.connection.unacknowledged())
         (session,) = receiver.sessions
         wait_until(lambda: receiver.read() or session.ended)
     assert session.ended == "FIN"
@@ -63,6 +63,7 @@ def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
 ) -> None:
     """RFC 5471 3.5.2, PR-SCTP, timed: what waits too long in the kernel makes room; both kinds of loss are counted."""
     monkeypatch.setattr(sctp, "LIFETIME_MS", 500)
+    monkeypatch.setattr("exporter.outbox.QUEUE_LIMIT", 100)  # filled and emptied by an emulated machine
     with SctpReceiver(strict_sequence=False) as receiver, exporter_to(receiver.target) as exporter:
         connect(exporter)
         receiver.accept()

@@ -118,7 +118,7 @@ def interface_names(nfcapd: Nfcapd) -> list[tuple[int, str]]:
 
 def test_no_one_takes_an_options_record_for_a_flow(stream: Stream):
     assert len(stream.nfcapd.records()) == len(stream.flows)
-    assert len(stream.nfacctd.records()) == sum(bool(flow.key["ip_version"]) for flow in stream.flows)
+    assert len(stream.nfacctd.records()) == sum(flow.has_ip(stream.profile) for flow in stream.flows)
 
 
 def test_nfacctd_and_nfcapd_take_only_one_rate(stream: Stream):

@@ -111,7 +111,7 @@ def test_t21_e102_exporting_process_reliability():
         it.set_weight(0, Fraction(1, 100))
         it.tick()
         it.receiver.oracle.strict_sequence = False  # what is lost is missing
-        (connection,) = (collector._connection for collector in it.exporter.collectors)
+        (connection,) = (collector.outbox.connection for collector in it.exporter.collectors)
         working = connection._socket
         broken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # connected to nobody: EDESTADDRREQ
         connection._socket, connection.batch_fd = broken, broken.fileno()

@@ -85,7 +85,7 @@ def test_e007_records_that_could_not_be_sent_show_in_the_sequence():
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
         collector = harness.exporter.collectors[0]
-        collector._connection._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
+        collector.outbox.connection._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
         harness.ingest(sample(), sample())
         assert harness.exporter.targets()[0]["records_lost_send"] == 2
         assert collector.session.sequence(0) == len(harness.receiver.oracle.options) + 2

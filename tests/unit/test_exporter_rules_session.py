@@ -105,7 +105,7 @@ def test_e065_udp_checksums_are_on():
     """RFC 7011 10.3.2: the socket does not ask the kernel to leave checksums out."""
     with Harness() as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._connection._socket
+        sock = harness.exporter.collectors[0].outbox.connection._socket
         assert sock is not None and sock.getsockopt(socket.SOL_SOCKET, SO_NO_CHECK) == 0
 
 
@@ -125,7 +125,7 @@ def test_e066_datagrams_are_not_fragmented_and_one_too_long_is_counted():
     """RFC 7011 10.3.3: the kernel refuses what is longer than the path takes instead of cutting it in fragments."""
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._connection._socket
+        sock = harness.exporter.collectors[0].outbox.connection._socket
         assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_IP, 10) == 2  # IP_MTU_DISCOVER = IP_PMTUDISC_DO
         with pytest.raises(OSError) as error:

@@ -103,10 +103,25 @@ def test_exclusion_counts_once_a_selector():
     with DomainsHarness(enable_output_sampling=False) as harness:
         harness.exporter.set_weight(1, ONE, [whole(0), whole(1)])
         both = {"generation": 1, "rules": rules(0, 1)}
-        harness.ingest(sample(direction=1, **both), sample(UDP_V4, dst_port=3784, **both), sample(**both))
+        harness.ingest(sample(direction=1, **both), sample(**both))
         stats = harness.stats
-        assert (stats["samples_excluded_output"], stats["samples_excluded_bfd"], stats["samples_cached"]) == (2, 2, 2)
-        assert (stats["samples_selected"], stats["samples_pairs"]) == (3, 6)
+        assert (stats["samples_excluded_output"], stats["samples_cached"]) == (2, 2)
+        assert (stats["samples_selected"], stats["samples_pairs"]) == (2, 4)
+
+
+def test_rules_take_bfd_which_the_main_selector_leaves_out():
+    """As Open vSwitch: what a bridge samples has no BFD, what a flow's action samples has."""
+    with DomainsHarness() as harness:
+        harness.exporter.set_weight(1, ONE, [whole(None), whole(0), whole(1)])
+        bfd = {"generation": 1, "dst_port": 3784}
+        harness.ingest(
+            sample(UDP_V4, main=1, rules=rules(0, 1), **bfd),
+            sample(UDP_V4, main=0, rules=rules(1), **bfd),
+            sample(UDP_V4, main=1, rules=0, **bfd),
+        )
+        stats = harness.stats
+        assert (stats["samples_excluded_bfd"], stats["samples_cached"]) == (2, 3)
+        assert (stats["samples_selected"], stats["samples_pairs"]) == (3, 5)
 
 
 def test_an_interface_has_a_point_of_its_own_for_the_main_selector_only():

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.collectors import QUEUE_LIMIT
 from exporter.exporter import Exporter
 from exporter.options import Target
+from exporter.outbox import QUEUE_LIMIT
 from exporter.profiles import OVS
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until
@@ -80,7 +80,7 @@ def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_c
         sent = flood(exporter, well.read)
         row = exporter.targets()[0]
         assert len(well.oracle.records) == sent
-        assert len(exporter.collectors[0]._queue) == QUEUE_LIMIT
+        assert len(exporter.collectors[0].outbox._queue) == QUEUE_LIMIT
         assert row["records_sent"] + row["records_waiting"] + row["records_lost_queue"] == sent + 1
         collector = exporter.collectors[0]
         assert collector.session is not None and collector.session.sequence(0) == sent + 1
