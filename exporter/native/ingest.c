@@ -49,7 +49,8 @@ static int is_own(const struct cache *cache, const struct flow_key *key)
 		const struct cache_endpoint *own = &cache->endpoints[i];
 
 		if (key->dst_port == own->dst_port && key->src_port == own->src_port &&
-		    key->ip_protocol == own->protocol && key->ip_version == own->ip_version && !memcmp(key->src_addr, own->src_addr, 16) &&
+		    key->ip_protocol == own->protocol && key->ip_version == own->ip_version &&
+		    !memcmp(key->src_addr, own->src_addr, 16) &&
 		    !memcmp(key->dst_addr, own->dst_addr, 16))
 			return 1;
 	}
@@ -63,21 +64,14 @@ static int is_bfd(const struct flow_key *key)
 	       (key->dst_port == htobe16(BFD_CONTROL_PORT) || key->dst_port == htobe16(BFD_ECHO_PORT));
 }
 
-/* Whether the sample stays out of the cache; counts why, once for each of the `pairs` selectors that took it. */
-static int is_excluded(struct cache *cache, const struct flow_key *key, unsigned int pairs)
+/* The counter of why the sample stays out of the cache, whoever took it; NULL where it does not. */
+static __u64 *excluded_by(struct cache *cache, const struct flow_key *key)
 {
-	__u64 *cause;
-
 	if (key->direction == DIRECTION_INGRESS && !cache->config.ingress)
-		cause = &cache->stats.excluded_input;
-	else if (key->direction == DIRECTION_EGRESS && !cache->config.egress)
-		cause = &cache->stats.excluded_output;
-	else if (key->ip_version && is_own(cache, key))
-		cause = &cache->stats.excluded_own;
-	else
-		return 0;
-	*cause += pairs;
-	return 1;
+		return &cache->stats.excluded_input;
+	if (key->direction == DIRECTION_EGRESS && !cache->config.egress)
+		return &cache->stats.excluded_output;
+	return key->ip_version && is_own(cache, key) ? &cache->stats.excluded_own : NULL;
 }
 
 /* The main selector's point is the interface's where it has one. */
@@ -206,43 +200,44 @@ static void count_protocol(struct cache_stats *stats, const struct flow_key *key
 
 static void count_selector(struct cache *cache, const struct item *item)
 {
-	struct total *total = &item->counter->total;
+	struct counter *counter = item->counter;
+	struct total *total = &counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
 	u128 weight = weight_of_item(item);
-	double number = weight_number(weight) * item->counter->selector.unit;
+	double number = weight_number(weight) * counter->selector.unit;
 
-	item->counter->samples++;
+	counter->samples++;
 	flow_count(&total->packets, &total->fraction, weigh(weight, packets));
-	estimate_add(&item->counter->packets, number, packets);
-	estimate_add(&item->counter->octets, number, item->sample->meta.ip_octets);
+	estimate_add(&counter->packets, number, packets);
+	estimate_add(&counter->octets, number, item->sample->meta.ip_octets);
 	count_protocol(&cache->stats, item->key);
 }
 
 static void count_item(struct cache *cache, const struct item *item)
 {
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
+	int known = flow != NULL;
+	__u8 flags;
 
-	if (flow) {
-		__u8 before = flow->tcp_flags;
-
-		flow_add(flow, item->sample, weight_of_item(item));
-		count_selector(cache, item);
-		cache->stats.cached++;
-		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
-			cache_hasten(cache, flow);
-		return;
+	if (!known) {
+		flow = start(cache, item);
+		if (!flow) {
+			cache->stats.lost_memory++;
+			return;
+		}
 	}
-	flow = start(cache, item);
-	if (!flow) {
-		cache->stats.lost_memory++;
-		return;
-	}
+	flags = flow->tcp_flags;
 	flow_add(flow, item->sample, weight_of_item(item));
 	count_selector(cache, item);
-	if (cache_caches(cache))
+	if (known) {
+		cache->stats.cached++;
+		if ((flow->tcp_flags & ~flags) & (FLOW_TCP_FIN | FLOW_TCP_RST))
+			cache_hasten(cache, flow);
+	} else if (cache_caches(cache)) {
 		cache_insert(cache, flow);
-	else
+	} else {
 		cache_pend(cache, flow, cache->config.active_timeout ? FLOW_END_RESOURCES : FLOW_END_ACTIVE);
+	}
 }
 
 /* Inlined by force: gcc 12 takes a function that only prefetches for one without effect and drops the call. */
@@ -291,6 +286,7 @@ static inline void add_item(struct cache *cache, struct block *block, const stru
 
 	if (block->count == BLOCK)
 		count_block(cache, block);
+	cache->stats.pairs++;
 	item = &block->items[block->count++];
 	item->sample = sample;
 	item->key = key;
@@ -334,8 +330,8 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 	const struct sample_meta *meta = &sample->meta;
 	struct generation *generation = generations_find(&cache->generations, meta->generation);
 	const struct flow_key *key;
-	__u64 rules, weight, hash;
-	unsigned int pairs, size;
+	__u64 rules, weight, hash, *excluded;
+	unsigned int size;
 	int main;
 
 	rules = generation ? meta->rules & generation->rules : 0;
@@ -352,11 +348,16 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 		cache->stats.lost_generation++;
 		return;
 	}
-	pairs = main + (rules ? __builtin_popcountll(rules) : 0);
-	cache->stats.pairs += pairs;
-	if (is_excluded(cache, &sample->key, pairs))
+	excluded = excluded_by(cache, &sample->key);
+	if (excluded) {
+		unsigned int pairs = main + __builtin_popcountll(rules);
+
+		cache->stats.pairs += pairs;
+		*excluded += pairs;
 		return;
+	}
 	if (main && is_bfd(&sample->key)) {
+		cache->stats.pairs++;
 		cache->stats.excluded_bfd++;
 		main = 0;
 		if (!rules)
