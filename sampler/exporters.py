@@ -56,6 +56,10 @@ class Exporters:
         else:
             self._datapath.settle(function)
 
+    def _pause(self, seconds: float) -> None:
+        """Between the bursts of a flush."""
+        (time.sleep if self._datapath is None else self._datapath.rest)(seconds)
+
     def make(
         self, options: Mapping[str, ExporterOptions], others: Mapping[str, ExporterOptions] | None = None
     ) -> dict[str, Exporter]:
@@ -68,7 +72,7 @@ class Exporters:
         made = {}
         with contextlib.ExitStack() as stack:
             for name, wanted in options.items():
-                made[name] = stack.enter_context(Exporter(self._targeted(wanted)))
+                made[name] = stack.enter_context(Exporter(self._targeted(wanted), pause=self._pause))
                 made[name].set_interfaces(self._interfaces)
                 for generation, (gate, selectors) in self._generations.items():
                     made[name].set_weight(generation, gate, selectors.get(name, ()))
@@ -109,12 +113,11 @@ class Exporters:
             assert self._datapath is not None
             self._datapath.drain()
             for name in gone:
-                sink = self.sinks[name]
-                _end(sink, LEAVE_SECONDS)
-                self._counts.take(name, sink.selected())
-                self._datapath.retire(name, sink)
-                sink.close()
-                del self.sinks[name]
+                _end(self.sinks[name], LEAVE_SECONDS)
+                self._counts.take(name, self.sinks[name].selected())
+            self._datapath.retire({name: self.sinks[name] for name in gone})
+            for name in gone:
+                self.sinks.pop(name).close()
 
         if gone:
             self._settle(run)

@@ -27,6 +27,12 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; with CAP_NET_ADMIN
 # Seconds before the next try to open netlink or to dump, when it fails again and again.
 RETRY_DELAY = 0.2
+# Changes that come together are told as one list: until none has come for so long, or the first has waited for so long,
+# in seconds. What follows a change takes longer than a host takes to make a link: one by one, hundreds would queue.
+CALM_DELAY = 0.01
+LONGEST_DELAY = 0.1
+# So many at most: to attach to a link takes some 30 ms, and the watchdog is to be fed in between.
+TOGETHER = 64
 # A dump that links changed under may miss one (NLM_F_DUMP_INTR): so often it is read again before it is taken as it is,
 # for on a host where links change without end the events still tell of each of them.
 DUMP_TRIES = 5
@@ -107,6 +113,25 @@ def enlarge(netlink: Any, octets: int) -> None:
     """Let so many octets of messages wait, beyond net.core.rmem_max, which holds some 250 messages by default."""
     with contextlib.suppress(PermissionError):
         netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
+
+
+async def together(changes: AsyncIterator[Change]) -> AsyncIterator[list[Change]]:
+    """Give changes that come together as one list, each list not empty."""
+    loop = asyncio.get_running_loop()
+    coming = asyncio.ensure_future(anext(changes, None))
+    try:
+        while (first := await coming) is not None:
+            found, until = [first], loop.time() + LONGEST_DELAY
+            coming = asyncio.ensure_future(anext(changes, None))
+            while len(found) < TOGETHER and (left := min(CALM_DELAY, until - loop.time())) > 0:
+                await asyncio.wait({coming}, timeout=left)
+                if not coming.done() or coming.exception() is not None or (change := coming.result()) is None:
+                    break
+                found.append(change)
+                coming = asyncio.ensure_future(anext(changes, None))
+            yield found
+    finally:
+        coming.cancel()
 
 
 async def dump() -> tuple[Link, ...]:

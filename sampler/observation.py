@@ -19,7 +19,7 @@ from sampler.errors import StartError
 from sampler.exporters import Exporters
 from sampler.gates import Gates
 from sampler.ledger import KERNEL_LOSSES
-from sampler.links import Links
+from sampler.links import Links, together
 from sampler.linktable import Link
 from sampler.points import EGRESS, INGRESS, ObservationPoints
 from sampler.tunnels.follower import TunnelFollower
@@ -66,12 +66,13 @@ class Observation:
     async def follow(self, started: asyncio.Event) -> None:
         """Follow the links; the event is set when all that were there are sampled or refused."""
         # The first change comes when the table has all links of the dump.
-        async for change in self._links.changes():
+        async for changes in together(self._links.changes()):
             if not started.is_set():
                 self._clean_up()
-            if isinstance(change, linktable.Gone):
-                # Its number may be another link's by now, which then is to be attached anew.
-                self.points.forget(change.link.ifindex)
+            for change in changes:
+                if isinstance(change, linktable.Gone):
+                    # Its number may be another link's by now, which then is to be attached anew.
+                    self.points.forget(change.link.ifindex)
             self.update()
             started.set()
 

@@ -244,7 +244,10 @@ def _shake_hands(session: SSL.Connection, sock: socket.socket) -> None:
         if left < 0:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         timeout = session.DTLSv1_get_timeout()
-        if select.select([sock], [], [], left if timeout is None else min(timeout, left))[0]:
+        # poll(2): a sampler of hundreds of interfaces has descriptors beyond what select(2) can name.
+        answers = select.poll()
+        answers.register(sock, select.POLLIN)
+        if answers.poll(1000 * (left if timeout is None else min(timeout, left))):
             session.bio_write(sock.recv(DATAGRAM))
         else:
             session.DTLSv1_handle_timeout()

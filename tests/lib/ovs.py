@@ -24,6 +24,7 @@ CHUNK = 120_000
 BUFFER = 1536
 RULES_FRAGMENTS = "nx-match"  # the ports of first fragments are looked at, as ours are; by default they are hidden
 RECEIVED = re.compile(r"packets received: (\d+)")
+CREATED = re.compile(r": flows=(\d+)")
 SAMPLED = re.compile(r"sampled pkts=(\d+)")
 
 
@@ -166,9 +167,9 @@ class OpenVSwitch:
         path.write_text("\n".join(flows) + "\n")
         self._ofctl("add-flows", bridge, str(path))
 
-    def sampled_by_rules(self, bridge: str = BRIDGE) -> int:
-        """Samples of all flows' actions."""
-        return sum(map(int, SAMPLED.findall(self._ofctl("dump-ipfix-flow", bridge))))
+    def flows_of_rules(self, bridge: str = BRIDGE) -> int:
+        """IPFIX flows that there were in the caches of all collector sets."""
+        return sum(map(int, CREATED.findall(self._ofctl("dump-ipfix-flow", bridge))))
 
     def flush_rules(self) -> None:
         """End the collector sets: every flow in their caches is exported."""

@@ -17,7 +17,6 @@ from lib.ovs_differences import ADDRESSES, ICMP, PORTS, TTL
 from sampler.rules.fields import ALIASES, KEYWORDS
 
 SETS = 3  # collector sets that the rules are spread over
-EVERYTHING = ("", "tun_id=0")  # the only ones that take all of the made-up frames
 # Each takes some of the made-up frames and leaves others. The first is what the others are held against.
 MATCHES = (
     "",
@@ -85,7 +84,7 @@ MATCHES = (
     "icmp6,icmpv6_type=1,icmpv6_code=4",
     "icmp6,icmp_type=129",
 )
-# Open vSwitch's fields of the other version are 0: it takes what came by a tunnel over IPv6. xdpfix takes what did not
+# Fields of the other version are 0 in Open vSwitch: it takes what came by a tunnel over IPv6. xdpfix takes what did not
 # come by a tunnel (docs/rules.md).
 NO_OUTER_IPV4 = "tun_src=0.0.0.0"
 # Each takes some of the packets that came by a tunnel and leaves others, but for the first.
@@ -93,7 +92,7 @@ TUNNEL_MATCHES = (
     "",
     "tun_id=0",
     "tunnel_id=0x1/0x1",
-    "tun_id=0x0/0x18,tcp",
+    "tcp,tun_id=0x0/0x18",
     "tun_src=192.0.2.0/24",
     "tun_src=192.0.2.1,tun_id=0x10/0x10",
     NO_OUTER_IPV4,

@@ -1,5 +1,7 @@
 """DTLS with `openssl s_server` as the collector: identities, lost flights, the path MTU, restarts (T-46, T-47)."""
 
+import os
+import resource
 import socket
 import sys
 import threading
@@ -66,6 +68,25 @@ def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
         assert (there.protocol, there.destination_port, back.source_port) == (17, server.port, server.port)
         # The longest message and DTLS around it fit the path: loopback's MTU is larger than a record can be.
         assert 2**14 <= exporter.collectors[0].message_limit() < 65536
+
+
+def test_a_session_has_any_descriptor(tmp_path: Path, authority: Authority, collector: tuple[Path, Path]):
+    """Each sampled interface has two: a sampler of 600 is beyond 1023, where select(2) ends."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2048), limits[1]))
+    first = os.open("/dev/null", os.O_RDONLY)
+    taken = [os.dup(first) for _ in range(1024)]
+    try:
+        with (
+            SslServer(tmp_path, authority, collector, "dtls") as server,
+            exporter_to(server.target, tls=authority.options()) as exporter,
+        ):
+            connect(exporter, quick())
+            deliver(exporter, server, 100)
+    finally:
+        for descriptor in (first, *taken):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.parametrize(

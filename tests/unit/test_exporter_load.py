@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import QUEUE_LIMIT
 from exporter.decoder import Decoder
 from exporter.exporter import Exporter
 from exporter.options import Target
+from exporter.outbox import QUEUE_LIMIT
 from lib.ipfix_oracle import ELEMENTS, Oracle
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, ports, tick_until
@@ -106,7 +106,7 @@ def test_t25_a_million_records_of_one_template(transport: str) -> None:
                 before = resident() if before is None else before
                 if sent % (MILLION // 10) == 0:
                     assert resident() - before < MEMORY
-                    assert len(exporter.collectors[0]._queue) < QUEUE_LIMIT
+                    assert len(exporter.collectors[0].outbox._queue) < QUEUE_LIMIT
             moments = clock()
             tick_until(exporter, lambda: (reader.read(), reader.counter.records == MILLION)[1], moments)
             assert reader.counter.packets == MILLION
@@ -153,7 +153,7 @@ def test_t26_e071_what_a_stalled_tcp_collector_does_not_get_is_told_in_sequence_
             return len(stalled.sessions[0].messages) == exporter.targets()[0]["messages_sent"]
 
         tick_until(exporter, lambda: all_is_there() and not exporter.collectors[0].waiting)
-        exporter.tick(NOW + 60 * SECOND)
+        exporter.tick(NOW + 61 * SECOND)
         exporter.ingest(ports(1), 1)  # behind the gap
         tick_until(exporter, lambda: all_is_there() and not exporter.collectors[0].waiting, clock())
         record = [told for told in stalled.sessions[0].oracle.options if "notSentFlowTotalCount" in told.values][-1]
