@@ -37,7 +37,6 @@ class Collector:
 
     """
 
-    always = False  # another one may get a flow in its place
     losses: Losses | None = None  # counts what it did not get, for options data
 
     def __init__(

@@ -96,6 +96,10 @@ class Exporter:
         """One for each target."""
         return self.exporting.collectors
 
+    def record(self, deliver: Callable[[bytes], None]) -> None:
+        """Call `deliver` with each message, too, whoever else gets it: all flows come by in a session of their own."""
+        self.exporting.record(deliver)
+
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
 
