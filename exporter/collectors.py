@@ -377,8 +377,9 @@ class Collector:
         self._connector.cancel()
         connection = self._connection
         if connection is not None and connection.reliable and (self._queue or not self._flushed()):
-            # No daemon: the process ends after it.
-            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=f"close {self.target}").start()
+            # No daemon, as the data thread is: the process ends after it.
+            name = f"close {self.target}"
+            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=name, daemon=False).start()
         else:
             self._finish(0.0)
 
