@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
+LEFT_OUT = ("unselected", *KERNEL_LOSSES)  # of what the gates take, all that is not appended
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Ledger:
 
         Figures that are read while packets pass may be apart by the samples taken meanwhile.
         """
-        left_out = self.samples["unselected"] + sum(self.samples[name] for name in KERNEL_LOSSES)
+        left_out = sum(self.samples[name] for name in LEFT_OUT)
         errors = _unequal(
             ("samples selected", self.samples["selected"], self.samples["appended"] + left_out),
             ("samples appended", self.samples["appended"], self.ring["appended"]),

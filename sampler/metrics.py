@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from sampler.ledger import KERNEL_LOSSES, Ledger
+from sampler.ledger import LEFT_OUT, Ledger
 from sampler.reports import Measured
 from sampler.retired import WAITING, Figures
 
@@ -83,17 +83,17 @@ def _interfaces(measured: Measured) -> Iterator[Metric]:
 
 def _kernel(ledger: Ledger) -> Iterator[Metric]:
     samples, packets, ring = ledger.samples, ledger.packets, ledger.ring
-    lost = {name: samples[name] for name in KERNEL_LOSSES}
+    left_out = {name: samples[name] for name in LEFT_OUT}
     yield _counter(
         "xdpfix_samples",
         "What became of the samples that the gates selected; xdpfix_ring_pending_samples are the rest.",
-        _by("outcome", {"received": ring["received"], "lost_ring": ring["lost"]} | lost),
+        _by("outcome", {"received": ring["received"], "lost_ring": ring["lost"]} | left_out),
         "samples",
     )
     waiting = "Samples on the rings, not read yet."
     yield _gauge("xdpfix_ring_pending_samples", waiting, [({}, ring["pending"])], "samples")
     for noun, counts, what in (("samples", samples, "Samples"), ("packets", packets, "Wire packets of the samples")):
-        outcomes = {name: counts[name] for name in ("appended", *KERNEL_LOSSES)}
+        outcomes = {name: counts[name] for name in ("appended", *LEFT_OUT)}
         yield _counter(f"xdpfix_selected_{noun}", f"{what} that the gates selected.", [({}, counts["selected"])], noun)
         yield _counter(
             f"xdpfix_kernel_{noun}",

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from sampler.config import MAIN, Config
 from sampler.linktable import Link, matches
 from sampler.points import EGRESS, INGRESS
-from sampler.rules.match import compile_match, interfaces
+from sampler.rules.match import Match, compile_match, interfaces
+from sampler.rules.rule import RULES_MAX
 from sampler.selection import KernelRule, Selection
 
 
@@ -62,13 +64,15 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
     directions: dict[Link, frozenset[int]] = {}
     chosen = [(main_directions(config), config.sampler.interfaces)] if config.has_main else []
     chosen += [(frozenset(rule.directions), config.globs(rule)) for rule in config.rules]
-    # Each list of globs once: many rules have the same.
-    mine = {globs: [link for link in table if matches(link, globs)] for globs in dict.fromkeys(g for _, g in chosen)}
-    numbered = {globs: frozenset(link.ifindex for link in links) for globs, links in mine.items()}
-    found = [(ways, numbered[globs] if ways else frozenset()) for ways, globs in chosen]
-    for ways, globs in dict.fromkeys((ways, globs) for ways, globs in chosen if ways):
-        for link in mine[globs]:
+    # Of many rules most have the same globs: each list is asked once, at each of a thousand links that come.
+    by_globs: dict[tuple[str, ...], frozenset[int]] = {}
+    for globs in dict.fromkeys(globs for _, globs in chosen):
+        mine = [link for link in table if matches(link, globs)]
+        by_globs[globs] = frozenset(link.ifindex for link in mine)
+        ways = frozenset[int]().union(*(ways for ways, others in chosen if others == globs))
+        for link in mine if ways else ():
             directions[link] = directions.get(link, frozenset()) | ways
+    found = [(ways, by_globs[globs] if ways else frozenset()) for ways, globs in chosen]
     all_ = frozenset(link.ifindex for link in directions)
     # Where all take part, none is named: then a link that comes or goes needs no new generation.
     everywhere = [(ways, None if ifindexes == all_ else ifindexes) for ways, ifindexes in found]
@@ -76,13 +80,23 @@ def wanted(config: Config, links: Iterable[Link]) -> tuple[Wanted, dict[Link, fr
     if config.has_main:
         main = KernelRule(None, Fraction(1, config.exporter.sampling), *everywhere.pop(0))
     rules = tuple(
-        KernelRule(compile_match(rule.match, numbers.get), rule.rate, *where)
+        KernelRule(_compiled(rule.match, numbers), rule.rate, *where)
         for rule, where in zip(config.rules, everywhere, strict=True)
     )
     options = config.exporter
     routes = any(item.profile == "full" for item in config.exporters.values())
     budget, tunnels = config.sampler.sample_budget, options.enable_tunnel_sampling
     return Wanted(main, rules, _selectors(config), budget, tunnels, routes), directions
+
+
+@lru_cache(maxsize=RULES_MAX)
+def _everywhere_alike(text: str) -> Match | None:
+    """Compile a match that is the same whatever links there are; None where it names an interface."""
+    return None if interfaces(text) else compile_match(text, lambda _: None)
+
+
+def _compiled(text: str, numbers: Mapping[str, int]) -> Match:
+    return _everywhere_alike(text) or compile_match(text, numbers.get)
 
 
 def main_directions(config: Config) -> frozenset[int]:

@@ -90,8 +90,8 @@ class Dtls(Connection):
                 self._socket.send(self._rest[0])
             except BlockingIOError:
                 return False
-            except ConnectionRefusedError:
-                raise DisconnectedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)) from None
+            except ConnectionRefusedError as error:
+                raise self._refused(error) from None
             except OSError:
                 self._rest.pop(0)
                 raise
@@ -107,8 +107,8 @@ class Dtls(Connection):
                     self._session.recv(DATAGRAM)
         except BlockingIOError:
             pass
-        except ConnectionRefusedError:
-            raise DisconnectedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)) from None
+        except ConnectionRefusedError as error:
+            raise self._refused(error) from None
         except SSL.ZeroReturnError:
             raise DisconnectedError(errno.ECONNRESET, "the collector has closed the session") from None
         except SSL.Error as error:
@@ -116,6 +116,10 @@ class Dtls(Connection):
         self._rest += datagrams(_outgoing(self._session), self._payload)
         self.flush()
         self._look_for_successor(now_ns)
+
+    def _refused(self, error: OSError) -> OSError:
+        """Nobody listens, which ends the session, unless a new one is being tried: then that decides."""
+        return error if self._renewal is not None else DisconnectedError(error.errno, error.strerror)
 
     def _look_for_successor(self, now_ns: int) -> None:
         if self._renew_ns is None:

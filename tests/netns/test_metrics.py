@@ -65,7 +65,7 @@ def assert_equal(scrape: Scrape, stats: dict[str, Any], ifindex: int) -> None:
     for noun in ("samples", "packets"):
         counts = dict(stats[noun])
         assert scrape[f"selected_{noun}_total", {}] == counts.pop("selected")
-        for name in ("appended", "lost_budget", "lost_nested", "lost_unreadable"):
+        for name in ("appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"):
             assert scrape[f"kernel_{noun}_total", {"outcome": name}] == counts.pop(name)
         counts.pop("lost_ring")
         for name, count in counts.items():

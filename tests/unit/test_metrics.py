@@ -93,6 +93,16 @@ def test_no_figure_is_missing() -> None:
     assert missing == sorted(sums | {start + lost_ring, start + len(COUNTERS) + lost_ring})
 
 
+def test_what_nobody_selects_is_an_outcome() -> None:
+    families = {family.name: family for family in scraped(measured(count(1)))}
+    outcomes = {"unselected", "lost_budget", "lost_nested", "lost_unreadable"}
+    for name, more in (("kernel_samples", {"appended"}), ("samples", {"received", "lost_ring"})):
+        found = {sample.labels["outcome"] for sample in families[f"xdpfix_{name}"].samples}
+        assert found == outcomes | more
+    causes = {sample.labels["cause"] for sample in families["xdpfix_parsed_in_part_samples"].samples}
+    assert causes == {"truncated", "malformed", "chain"}
+
+
 def test_names_follow_the_rules() -> None:
     """Counters end in _total, a unit stands at the end of the name, every family has a text, no label is empty."""
     for family in scraped(measured(count(1))):
@@ -225,3 +235,15 @@ def test_connections_are_few_and_silent_ones_are_closed(monkeypatch: pytest.Monk
                 return False  # a place is free a moment after its connection was closed
 
         wait_until(answers)
+
+
+def test_outcomes_sum_to_what_the_gates_selected() -> None:
+    """A sample that no rule takes is one outcome, and no header of it was left unread."""
+    samples = dict.fromkeys(COUNTERS, 0) | {"selected": 20, "unselected": 9, "lost_budget": 2, "appended": 9}
+    ring = {"appended": 9, "received": 6, "lost": 2, "pending": 1}
+    totals = Totals(Ledger(samples, samples, ring, {}), {}, 0)
+    found = scraped(Measured(totals, {}, 0, 0, 0, {}, {}, []))
+    sums = {family.name: sum(sample.value for sample in family.samples) for family in found}
+    assert sums["xdpfix_samples"] + sums["xdpfix_ring_pending_samples"] == sums["xdpfix_selected_samples"] == 20
+    assert sums["xdpfix_kernel_samples"] == 20
+    assert sums["xdpfix_parsed_in_part_samples"] == 0
