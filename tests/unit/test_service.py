@@ -204,13 +204,15 @@ def test_only_what_differs_is_attached_and_detached() -> None:
         open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
         close=lambda ifindex, way: done.append(f"close {ifindex}.{way}") or 5,
     )
-    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    # Each attachment and detachment is told: a thousand take longer than the watchdog waits.
+    points = ObservationPoints(attach, gates, lambda: done.append("alive"))  # type: ignore[arg-type]
     a, b = Link(1, "a"), Link(2, "b")
 
     def steps(wanted: dict[Link, set[int]]) -> list[str]:
         done.clear()
         points.update(wanted)
-        return list(done)
+        assert done.count("alive") == len([step for step in done if step[0] in "+-"])
+        return [step for step in done if step != "alive"]
 
     assert steps({a: {0}}) == ["open 1.0", "+a0"]
     assert steps({a: {0}}) == []
