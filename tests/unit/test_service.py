@@ -20,7 +20,7 @@ from sampler import observation as observation_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError, StartError
-from sampler.exporters import GENERATION_MAX, Exporters
+from sampler.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
 from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
@@ -116,6 +116,20 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     exporters.leave(["main"])
     assert exporters.sinks == {}
     assert ring.reads - before >= bursts
+
+
+def test_all_exporters_together_end_within_the_time_of_a_stop() -> None:
+    """The service manager kills what takes longer than TimeoutStopSec, and the flows that were to come with it."""
+    times: list[float] = []
+    sink = SimpleNamespace(tick=lambda _: None, flush=lambda _, now, end: times.append((end - now) / 10**9))
+    sink.close = lambda: None
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters.sinks = dict.fromkeys("abc", sink)  # type: ignore[arg-type]
+    exporters.flush()
+    assert len(times) == 3
+    # None took the time that it had, so the last one may have all of it.
+    assert times[0] == pytest.approx(FLUSH_SECONDS / 3, rel=0.1)
+    assert max(times) <= FLUSH_SECONDS
 
 
 def test_last_messages_of_all_exporters_that_go_are_left_out() -> None:
