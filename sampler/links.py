@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import select
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,6 +28,8 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; with CAP_NET_ADMIN
 # Seconds before the next try to open netlink or to dump, when it fails again and again.
 RETRY_DELAY = 0.2
+# What so many messages that wait say is told together: the kernel takes some 20 ms to attach to each of their links.
+STRETCH_MESSAGES = 32
 # A dump that links changed under may miss one (NLM_F_DUMP_INTR): so often it is read again before it is taken as it is,
 # for on a host where links change without end the events still tell of each of them.
 DUMP_TRIES = 5
@@ -64,18 +67,23 @@ class Links:
         self.resyncs = 0
         self._receive_buffer = receive_buffer
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncIterator[list[Change]]:
         """Give the changes for ever, first an Appeared for every link there is. Ends by cancelling.
 
+        What waits is given together, when `table` has it all; never an empty list.
         OSError when netlink cannot be opened at the start.
         """
         started = False
+        changes: list[Change] = []
         while True:
             try:
                 async for event in self._read():
-                    for change in self.table.apply(event):
-                        yield change
-                    started = True
+                    if event is not None:
+                        changes += self.table.apply(event)
+                    elif changes:
+                        told, changes = changes, []
+                        yield told
+                        started = True
             except (OSError, NetlinkError) as error:
                 code = error.code if isinstance(error, NetlinkError) else error.errno
                 if not started and code not in PASSING:
@@ -85,8 +93,8 @@ class Links:
                 if code != errno.ENOBUFS:
                     await asyncio.sleep(RETRY_DELAY)
 
-    async def _read(self) -> AsyncIterator[Event]:
-        """Subscribe, dump, then give one event a message, until the socket fails."""
+    async def _read(self) -> AsyncIterator[Event | None]:
+        """Subscribe, dump, then give one event a message, until the socket fails; None behind each stretch of them."""
         netlink = AsyncIPRoute(groups=RTMGRP_LINK, rcvbuf=self._receive_buffer)
         try:
             enlarge(netlink, self._receive_buffer)
@@ -94,10 +102,14 @@ class Links:
             # Subscribed before the dump: what changes meanwhile is dumped, told, or both, but never missed.
             yield Dumped(await dump())
             while True:
-                async for message in netlink.get():
-                    event = event_of(message)
-                    if event is not None:
-                        yield event
+                yield None
+                for _ in range(STRETCH_MESSAGES):
+                    async for message in netlink.get():
+                        event = event_of(message)
+                        if event is not None:
+                            yield event
+                    if not select.select([netlink.fileno()], [], [], 0)[0]:
+                        break
         finally:
             with contextlib.suppress(OSError):
                 netlink.close()

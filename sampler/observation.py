@@ -63,13 +63,14 @@ class Observation:
 
     async def follow(self, started: asyncio.Event) -> None:
         """Follow the links; the event is set when all that were there are sampled or refused."""
-        # The first change comes when the table has all links of the dump.
-        async for change in self._links.changes():
+        async for changes in self._links.changes():
             if not started.is_set():
                 self._clean_up()
-            if isinstance(change, linktable.Gone):
-                # Its number may be another link's by now, which then is to be attached anew.
-                self.points.forget(change.link.ifindex)
+            for change in changes:
+                if isinstance(change, linktable.Gone):
+                    # Its number may be another link's by now, which then is to be attached anew.
+                    self.points.forget(change.link.ifindex)
+            # One generation for a storm of links: the kernel takes some 10 ms for each.
             self.update()
             started.set()
 

@@ -22,6 +22,7 @@ from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
+from sampler.rules.rule import FlowExporter, FlowRule
 from sampler.selection import KernelRule, Selection
 from sampler.wanted import Selector
 
@@ -98,10 +99,9 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     old, new = Link(7, "vnet0", kind="tun"), Link(7, "vnet0", kind="veth")
     table = LinkTable()
 
-    async def changes() -> AsyncIterator[Change]:
+    async def changes() -> AsyncIterator[list[Change]]:
         for link in (old, new):
-            for change in table.apply(Dumped((link,))):
-                yield change
+            yield table.apply(Dumped((link,)))
 
     done: list[str] = []
 
@@ -114,6 +114,27 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     monkeypatch.setattr(observed, "_clean_up", lambda: None)
     asyncio.run(observed.follow(asyncio.Event()))
     assert done == ["attach tun 0", "detach tun 0", "attach veth 0"]
+
+
+def test_links_that_come_together_make_one_generation_before_any_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, done = LinkTable(), list[str]()
+
+    async def changes() -> AsyncIterator[list[Change]]:
+        yield table.apply(Dumped((Link(1, "lo"),)))
+        yield [change for number in range(2, 9) for change in table.apply(Seen(Link(number, f"vnet{number}")))]
+
+    def attach(link: Link, direction: int) -> Any:
+        done.append(link.name)
+        return SimpleNamespace(hooks=(), warnings=(), close=lambda: None)
+
+    options = ExporterOptions(targets=(Target("192.0.2.1"),))
+    rules = tuple(FlowRule("udp", 65535, direction="ingress", interfaces=(f"vnet{number}",)) for number in range(2, 9))
+    config = Config(has_main=False, flow_exporters=(FlowExporter(1, options, rules),))
+    observed = observation(config, SimpleNamespace(changes=changes, table=table), attach)
+    monkeypatch.setattr(observed, "_clean_up", lambda: None)
+    monkeypatch.setattr(observed, "_select", lambda _: done.append("generation"))
+    asyncio.run(observed.follow(asyncio.Event()))
+    assert done == ["generation", "generation", *(f"vnet{number}" for number in range(2, 9))]
 
 
 def test_only_what_differs_is_attached_and_detached() -> None:
