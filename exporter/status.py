@@ -41,7 +41,6 @@ class Status:
     Args:
         options: of the exporter.
         cache: whose selectors' counts are told.
-        process: exportingProcessId (144).
 
     Attributes:
         began: when the counting of losses began; 0: not yet.
@@ -49,12 +48,11 @@ class Status:
 
     """
 
-    def __init__(self, options: ExporterOptions, cache: Cache, process: int = 1) -> None:
+    def __init__(self, options: ExporterOptions, cache: Cache) -> None:
         self.options = options
         self._cache = cache
         self.began = 0
         self.domain = options.obs_domain_id
-        self.process = process
         self.interfaces: tuple[Interface, ...] = ()
         self._metering: Metering | None = None
         self._ignored = Loss()
@@ -147,7 +145,6 @@ class Status:
         return Figures(
             domain=self.domain,
             began=self.began,
-            exporting_process=self.process,
             interval=self._intervals(self._selectors),
             interfaces=self.interfaces,
             selectors=tuple(self._with_counts(item, selected.get(item.id, Selected())) for item in self._selectors),
