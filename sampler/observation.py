@@ -9,11 +9,9 @@ gate knows the rules.
 import asyncio
 import logging
 from collections.abc import Callable
-from fractions import Fraction
 
-from exporter.selector import Selector
 from exporter.status import Metering
-from sampler import clsact, linktable, rulerows
+from sampler import clsact, linktable
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
@@ -145,14 +143,10 @@ class Observation:
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""
         selection = selected.selection()
-        takers = []
-        for taker in selected.selectors:
-            thinning = selection.main_thinning if taker.rule is None else selection.thinnings[taker.rule]
-            assert thinning is not None
-            selector = Selector(taker.rule, thinning, taker.obs_domain_id, taker.obs_point_id)
-            takers.append((taker.exporter, selector))
-        # Where nobody takes anything, no sample asks for a weight.
-        generation = self._exporters.tell(selection.gate or Fraction(1), takers, rulerows.rules(self._config))
+        if self._selected is not None and self._selected.main_selector != selected.main_selector:
+            # Another main selector begins to count here.
+            self.tell_metering(self._gates.counters()[1])
+        generation = self._exporters.tell(selected.selectors, selection)
         self._gates.set_selection(generation, selection)
         self._selected = selected
 

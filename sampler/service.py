@@ -99,7 +99,7 @@ class Service:
             self._observation.check(self._config)
             points = self._observation.points
             stack.callback(points.close)
-            rules = RuleReader(lambda: self._config, self._exporters.rule_totals)
+            rules = RuleReader(lambda: self._exporters.selectors, self._exporters.selected)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
             stack.callback(self._scrapes.close)
