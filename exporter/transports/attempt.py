@@ -1,5 +1,6 @@
 """Attempts at a connection, each in a thread of its own: names, handshakes and slow hosts hold up nobody else."""
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -16,6 +17,9 @@ class Attempt:
         connect: makes the connection. OSError.
         name: of the thread.
 
+    Raises:
+        OSError: the system has no thread for it.
+
     """
 
     def __init__(self, connect: Callable[[], Connection], name: str) -> None:
@@ -24,7 +28,10 @@ class Attempt:
         self._unwanted = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def _run(self) -> None:
         result: Connection | OSError
@@ -101,6 +108,7 @@ class Connector:
             if self._instant:
                 self._next_ns = now_ns + self.delay_ns
                 return self._connect()
+            self._next_ns = now_ns + self.delay_ns
             self._attempt = Attempt(self._connect, f"connect {self._name}")
         if not self._attempt.done():
             return None

@@ -1,5 +1,7 @@
 """Attempts at a connection that end in another way than they should."""
 
+import threading
+
 import pytest
 
 from exporter.transports.attempt import Connector
@@ -21,3 +23,19 @@ def test_an_unexpected_error_is_an_attempt_that_failed(caplog: pytest.LogCapture
             wait_until(lambda: connector.poll(now_ns))  # noqa: B023 - called at once
         assert not connector.busy
     assert "connect 192.0.2.1" in caplog.text
+
+
+def test_a_system_without_threads_is_an_attempt_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data thread asks, and must not end with the error."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    connector = Connector(lambda: Connection(), instant=False, delay_ns=SECOND, name="192.0.2.1")
+    with pytest.raises(OSError, match="can't start new thread"):
+        connector.poll(0)
+    assert not connector.busy
+    assert connector.poll(SECOND - 1) is None, "not at every tick"
+    with pytest.raises(OSError, match="can't start new thread"):
+        connector.poll(SECOND)
