@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from exporter._native import ffi, lib
+from exporter.options import SMALLEST_MESSAGE
 from exporter.plan import make_encoder
 from exporter.profiles import Profile
-
-RECORD_AND_SET = 512  # octets: no record with its headers takes more, a virtualObsID of 254 octets included
 
 
 class Encoder:
@@ -23,7 +22,7 @@ class Encoder:
         """Take the profile, the value of virtualObsID in it, and how many flows and octets a message there may be."""
         self._encoder = make_encoder(profile, virtual_obs_id)
         self.messages = ffi.new("struct message[]", flows)
-        self.buffer = ffi.new("__u8[]", flows * RECORD_AND_SET + message_size)
+        self.buffer = ffi.new("__u8[]", flows * SMALLEST_MESSAGE + message_size)  # any record fits SMALLEST_MESSAGE
         self._count = ffi.new("unsigned int *")
         self._uses = ffi.new("struct template_use **")
 

@@ -1,33 +1,27 @@
-"""One exporter: its cache, encoder, sessions and collectors, from samples to datagrams.
+"""One exporter: samples into its cache, the flows that end out of it to the Exporting Process, by the clock.
 
-The data thread calls it; nothing here runs Python per packet, and per message only where a message waits.
+The data thread calls it; nothing here runs Python per packet.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from functools import partial
 from typing import Any, Self
 
 from exporter._native import ffi, lib
 from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
-from exporter.catalog import Catalog
-from exporter.collectors import SMALLEST_MESSAGE, Collector
-from exporter.distribution import make_distribution
-from exporter.encoder import Encoder
+from exporter.collectors import Collector
 from exporter.errors import ExporterError
-from exporter.losses import Losses, Reader, lose_flows
-from exporter.options import COUNTS, ExporterOptions, Target
-from exporter.profiles import PROFILES, profile
+from exporter.exporting import ENCODE_BATCH, ExportingProcess
+from exporter.options import COUNTS, ExporterOptions
+from exporter.profiles import PROFILES
 from exporter.selector import Selected, Selector
-from exporter.session import Session
 from exporter.status import Metering, Status
 from exporter.transports.connection import Endpoint
 
 # Samples between looks at what ended: each selector's share of one ends at most one flow, which waits to be encoded.
 INGEST_BATCH = 2048
-ENCODE_BATCH = 1024  # flows encoded together
 
 # Pace of what timeouts and stops end. A collector's default receive buffer (208 KiB) holds some 90 messages; it gets
 # 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
@@ -85,41 +79,22 @@ class Exporter:
     ) -> None:
         check(options)
         self.options = options
-        self.profile = profile(options.profile, bool(options.virtual_obs_id))
         self.cache = Cache(options, seed)
         self._status = Status(options, self.cache)
-        templates = self.profile.templates
-        self.catalog = Catalog(templates, self.profile.whole, options.obs_domain_id, self._status.figures)
-        self._reader = Reader(templates)
-        self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
-        self.collectors = [self._new_collector(target) for target in options.targets]
-        self._encoder = self._make_encoder()
+        self.exporting = ExportingProcess(options, self._status.figures)
         self._others: list[Endpoint] = []
-        self._ended: list[Endpoint] = []
         self._offset = offset
         self._pause = pause
         self._offset_ns = offset()
         self._ticked_ns: int | None = None
         self._flows = ffi.new("struct flow *[]", ENCODE_BATCH)
-        self._records = 0
-        self._records_lost_memory = 0
-        self._messages_made = 0
         self.cache.set_wall_offset(self._offset_ns)
         _tell_no_cache(options)
 
-    def _make_encoder(self) -> Encoder:
-        return Encoder(self.profile, self.options.virtual_obs_id, ENCODE_BATCH, self.options.message_size)
-
-    def _new_collector(self, target: Target) -> Collector:
-        losses = Losses(self._reader)
-        new_session = partial(self._new_session, losses)
-        collector = Collector(target, new_session, self.options, self._distribution.returns)
-        collector.losses = losses
-        return collector
-
-    def _new_session(self, losses: Losses, reliable: bool) -> Session:
-        intervals = self.options.template_interval * NS_PER_S, self.options.stats_interval * NS_PER_S
-        return Session(self.catalog, *intervals, reliable=reliable, lost=lambda: losses.total)
+    @property
+    def collectors(self) -> list[Collector]:
+        """One for each target."""
+        return self.exporting.collectors
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.
@@ -142,39 +117,12 @@ class Exporter:
         if _layout(options) != _layout(before):
             self.flush(FORCED_END, now_ns, now_ns + NS_PER_S)
         self.options = options
-        self.profile = profile(options.profile, bool(options.virtual_obs_id))
-        self._encoder = self._make_encoder()
         self.cache.set_options(options)
         self._status.options = options
-        self._reader.learn(self.profile.templates)
-        self.catalog.set_templates(self.profile.templates, self.profile.whole, self._status.domain)
         _tell_no_cache(options)
-        if options.targets_mode != before.targets_mode:
-            self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
-        rows = self._set_targets(options.targets, now_ns)
-        for session in (collector.session for collector in self.collectors):
-            if session is not None:
-                session.update(options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S)
+        rows = self.exporting.reconfigure(options, self._status.domain, now_ns)
         self._connect(now_ns)
         return rows
-
-    def _set_targets(self, targets: Iterable[Target], now_ns: int) -> list[dict[str, Any]]:
-        """Keep the collectors of these targets, make those that are missing, close the others; their last rows."""
-        there = {collector.target: collector for collector in self.collectors}
-        returns = self._distribution.returns
-        self.collectors = [
-            there.pop(target)
-            if target in there and there[target].reconfigure(self.options, returns)
-            else self._new_collector(target)
-            for target in targets
-        ]
-        if there:
-            # What they sent last is on its way.
-            self._ended = [endpoint for collector in there.values() for endpoint in collector.endpoints()]
-        for collector in there.values():
-            collector.drain(now_ns)
-            collector.close()
-        return [collector.row() for collector in there.values()]
 
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
@@ -187,12 +135,12 @@ class Exporter:
         self._status.count()
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(gate, selectors):
-            self.catalog.set_domain(self._status.domain)
+            self.exporting.catalog.set_domain(self._status.domain)
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:
         """Tell the names of interfaces: (ifindex, name, description) of each that there is now, "" for none."""
         if self._status.set_interfaces(interfaces):
-            self.catalog.change()
+            self.exporting.catalog.change()
 
     def set_metering(self, metering: Metering) -> None:
         """Tell what the sampler has counted until now, for statistics."""
@@ -240,16 +188,11 @@ class Exporter:
 
     def _connect(self, now_ns: int) -> None:
         """Start what is not connected, and send the templates and options data that are due."""
-        started = [collector.start(now_ns) for collector in self.collectors]
-        if any(started):
+        if self.exporting.start(now_ns):
             self._leave_out_own()
         export_time = self._export_time(now_ns)
         self._status.look(export_time)
-        for collector in self.collectors:
-            collector.announce(now_ns, export_time, self._limit())
-        self._distribution.settle(self.collectors, now_ns)
-        for collector in self.collectors:
-            collector.tell_losses(now_ns)
+        self.exporting.announce(now_ns, export_time)
 
     def flush(self, reason: int, now_ns: int, deadline_ns: int) -> None:
         """End every flow for this reason (flowEndReason, 136) and send, in bursts spread over at most `deadline_ns`."""
@@ -265,9 +208,7 @@ class Exporter:
             if bursts > 0 and pause_ns:
                 self._pause(pause_ns / NS_PER_S)
                 now_ns += pause_ns
-        for collector in self.collectors:
-            collector.drain(now_ns)
-        self._distribution.settle(self.collectors, now_ns)
+        self.exporting.drain(now_ns)
 
     def end_flows(self, reason: int, limit: int, now_ns: int) -> int:
         """End up to `limit` living flows for this reason, the oldest first, and send them; return how many."""
@@ -285,11 +226,6 @@ class Exporter:
         """Wall time in seconds, rounded up as OVS does: no packet of a record is later than that."""
         return -(-(now_ns + self._offset_ns) // NS_PER_S)
 
-    def _limit(self) -> int:
-        """Octets of a message: what the options say, or the smallest of the collectors' paths."""
-        paths = [limit for collector in self.collectors if (limit := collector.message_limit()) is not None]
-        return max(min([self.options.message_size, *paths]), SMALLEST_MESSAGE)
-
     def _drain(self, now_ns: int | None) -> None:
         """Encode and send all flows that ended. Without a tick yet there is no session: they wait."""
         if now_ns is None or not self.cache.pending():
@@ -297,45 +233,17 @@ class Exporter:
         # Samples may be younger than the last tick.
         now_ns = max(now_ns, self.cache.stats()["newest"])
         export_time = self._export_time(now_ns)
-        limit = self._limit()
         while count := self.cache.take(self._flows, ENCODE_BATCH):
-            for flows, part, collectors in self._distribution.parts(self._flows, count, self.collectors, now_ns):
-                self._encode(flows, part, collectors, export_time, limit, now_ns)
-            self._distribution.settle(self.collectors, now_ns)
+            self.exporting.send(self._flows, count, export_time, now_ns)
             self.cache.release(self._flows, count)
-
-    def _encode(
-        self,
-        flows: "ffi.CData",
-        count: int,
-        collectors: list[Collector],
-        export_time: int,
-        limit: int,
-        now_ns: int,
-    ) -> None:
-        done = 0
-        while done < count:
-            encoder = self._encoder
-            written = encoder.encode(flows + done, count - done, export_time, limit)
-            if written <= 0:  # -ENOMEM; every record fits SMALLEST_MESSAGE
-                self._records_lost_memory += count - done
-                lose_flows([collector.losses for collector in collectors], flows[done:count], export_time)
-                return
-            done += written
-            self._records += written
-            self._messages_made += encoder.count
-            self.catalog.use(encoder.used)
-            for collector in collectors:
-                collector.announce(now_ns, export_time, limit)
-                collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the 5-tuples of the sessions: traffic that is the exporter's own."""
-        return [endpoint for collector in self.collectors for endpoint in collector.endpoints()]
+        return self.exporting.endpoints()
 
     def own_endpoints(self) -> list[Endpoint]:
         """Return endpoints(), and those of the targets that were taken away last."""
-        return self.endpoints() + self._ended
+        return self.exporting.own_endpoints()
 
     def set_obs_point_ids(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give interfaces an observationPointId of their own: pairs (ifindex, id). Flows to come have it."""
@@ -362,9 +270,9 @@ class Exporter:
         values["flows"] = cache["flows"]
         values["flows_created"] = cache["created"]
         values |= {f"flows_{name}": n for name, n in cache.items() if name.startswith("ended_")}
-        values["records"] = self._records
-        values["records_lost_memory"] = self._records_lost_memory
-        values["messages"] = self._messages_made
+        values["records"] = self.exporting.records
+        values["records_lost_memory"] = self.exporting.records_lost_memory
+        values["messages"] = self.exporting.messages
         return values
 
     def targets(self) -> list[dict[str, Any]]:
@@ -373,8 +281,7 @@ class Exporter:
 
     def close(self) -> None:
         """End the sessions and free the cache; flush() before, or the flows are lost."""
-        for collector in self.collectors:
-            collector.close()
+        self.exporting.close()
         self.cache.close()
 
     def __enter__(self) -> Self:

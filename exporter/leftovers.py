@@ -31,6 +31,11 @@ class Leftovers:
         if not self.kept:
             self.abandon()
 
+    def lose(self, message: Outgoing, cause: str) -> None:
+        """Count it as lost by this cause."""
+        self._counters[f"records_lost_{cause}"] += message.records
+        self._lose(message)
+
     def release(self) -> list[Outgoing]:
         """Hand over the flow records. Options are about this session, and no message moves twice: these are lost."""
         movable = [message for message, _ in self._messages if message.flows and not message.moved]
@@ -43,6 +48,5 @@ class Leftovers:
         """Count them as lost."""
         for message, cause in self._messages:
             if cause:
-                self._counters[f"records_lost_{cause}"] += message.records
-                self._lose(message)
+                self.lose(message, cause)
         self._messages.clear()

@@ -5,7 +5,6 @@ Read back from the octets of a message that is lost, so that messages that arriv
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from exporter._native import ffi, lib
 from exporter.optionsdata.figures import Loss
@@ -50,12 +49,11 @@ class Reader:
             entry.octets = _place(names, "octetDeltaCount", "layer2OctetDeltaCount")
         self._contents = ffi.new("struct contents *")
 
-    def read(self, message: Any, length: int) -> Contents:
-        """Sum over a message: bytes, or a __u8 * of cffi."""
-        data = message if isinstance(message, ffi.CData) else ffi.from_buffer("__u8[]", message)
-        code = lib.message_contents(self._templates, len(self._templates), data, length, self._contents)
-        if code:
-            raise ValueError(f"no message of {length} octets: it was made by templates that are not known")
+    def read(self, octets: bytes) -> Contents:
+        """Sum over a message."""
+        data = ffi.from_buffer("__u8[]", octets)
+        if lib.message_contents(self._templates, len(self._templates), data, len(octets), self._contents):
+            raise ValueError(f"no message of {len(octets)} octets: it was made by templates that are not known")
         contents = self._contents
         return Contents(
             int(contents.export_time),
@@ -73,24 +71,14 @@ class Losses:
         self._reader = reader
         self.total = Loss()
 
-    def count(self, message: Any, length: int, time: int | None = None) -> Contents:
-        """Count a message as lost, at its Export Time unless told another; return what it held."""
-        contents = self._reader.read(message, length)
-        lost_at = contents.export_time if time is None else time
-        self.add(contents.flows, contents.packets, contents.octets, lost_at)
-        return contents
-
-    def count_outgoing(self, message: Outgoing, session: Session | None) -> None:
+    def count(self, message: Outgoing, session: Session | None) -> None:
         """Count a message as lost that this session was to send, and take it back from what it has sent."""
-        if message.flows:
-            contents = self.count(message.octets, len(message.octets))
-            if session is not None:
-                session.not_sent(contents.domain, contents.flows, len(message.octets))
-
-    def count_run(self, buffer: "ffi.CData", messages: "ffi.CData", time: int) -> None:
-        """Count messages of C's encoder that have no header yet."""
-        for message in messages:
-            self.count(buffer + message.offset, message.length, time)
+        if not message.flows:
+            return
+        contents = self._reader.read(message.octets)
+        self.add(contents.flows, contents.packets, contents.octets, contents.export_time)
+        if session is not None:
+            session.not_sent(contents.domain, contents.flows, len(message.octets))
 
     def add(self, flows: int, packets: int, octets: int, time: int) -> None:
         """Count flow records as lost; a message of options or templates alone is no loss of any."""

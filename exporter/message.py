@@ -1,6 +1,6 @@
 """Messages that C does not make: headers, sets and the templates and options that go before data. Sans-IO."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -36,17 +36,18 @@ def encode_set(set_id: int, records: Iterable[bytes]) -> bytes:
     return SET_HEADER.pack(set_id, SET_HEADER.size + len(body)) + body
 
 
-def fit(items: Iterable[Item], limit: int) -> tuple[Message, int]:
+def fit(items: Iterable[Item], limit: int, shared: Container[int] = (TEMPLATE_SET,)) -> tuple[Message, int]:
     """One message of at most `limit` octets, header included, of the first of these items; and how many went in.
 
-    Template Records share a Set. An Options Template Record and a record of one have a Set of their own, because
-    some collectors read no second one. MessageTooLongError where the first alone is longer than `limit`.
+    Records of Sets with an id in `shared` share a Set: Template Records do. An Options Template Record and a record of
+    one have a Set of their own, because some collectors read no second one. MessageTooLongError where the first item
+    alone is longer than `limit`.
     """
     sets: list[tuple[int, list[bytes]]] = []
     room = limit - HEADER.size
     taken = records = 0
     for set_id, record in items:
-        joins = bool(sets) and sets[-1][0] == set_id == TEMPLATE_SET
+        joins = bool(sets) and sets[-1][0] == set_id and set_id in shared
         needed = len(record) + (0 if joins else SET_HEADER.size)
         if needed > room:
             if not taken:
@@ -65,11 +66,11 @@ def fit(items: Iterable[Item], limit: int) -> tuple[Message, int]:
     return Message(b"".join(encode_set(*item) for item in sets), records), taken
 
 
-def pack(items: Sequence[Item], limit: int) -> list[Message]:
+def pack(items: Sequence[Item], limit: int, shared: Container[int] = (TEMPLATE_SET,)) -> list[Message]:
     """Messages of at most `limit` octets that carry all of these items in this order: see fit()."""
     messages = []
     while items:
-        message, taken = fit(items, limit)
+        message, taken = fit(items, limit, shared)
         messages.append(message)
         items = items[taken:]
     return messages
@@ -107,30 +108,22 @@ def split(octets: bytes, templates: Mapping[int, Template], limit: int) -> list[
     list where a record alone is too long or the message carries templates. Each options record keeps its own Set.
     """
     _, _, export_time, sequence, domain = HEADER.unpack_from(octets)
-    parts: list[list[tuple[int, list[bytes]]]] = [[]]
-    room = limit - HEADER.size
+    items: list[Item] = []
     at = HEADER.size
     while at < len(octets):
         set_id, length = SET_HEADER.unpack_from(octets, at)
         if set_id < FIRST_TEMPLATE_ID:
             return []
-        for record in _records(octets[at + SET_HEADER.size : at + length], templates[set_id]):
-            joins = bool(parts[-1]) and parts[-1][-1][0] == set_id and not templates[set_id].scope
-            needed = len(record) + (0 if joins else SET_HEADER.size)
-            if needed > room:
-                parts.append([])
-                joins, needed, room = False, len(record) + SET_HEADER.size, limit - HEADER.size
-                if needed > room:
-                    return []
-            if joins:
-                parts[-1][-1][1].append(record)
-            else:
-                parts[-1].append((set_id, [record]))
-            room -= needed
+        items += [
+            (set_id, record) for record in _records(octets[at + SET_HEADER.size : at + length], templates[set_id])
+        ]
         at += length
+    try:
+        messages = pack(items, limit, {number for number, template in templates.items() if not template.scope})
+    except MessageTooLongError:
+        return []
     pieces = []
-    for part in parts:
-        message = Message(b"".join(encode_set(*item) for item in part), sum(len(records) for _, records in part))
+    for message in messages:
         pieces.append((message.encode(export_time, sequence, domain), message.records))
         sequence += message.records
     return pieces

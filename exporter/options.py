@@ -11,6 +11,10 @@ DEFAULT_PORT = 4739  # RFC 7011 section 10.1
 DEFAULT_SECURE_PORT = 4740  # the same, for TLS and DTLS
 UINT32_MAX = 2**32 - 1
 
+# Octets of message_size. Each record and template fits the smallest with its headers, and no path of today is narrower;
+# the largest is what UDP takes behind an IPv4 header with options.
+SMALLEST_MESSAGE, LARGEST_MESSAGE = 512, 65535 - 60 - 8
+
 UDP, TCP, TLS, DTLS, SCTP, FILE = TRANSPORTS = ("udp", "tcp", "tls", "dtls", "sctp", "file")
 SECURE = (TLS, DTLS)
 DEFAULT_PORTS = {UDP: DEFAULT_PORT, TCP: DEFAULT_PORT, TLS: DEFAULT_SECURE_PORT, DTLS: DEFAULT_SECURE_PORT}

@@ -1,10 +1,13 @@
 """What a session has to say without haste, given out in bursts that a collector can take. Sans-IO."""
 
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from exporter import message
 from exporter.message import Item, Message
+from exporter.optionsdata import flowkeys
+from exporter.optionsdata.templates import FLOW_KEYS
 from exporter.template import FIRST_TEMPLATE_ID
 
 # 160 messages a second; a collector's default receive buffer (208 KiB) holds ten bursts of the default message size.
@@ -12,10 +15,12 @@ BURST_MESSAGES = 8
 BURST_NS = 50_000_000
 
 
-def _template_of(item: Item) -> int:
-    """Id of the template that a record is of, or is."""
+def _templates_of(item: Item) -> set[int]:
+    """Ids of the templates that a record is, is of, or is about."""
     set_id, record = item
-    return set_id if set_id >= FIRST_TEMPLATE_ID else int.from_bytes(record[:2], "big")
+    if set_id < FIRST_TEMPLATE_ID:
+        return {int.from_bytes(record[:2], "big")}
+    return {set_id, flowkeys.described(record)} if set_id == FLOW_KEYS.id else {set_id}
 
 
 class Pace:
@@ -29,10 +34,11 @@ class Pace:
         """Let these records wait."""
         self._waiting.setdefault(domain, deque()).extend(items)
 
-    def drop(self, domain: int, templates: Container[int]) -> None:
-        """Take out the records of these templates, and the templates themselves."""
+    def drop(self, domain: int, templates: AbstractSet[int]) -> None:
+        """Take out these templates, their records and their Flow Keys."""
         if domain in self._waiting:
-            self._waiting[domain] = deque(item for item in self._waiting[domain] if _template_of(item) not in templates)
+            kept = (item for item in self._waiting[domain] if templates.isdisjoint(_templates_of(item)))
+            self._waiting[domain] = deque(kept)
 
     def take(self, now_ns: int, limit: int) -> list[tuple[int, Message]]:
         """Give the next burst, if it is time for one: messages of at most `limit` octets, with their domains."""

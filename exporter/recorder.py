@@ -1,4 +1,4 @@
-"""A collector inside the process: takes an exporter's messages as octets, where collectors.py sends them off.
+"""A collector inside the process: takes an exporter's messages as octets, where another one sends them off.
 
 `xdpfix read` shows flows and writes files by it; it loses nothing and is never behind.
 """
@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from exporter._native import ffi, lib
+from exporter.cache import NS_PER_S
 from exporter.exporter import Exporter
 from exporter.session import Session
 from exporter.transports.connection import Endpoint
-
-NS_PER_S = 1_000_000_000
 
 
 class Recorder:
@@ -33,9 +32,8 @@ class Recorder:
 
     def __init__(self, exporter: Exporter, deliver: Callable[[bytes], None]) -> None:
         options = exporter.options
-        self.session = Session(
-            exporter.catalog, options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S, reliable=True
-        )
+        intervals = options.template_interval * NS_PER_S, options.stats_interval * NS_PER_S
+        self.session = Session(exporter.exporting.catalog, *intervals, reliable=True)
         self.counters: Counter[str] = Counter()
         self.error = ""
         self._deliver = deliver

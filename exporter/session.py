@@ -1,16 +1,17 @@
 """A transport session with one collector: sequence numbers, and when templates and options data go out.
 
-RFC 7011 sections 3.1, 4 and 8. Sans-IO: time comes in as an argument, octets come out. collectors.py sends them.
+RFC 7011 sections 3.1, 4 and 8. Sans-IO: time comes in as an argument, octets come out. outbox.py sends them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from exporter import message
 from exporter.catalog import Catalog
+from exporter.domain import Domain
 from exporter.message import Item, Message
 from exporter.optionsdata import processes
-from exporter.optionsdata.figures import Figures, Loss, Sent
+from exporter.optionsdata.figures import Figures, Loss
 from exporter.optionsdata.kinds import ANNOUNCEMENT, KINDS, Kind
 from exporter.pace import Pace
 from exporter.template import Template
@@ -21,36 +22,6 @@ FIRST_COPIES = 2
 
 # A collector that refused (nobody listened) has no templates: it gets them again this long after, in case it has come.
 REFUSED_DELAY_NS = 10 * 10**9
-
-# Options templates whose records go out ahead of the templates and data that they are about.
-FIRST = frozenset(kind.template.id for kind in KINDS if kind.first)
-
-
-@dataclass
-class Domain:
-    """What was told in one observation domain.
-
-    Attributes:
-        sequence: data records so far, modulo 2**32.
-        told: the templates that the collector has, by id, in the order in which they went out.
-        due_ns: when templates go out again, and what holds until it changes with them.
-        records: of options data that holds until it changes: what was said last, by template id.
-        sent: flow records, their messages and octets.
-
-    """
-
-    due_ns: int
-    sequence: int = 0
-    told: dict[int, Template] = field(default_factory=dict)
-    records: dict[int, list[bytes]] = field(default_factory=dict)
-    sent: Sent = field(default_factory=Sent)
-
-    def repetition(self) -> Iterator[Item]:
-        """Give everything again, in the order in which a collector that knows nothing can use it."""
-        for chosen in (True, False):
-            ids = [number for number in self.told if (number in FIRST) == chosen]
-            yield from ((self.told[number].set_id, self.told[number].encode()) for number in ids)
-            yield from ((number, record) for number in ids for record in self.records.get(number, ()))
 
 
 class Session:
@@ -95,18 +66,12 @@ class Session:
 
     def advance(self, domain: int, records: int, *, messages: int = 0, octets: int = 0) -> int:
         """Count flow records about to be sent, whether the socket takes them or not; return the number before them."""
-        state = self._domains.setdefault(domain, Domain(0))
-        before = state.sequence
-        state.sequence = (before + records) % 2**32
-        sent = state.sent
-        state.sent = Sent(sent.messages + messages, sent.flows + records, sent.octets + octets)
-        return before
+        return self._domains.setdefault(domain, Domain(domain, 0)).advance(records, messages, octets)
 
     def not_sent(self, domain: int, flows: int, octets: int) -> None:
         """Take back from what was counted as sent one message that did not go out."""
         if domain in self._domains:
-            sent = self._domains[domain].sent
-            self._domains[domain].sent = Sent(sent.messages - 1, sent.flows - flows, sent.octets - octets)
+            self._domains[domain].not_sent(flows, octets)
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> list[tuple[bytes, int]]:
         """Messages that must go out before data at this moment, each with its number of data records; often none.
@@ -117,14 +82,14 @@ class Session:
         ready = self._repeated(export_time, limit) + self._withdrawals(limit)
         all_kinds = self._open(now_ns) or self._version != self._catalog.version
         wanted = self._catalog.wanted
-        if all_kinds or any(self._untold(domain, templates) for domain, templates in wanted.items()):
+        if all_kinds or any(self._domains[domain].untold(templates) for domain, templates in wanted.items()):
             self._version = self._catalog.version
             self._tell_changes(all_kinds, limit, ready, self._domains)
             for domain, templates in wanted.items():
                 self._tell(domain, templates, limit, ready)
         self._collect_due(now_ns, limit, ready)
         ready += self._pace.take(now_ns, limit)
-        return [self._stamp(domain, item, export_time) for domain, item in ready]
+        return [self._domains[domain].stamp(item, export_time) for domain, item in ready]
 
     def catch_up(self, octets: bytes, now_ns: int, limit: int) -> list[tuple[bytes, int]]:
         """Messages that must go out before another session's message of flows does in this one: see announce().
@@ -137,13 +102,13 @@ class Session:
         ready: list[tuple[int, Message]] = []
         new = domain not in self._domains
         if new:
-            self._domains[domain] = Domain(now_ns + self._interval_ns)
-        if self._untold(domain, templates):
+            self._domains[domain] = Domain(domain, now_ns + self._interval_ns)
+        if self._domains[domain].untold(templates):
             self._tell(domain, templates, limit, ready)
             self._version = -1  # what else goes with them follows
         if new:
             self._tell_changes(True, limit, ready, [domain])
-        return [self._stamp(domain, item, export_time) for domain, item in ready]
+        return [self._domains[domain].stamp(item, export_time) for domain, item in ready]
 
     def _open(self, now_ns: int) -> bool:
         """Make known the domains that have something to tell now; whether there was a new one."""
@@ -151,15 +116,8 @@ class Session:
             self._stats_due_ns = now_ns + self._stats_ns
         new = [d for d in (self._catalog.domain, *self._catalog.wanted) if d not in self._domains]
         for domain in new:
-            self._domains[domain] = Domain(now_ns + self._interval_ns)
+            self._domains[domain] = Domain(domain, now_ns + self._interval_ns)
         return bool(new)
-
-    def _stamp(self, domain: int, item: Message, export_time: int) -> tuple[bytes, int]:
-        state = self._domains[domain]
-        octets = item.encode(export_time, state.sequence, domain)
-        state.sequence = (state.sequence + item.records) % 2**32
-        state.sent = Sent(state.sent.messages + 1, state.sent.flows, state.sent.octets + len(octets))
-        return octets, item.records
 
     def _repeated(self, export_time: int, limit: int) -> list[tuple[int, Message]]:
         """Give every template again at once, where the collector could have lost or dropped one.
@@ -176,16 +134,10 @@ class Session:
             for item in message.template_messages(state.told.values(), limit)
         ]
 
-    def _untold(self, domain: int, templates: Iterable[Template]) -> list[Template]:
-        told = self._domains[domain].told
-        # Asked for every batch, and mostly the same object: its fields are compared only where it is not.
-        others = [template for template in templates if told.get(template.id) is not template]
-        return [template for template in others if told.get(template.id) != template]
-
     def _tell(self, domain: int, templates: Iterable[Template], limit: int, ready: list[tuple[int, Message]]) -> None:
         """Give those of the templates that the collector does not have."""
         told = self._domains[domain].told
-        new = self._untold(domain, templates)
+        new = self._domains[domain].untold(templates)
         if changed := [template.id for template in new if template.id in told]:
             self.withdraw(changed, domain)
             ready += self._withdrawals(limit)
@@ -197,7 +149,7 @@ class Session:
     def _figures(self) -> Figures:
         flows = {}
         for domain, state in self._domains.items():
-            new = self._untold(domain, self._catalog.wanted.get(domain, ()))
+            new = state.untold(self._catalog.wanted.get(domain, ()))
             flows[domain] = (*(template for template in state.told.values() if not template.scope), *new)
         sent = {domain: state.sent for domain, state in self._domains.items()}
         return replace(self._catalog.figures(), templates=flows, sent=sent, lost=self._lost())
@@ -244,7 +196,7 @@ class Session:
     def _collect_statistics(self, now_ns: int, limit: int, ready: list[tuple[int, Message]]) -> None:
         figures = self._figures()
         if figures.everything:
-            self._domains.setdefault(processes.NO_DOMAIN, Domain(now_ns + self._interval_ns))
+            self._domains.setdefault(processes.NO_DOMAIN, Domain(processes.NO_DOMAIN, now_ns + self._interval_ns))
         for domain in self._domains:
             kinds = self._kinds(figures, statistic=True)
             new = [(kind, records) for kind in kinds if (records := list(kind.records(figures, domain)))]
@@ -263,9 +215,7 @@ class Session:
             gone = [item for item in state.told.values() if chosen is None or item.id in chosen]
             if not gone or domain not in (None, number):
                 continue
-            for item in gone:
-                del state.told[item.id]
-                state.records.pop(item.id, None)
+            state.forget({item.id for item in gone})
             self._pace.drop(number, {item.id for item in gone})
             self._version = -1
             if not self.reliable:

@@ -1,4 +1,4 @@
-"""What became of a collector's messages: counters, the last error, and losses told in the log."""
+"""What became of a collector's messages: counters, the last error, trust, and losses told in the log."""
 
 import logging
 from collections import Counter
@@ -6,6 +6,11 @@ from collections import Counter
 log = logging.getLogger(__name__)
 
 LOSS_INTERVAL_NS = 60 * 10**9  # losses that go on are told once a minute
+
+# A collector that failed is not preferred to another one until it has been well for so long. UDP shows that by
+# refusing no templates, which it gets REFUSED_DELAY_NS (session.py) after each refusal.
+TRUST_DELAY_NS = 30 * 10**9
+
 # Shown for every target, also where they are 0.
 SHOWN = ("messages_sent", "records_sent", "messages_lost", "refusals", "start_errors", "sessions", "reconnects")
 
@@ -16,9 +21,24 @@ class Tally:
     def __init__(self, target: str) -> None:
         self.counters: Counter[str] = Counter()
         self.error = ""  # the last one, for people
+        self._trusted_ns: int | None = None  # from when on it is well after a failure; None: it never failed
         self._target = target
         self._lost_told = 0
         self._tell_ns: int | None = None
+
+    def sent(self, messages: int, records: int) -> None:
+        """Count what the connection took; it is well again."""
+        self.counters["messages_sent"] += messages
+        self.counters["records_sent"] += records
+        self.error = ""
+
+    def distrust(self, now_ns: int) -> None:
+        """Begin TRUST_DELAY_NS anew: something failed."""
+        self._trusted_ns = now_ns + TRUST_DELAY_NS
+
+    def trusts(self, now_ns: int) -> bool:
+        """Whether nothing has failed for a while."""
+        return self._trusted_ns is None or now_ns >= self._trusted_ns
 
     @property
     def records_lost(self) -> int:

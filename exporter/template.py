@@ -57,6 +57,13 @@ class Template:
     def __post_init__(self) -> None:
         if not FIRST_TEMPLATE_ID <= self.id <= 65535:
             raise ValueError(f"template id {self.id} is out of range: take one of 256..65535 (RFC 7011 section 3.4.1)")
+        if not self.fields:
+            raise ValueError(f"template {self.id} has no field and would be its own withdrawal: give it one")
+        if not 0 <= self.scope <= len(self.fields):
+            raise ValueError(
+                f"template {self.id} has {len(self.fields)} fields, of which {self.scope} cannot be its scope: "
+                "correct the layout (RFC 7011 section 3.4.2.2)"
+            )
 
     @property
     def set_id(self) -> int:

@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.options import COUNTS, TARGETS_MODES, UINT32_MAX, FileOptions, Target, TlsOptions
+from exporter.options import (
+    COUNTS,
+    LARGEST_MESSAGE,
+    SMALLEST_MESSAGE,
+    TARGETS_MODES,
+    UINT32_MAX,
+    FileOptions,
+    Target,
+    TlsOptions,
+)
 from sampler.address import AddressError, parse_address, parse_target
 from sampler.errors import ConfigError
 
@@ -267,7 +276,7 @@ EXPORTER: dict[str, Reader] = {
     "enable_tunnel_sampling": boolean,
     "enable_input_sampling": boolean,
     "enable_output_sampling": boolean,
-    "message_size": integer(512, 65467),
+    "message_size": integer(SMALLEST_MESSAGE, LARGEST_MESSAGE),
     "profile": choice("full", "ovs"),
     "counts": choice(*COUNTS),
     "virtual_obs_id": virtual_obs_id,

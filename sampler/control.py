@@ -11,6 +11,7 @@ import contextlib
 import errno
 import inspect
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sampler.errors import ConfigError, StartError, XdpfixError
+
+log = logging.getLogger(__name__)
 
 # Octets of a request; the longest of ours is a filter of some hundred.
 REQUEST_MAX = 4096
@@ -97,6 +100,9 @@ class ControlServer:
             return {"result": await result if inspect.isawaitable(result) else result}
         except XdpfixError as error:
             return {"error": str(error), "code": error.exit_code}
+        except Exception as error:  # a fault of ours, or the kernel refuses: who asked must hear of it
+            log.exception("the control socket: an unexpected error")
+            return {"error": f"an error of xdpfix: {error!r}; please report it with the lines of its log", "code": 1}
 
     def _read(self, line: bytes) -> tuple[str, Command, Any, dict[str, Any]]:
         try:

@@ -78,10 +78,12 @@ class Datapath(threading.Thread):
         """
         return function() if self.ident is None else self.call(function).result()
 
-    def retire(self, name: str, sink: Exporter) -> None:
-        """On the data thread: keep the counters of an exporter that was flushed and is about to be closed."""
-        self._retired.add(name, sink.stats(), sink.targets())
-        self._gone = sink.own_endpoints()
+    def retire(self, sinks: Mapping[str, Exporter]) -> None:
+        """On the data thread: keep the counters of exporters that were flushed and are about to be closed."""
+        for name, sink in sinks.items():
+            self._retired.add(name, sink.stats(), sink.targets())
+        # What they sent last is on its way.
+        self._gone = [endpoint for sink in sinks.values() for endpoint in sink.own_endpoints()]
 
     def retire_targets(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """On the data thread: keep the counters of targets that an exporter has no longer."""
@@ -137,6 +139,16 @@ class Datapath(threading.Thread):
         for _ in range(2):
             self._read_rings(until)
             self._feed(self._ring.peek(self._batch))
+
+    def rest(self, seconds: float) -> None:
+        """On the data thread, in the pauses of what takes long there: wait, and read the rings, or they run over."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._stopping:  # nothing is sampled any more, and exporters are closed one after the other
+                time.sleep(left)
+                return
+            self._ring.poll(left)
+            self._read_rings(until)
 
     def _loop(self) -> None:
         next_tick = next_rescan = time.monotonic()

@@ -65,6 +65,10 @@ class Exporters:
         else:
             self._datapath.settle(function)
 
+    def _pause(self, seconds: float) -> None:
+        """Between the bursts of a flush."""
+        (time.sleep if self._datapath is None else self._datapath.rest)(seconds)
+
     def make(
         self, options: Mapping[str, ExporterOptions], others: Mapping[str, ExporterOptions] | None = None
     ) -> dict[str, Exporter]:
@@ -77,7 +81,7 @@ class Exporters:
         made = {}
         with contextlib.ExitStack() as stack:
             for name, mine in options.items():
-                made[name] = stack.enter_context(Exporter(self._targeted(mine)))
+                made[name] = stack.enter_context(Exporter(self._targeted(mine), pause=self._pause))
                 made[name].set_interfaces(self._interfaces)
                 made[name].set_metering(self._metering)
                 for generation, (gate, selectors) in self._generations.items():
@@ -119,13 +123,12 @@ class Exporters:
             assert self._datapath is not None
             self._datapath.drain()
             for name in gone:
-                sink = self.sinks[name]
-                _end(sink, LEAVE_SECONDS)
-                for number, selected in sink.selected().items():
+                _end(self.sinks[name], LEAVE_SECONDS)
+                for number, selected in self.sinks[name].selected().items():
                     self._left[number] = self._left.get(number, Selected()) + selected
-                self._datapath.retire(name, sink)
-                sink.close()
-                del self.sinks[name]
+            self._datapath.retire({name: self.sinks[name] for name in gone})
+            for name in gone:
+                self.sinks.pop(name).close()
 
         if gone:
             self._settle(run)

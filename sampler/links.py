@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import select
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,8 +27,12 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; with CAP_NET_ADMIN
 # Seconds before the next try to open netlink or to dump, when it fails again and again.
 RETRY_DELAY = 0.2
-# What so many messages that wait say is told together: the kernel takes some 20 ms to attach to each of their links.
-STRETCH_MESSAGES = 32
+# Changes that come together are told as one list: until none has come for so long, or the first has waited for so long,
+# in seconds. What follows a change takes longer than a host takes to make a link: one by one, hundreds would queue.
+CALM_DELAY = 0.01
+LONGEST_DELAY = 0.1
+# So many at most: to attach to a link takes some 30 ms, and the watchdog is to be fed in between.
+TOGETHER = 64
 # A dump that links changed under may miss one (NLM_F_DUMP_INTR): so often it is read again before it is taken as it is,
 # for on a host where links change without end the events still tell of each of them.
 DUMP_TRIES = 5
@@ -67,23 +70,18 @@ class Links:
         self.resyncs = 0
         self._receive_buffer = receive_buffer
 
-    async def changes(self) -> AsyncIterator[list[Change]]:
+    async def changes(self) -> AsyncIterator[Change]:
         """Give the changes for ever, first an Appeared for every link there is. Ends by cancelling.
 
-        What waits is given together, when `table` has it all; never an empty list.
         OSError when netlink cannot be opened at the start.
         """
         started = False
-        changes: list[Change] = []
         while True:
             try:
                 async for event in self._read():
-                    if event is not None:
-                        changes += self.table.apply(event)
-                    elif changes:
-                        told, changes = changes, []
-                        yield told
-                        started = True
+                    for change in self.table.apply(event):
+                        yield change
+                    started = True
             except (OSError, NetlinkError) as error:
                 code = error.code if isinstance(error, NetlinkError) else error.errno
                 if not started and code not in PASSING:
@@ -93,8 +91,8 @@ class Links:
                 if code != errno.ENOBUFS:
                     await asyncio.sleep(RETRY_DELAY)
 
-    async def _read(self) -> AsyncIterator[Event | None]:
-        """Subscribe, dump, then give one event a message, until the socket fails; None behind each stretch of them."""
+    async def _read(self) -> AsyncIterator[Event]:
+        """Subscribe, dump, then give one event a message, until the socket fails."""
         netlink = AsyncIPRoute(groups=RTMGRP_LINK, rcvbuf=self._receive_buffer)
         try:
             enlarge(netlink, self._receive_buffer)
@@ -102,14 +100,10 @@ class Links:
             # Subscribed before the dump: what changes meanwhile is dumped, told, or both, but never missed.
             yield Dumped(await dump())
             while True:
-                yield None
-                for _ in range(STRETCH_MESSAGES):
-                    async for message in netlink.get():
-                        event = event_of(message)
-                        if event is not None:
-                            yield event
-                    if not select.select([netlink.fileno()], [], [], 0)[0]:
-                        break
+                async for message in netlink.get():
+                    event = event_of(message)
+                    if event is not None:
+                        yield event
         finally:
             with contextlib.suppress(OSError):
                 netlink.close()
@@ -119,6 +113,25 @@ def enlarge(netlink: Any, octets: int) -> None:
     """Let so many octets of messages wait, beyond net.core.rmem_max, which holds some 250 messages by default."""
     with contextlib.suppress(PermissionError):
         netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
+
+
+async def together(changes: AsyncIterator[Change]) -> AsyncIterator[list[Change]]:
+    """Give changes that come together as one list, each list not empty."""
+    loop = asyncio.get_running_loop()
+    coming = asyncio.ensure_future(anext(changes, None))
+    try:
+        while (first := await coming) is not None:
+            found, until = [first], loop.time() + LONGEST_DELAY
+            coming = asyncio.ensure_future(anext(changes, None))
+            while len(found) < TOGETHER and (left := min(CALM_DELAY, until - loop.time())) > 0:
+                await asyncio.wait({coming}, timeout=left)
+                if not coming.done() or coming.exception() is not None or (change := coming.result()) is None:
+                    break
+                found.append(change)
+                coming = asyncio.ensure_future(anext(changes, None))
+            yield found
+    finally:
+        coming.cancel()
 
 
 async def dump() -> tuple[Link, ...]:

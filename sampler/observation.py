@@ -17,7 +17,7 @@ from sampler.errors import StartError
 from sampler.exporters import Exporters
 from sampler.gates import Gates
 from sampler.ledger import KERNEL_LOSSES
-from sampler.links import Links
+from sampler.links import Links, together
 from sampler.linktable import Link
 from sampler.points import EGRESS, INGRESS, ObservationPoints
 from sampler.tunnels.follower import TunnelFollower
@@ -63,14 +63,14 @@ class Observation:
 
     async def follow(self, started: asyncio.Event) -> None:
         """Follow the links; the event is set when all that were there are sampled or refused."""
-        async for changes in self._links.changes():
+        # The first change comes when the table has all links of the dump.
+        async for changes in together(self._links.changes()):
             if not started.is_set():
                 self._clean_up()
             for change in changes:
                 if isinstance(change, linktable.Gone):
                     # Its number may be another link's by now, which then is to be attached anew.
                     self.points.forget(change.link.ifindex)
-            # One generation for a storm of links: the kernel takes some 10 ms for each.
             self.update()
             started.set()
 

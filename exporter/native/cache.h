@@ -1,4 +1,4 @@
-/* The flow cache: what cache.c (life of a flow) and ingest.c (what a sample adds) share. */
+/* The flow cache: what cache.c (life of a flow), ingest.c (what a sample adds) and exclusion.c share. */
 #ifndef XDPFIX_CACHE_H
 #define XDPFIX_CACHE_H
 
@@ -40,6 +40,12 @@ static inline int cache_caches(const struct cache *cache)
 {
 	return cache->config.active_timeout && cache->config.max_flows;
 }
+
+/* The counter of why a sample stays out of the cache, whoever took it; NULL where it does not. */
+__u64 *cache_excluded_by(struct cache *cache, const struct flow_key *key);
+
+/* BFD: Open vSwitch leaves it out of what a bridge samples, but not out of what a flow's sample action does. */
+int flow_is_bfd(const struct flow_key *key);
 
 /* A living flow, linked everywhere, its key and counters to be set before. */
 void cache_insert(struct cache *cache, struct flow *flow);

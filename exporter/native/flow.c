@@ -1,30 +1,7 @@
-/* Flows: the size of a key as bytes, the kind of flow that it stands for, and what a sample adds. */
+/* Flows: which kind one is of, and what a sample adds. */
 #include "flow.h"
 
-enum { L4_OTHER, L4_PORTS, L4_ICMP, L4_TCP };
 enum { KEY_OTHER, KEY_VNI, KEY_GRE };
-
-unsigned int flow_key_size(const struct flow_key *key)
-{
-	return key->tunnel.type ? sizeof(*key) : FLOW_KEY_PLAIN_SIZE;
-}
-
-static unsigned int l4_kind(const struct flow_key *key)
-{
-	switch (key->ip_protocol) {
-	case 6:
-		return L4_TCP;
-	case 17:
-	case 132:
-		return L4_PORTS;
-	case 1:
-		return key->ip_version == 4 ? L4_ICMP : L4_OTHER;
-	case 58:
-		return key->ip_version == 6 ? L4_ICMP : L4_OTHER;
-	default:
-		return L4_OTHER;
-	}
-}
 
 static unsigned int key_kind(const struct tunnel_key *tunnel)
 {
@@ -57,7 +34,7 @@ unsigned int flow_kind(const struct flow *flow)
 	unsigned int mpls = flow_is_mpls(key);
 	unsigned int l2 = key->vlan_count < 2 ? key->vlan_count : 2;
 	unsigned int l3 = key->ip_version == 4 ? 1 : key->ip_version == 6 ? 2 : 0;
-	unsigned int l4 = l3 ? l4_kind(key) : L4_OTHER;
+	unsigned int l4 = l3 ? flow_l4(key) : FLOW_L4_OTHER;
 
 	return (((mpls * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel_kind(flow);
 }

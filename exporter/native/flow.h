@@ -29,8 +29,11 @@ _Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE, "and the 
 
 #define FLOW_ETHERTYPE_MPLS 0x8847
 #define FLOW_ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define FLOW_PROTOCOL_ICMP 1
 #define FLOW_PROTOCOL_TCP 6
 #define FLOW_PROTOCOL_UDP 17
+#define FLOW_PROTOCOL_ICMPV6 58
+#define FLOW_PROTOCOL_SCTP 132
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -50,6 +53,33 @@ static inline int flow_is_mpls(const struct flow_key *key)
 {
 	return key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS) || key->ethertype == htobe16(FLOW_ETHERTYPE_MPLS_UPSTREAM);
 }
+
+/* As flow_kind() counts them. */
+enum flow_l4 { FLOW_L4_OTHER, FLOW_L4_PORTS, FLOW_L4_ICMP, FLOW_L4_TCP };
+
+/* What is behind an IP header. */
+static inline enum flow_l4 flow_l4(const struct flow_key *key)
+{
+	switch (key->ip_protocol) {
+	case FLOW_PROTOCOL_TCP:
+		return FLOW_L4_TCP;
+	case FLOW_PROTOCOL_UDP:
+	case FLOW_PROTOCOL_SCTP:
+		return FLOW_L4_PORTS;
+	case FLOW_PROTOCOL_ICMP:
+		return key->ip_version == 4 ? FLOW_L4_ICMP : FLOW_L4_OTHER;
+	case FLOW_PROTOCOL_ICMPV6:
+		return key->ip_version == 6 ? FLOW_L4_ICMP : FLOW_L4_OTHER;
+	default:
+		return FLOW_L4_OTHER;
+	}
+}
+
+/*
+ * The key by which a packet is counted: its own, or `copy`, without what does not tell
+ * flows apart. `full`: in profile "full".
+ */
+const struct flow_key *flow_key_counted(const struct flow_key *key, int full, struct flow_key *copy);
 
 /* A weight (96.32) times an amount, as far as there are numbers. */
 static inline u128 weigh(u128 weight, __u64 amount)

@@ -1,5 +1,4 @@
-/* The way of samples into the flow cache: what is not counted, which flow it belongs to, what it adds. */
-#include <endian.h>
+/* The way of samples into the flow cache: who took one, which flow it belongs to, what it adds. */
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -14,13 +13,6 @@
  * against 160 in blocks of 16 to 64 and 230 without prefetching.
  */
 #define BLOCK 8
-
-#define MPLS_TTL 0xff	/* RFC 3032 section 2.1; the key has what is in front: label, EXP and bottom of stack */
-#define PROTOCOL_ICMP 1
-#define PROTOCOL_ICMPV6 58
-#define PROTOCOL_SCTP 132
-#define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
-#define BFD_ECHO_PORT 3785
 
 /* A sample and a selector that took it, on their way: the key as counted, and where the flow is to be found. */
 struct item {
@@ -43,41 +35,6 @@ struct block {
 	unsigned int next_key;
 };
 
-static int is_own(const struct cache *cache, const struct flow_key *key)
-{
-	for (unsigned int i = 0; i < cache->endpoint_count; i++) {
-		const struct cache_endpoint *own = &cache->endpoints[i];
-
-		if (key->dst_port == own->dst_port && key->src_port == own->src_port &&
-		    key->ip_protocol == own->protocol && key->ip_version == own->ip_version && !memcmp(key->src_addr, own->src_addr, 16) &&
-		    !memcmp(key->dst_addr, own->dst_addr, 16))
-			return 1;
-	}
-	return 0;
-}
-
-/* Whether the sample stays out of the cache; counts why, once for each of the `pairs` selectors that took it. */
-static int is_excluded(struct cache *cache, const struct flow_key *key, unsigned int pairs)
-{
-	__u64 *cause;
-
-	if (key->direction == DIRECTION_INGRESS && !cache->config.ingress)
-		cause = &cache->stats.excluded_input;
-	else if (key->direction == DIRECTION_EGRESS && !cache->config.egress)
-		cause = &cache->stats.excluded_output;
-	else if (!key->ip_version)
-		return 0;
-	else if (key->ip_protocol == FLOW_PROTOCOL_UDP && (key->dst_port == htobe16(BFD_CONTROL_PORT) ||
-						      key->dst_port == htobe16(BFD_ECHO_PORT)))
-		cause = &cache->stats.excluded_bfd;
-	else if (is_own(cache, key))
-		cause = &cache->stats.excluded_own;
-	else
-		return 0;
-	*cause += pairs;
-	return 1;
-}
-
 /* The main selector's point is the interface's where it has one. */
 static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 {
@@ -94,41 +51,6 @@ static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 	if (low < cache->point_count && cache->points[low].ifindex == ifindex)
 		return cache->points[low].point;
 	return point;
-}
-
-/* What profile "ovs" leaves of a labelled packet's key: layer 2, for no template of it tells one label from another. */
-static void key_without_network(struct flow_key *copy, const struct flow_key *key)
-{
-	*copy = (struct flow_key){
-		.ifindex = key->ifindex,
-		.direction = key->direction,
-		.ethernet_header_length = key->ethernet_header_length,
-		.vlan_count = key->vlan_count,
-		.ethertype = key->ethertype,
-		.vlan_tci = { key->vlan_tci[0], key->vlan_tci[1] },
-		.tunnel = key->tunnel,
-	};
-	memcpy(copy->src_mac, key->src_mac, sizeof(copy->src_mac));
-	memcpy(copy->dst_mac, key->dst_mac, sizeof(copy->dst_mac));
-}
-
-typedef __u64 vector __attribute__((vector_size(16), aligned(8), may_alias));
-
-/*
- * Profile "full": without the TTLs of IP and of the label. In vectors, because that is
- * how the hash reads it: what was stored in pieces cannot be loaded whole at once.
- */
-static void key_without_ttl(struct flow_key *copy, const struct flow_key *key)
-{
-	const struct flow_key ttl = { .ip_ttl = 0xff, .mpls_label = htobe32(MPLS_TTL) };
-	const vector *from = (const vector *)key, *without = (const vector *)&ttl;
-	vector *to = (vector *)copy;
-
-	for (unsigned int i = 0; i < FLOW_KEY_PLAIN_SIZE / sizeof(vector); i++)
-		to[i] = from[i] & ~without[i];
-	copy->tunnel.type = key->tunnel.type;
-	if (key->tunnel.type)
-		copy->tunnel = key->tunnel;
 }
 
 static int is_same(const struct flow *flow, const struct item *item)
@@ -178,69 +100,56 @@ static inline u128 weight_of_item(const struct item *item)
 	return (u128)item->weight_high << 64 | item->weight;
 }
 
-static int is_known_protocol(const struct flow_key *key)
-{
-	switch (key->ip_protocol) {
-	case FLOW_PROTOCOL_TCP:
-	case FLOW_PROTOCOL_UDP:
-	case PROTOCOL_SCTP:
-		return 1;
-	case PROTOCOL_ICMP:
-		return key->ip_version == 4;
-	case PROTOCOL_ICMPV6:
-		return key->ip_version == 6;
-	default:
-		return 0;
-	}
-}
-
 static void count_protocol(struct cache_stats *stats, const struct flow_key *key)
 {
+	int known = flow_l4(key) != FLOW_L4_OTHER;
+
 	if (key->ip_version == 4)
-		(*(is_known_protocol(key) ? &stats->ipv4_known : &stats->ipv4_other))++;
+		(*(known ? &stats->ipv4_known : &stats->ipv4_other))++;
 	else if (key->ip_version == 6)
-		(*(is_known_protocol(key) ? &stats->ipv6_known : &stats->ipv6_other))++;
+		(*(known ? &stats->ipv6_known : &stats->ipv6_other))++;
 }
 
 static void count_selector(struct cache *cache, const struct item *item)
 {
-	struct total *total = &item->counter->total;
+	struct counter *counter = item->counter;
+	struct total *total = &counter->total;
 	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
 	u128 weight = weight_of_item(item);
-	double number = weight_number(weight) * item->counter->selector.unit;
+	double number = weight_number(weight) * counter->selector.unit;
 
-	item->counter->samples++;
+	counter->samples++;
 	flow_count(&total->packets, &total->fraction, weigh(weight, packets));
-	estimate_add(&item->counter->packets, number, packets);
-	estimate_add(&item->counter->octets, number, item->sample->meta.ip_octets);
+	estimate_add(&counter->packets, number, packets);
+	estimate_add(&counter->octets, number, item->sample->meta.ip_octets);
 	count_protocol(&cache->stats, item->key);
 }
 
 static void count_item(struct cache *cache, const struct item *item)
 {
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
+	int known = flow != NULL;
+	__u8 flags;
 
-	if (flow) {
-		__u8 before = flow->tcp_flags;
-
-		flow_add(flow, item->sample, weight_of_item(item));
-		count_selector(cache, item);
-		cache->stats.cached++;
-		if ((flow->tcp_flags & ~before) & (FLOW_TCP_FIN | FLOW_TCP_RST))
-			cache_hasten(cache, flow);
-		return;
+	if (!known) {
+		flow = start(cache, item);
+		if (!flow) {
+			cache->stats.lost_memory++;
+			return;
+		}
 	}
-	flow = start(cache, item);
-	if (!flow) {
-		cache->stats.lost_memory++;
-		return;
-	}
+	flags = flow->tcp_flags;
 	flow_add(flow, item->sample, weight_of_item(item));
 	count_selector(cache, item);
-	if (cache_caches(cache))
+	if (known) {
+		cache->stats.cached++;
+		if ((flow->tcp_flags & ~flags) & (FLOW_TCP_FIN | FLOW_TCP_RST))
+			cache_hasten(cache, flow);
+	} else if (cache_caches(cache)) {
 		cache_insert(cache, flow);
-	else
+	} else {
 		cache_pend(cache, flow, cache->config.active_timeout ? FLOW_END_RESOURCES : FLOW_END_ACTIVE);
+	}
 }
 
 /* Inlined by force: gcc 12 takes a function that only prefetches for one without effect and drops the call. */
@@ -289,6 +198,7 @@ static inline void add_item(struct cache *cache, struct block *block, const stru
 
 	if (block->count == BLOCK)
 		count_block(cache, block);
+	cache->stats.pairs++;
 	item = &block->items[block->count++];
 	item->sample = sample;
 	item->key = key;
@@ -310,30 +220,15 @@ static inline void add_item(struct cache *cache, struct block *block, const stru
 	__builtin_prefetch(&cache->buckets[item->hash & cache->bucket_mask]);
 }
 
-/* The key by which the sample is counted: its own, or a copy without what does not tell flows apart. */
-static const struct flow_key *key_of(const struct cache *cache, struct block *block, const struct flow_key *key)
-{
-	struct flow_key *copy = &block->keys[block->next_key];
-	int mpls = flow_is_mpls(key);
-
-	if (!mpls && !(cache->config.full && key->ip_ttl))
-		return key;
-	block->next_key = (block->next_key + 1) % (BLOCK + 1);
-	if (cache->config.full)
-		key_without_ttl(copy, key);
-	else
-		key_without_network(copy, key);
-	return copy;
-}
-
 /* One item for each selector of this exporter that took the sample. */
 static void add_sample(struct cache *cache, struct block *block, const struct sample *sample)
 {
 	const struct sample_meta *meta = &sample->meta;
 	struct generation *generation = generations_find(&cache->generations, meta->generation);
 	const struct flow_key *key;
-	__u64 rules, weight, hash;
-	unsigned int pairs, size;
+	struct flow_key *copy;
+	__u64 rules, weight, hash, *excluded;
+	unsigned int size;
 	int main;
 
 	rules = generation ? meta->rules & generation->rules : 0;
@@ -350,12 +245,26 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 		cache->stats.lost_generation++;
 		return;
 	}
-	pairs = main + (rules ? __builtin_popcountll(rules) : 0);
-	cache->stats.pairs += pairs;
-	if (is_excluded(cache, &sample->key, pairs))
+	excluded = cache_excluded_by(cache, &sample->key);
+	if (excluded) {
+		unsigned int pairs = main + __builtin_popcountll(rules);
+
+		cache->stats.pairs += pairs;
+		*excluded += pairs;
 		return;
+	}
+	if (main && flow_is_bfd(&sample->key)) {
+		cache->stats.pairs++;
+		cache->stats.excluded_bfd++;
+		main = 0;
+		if (!rules)
+			return;
+	}
 	weight = weight_of(&generation->weight, meta->packets ? meta->packets : 1);
-	key = key_of(cache, block, &sample->key);
+	copy = &block->keys[block->next_key];
+	key = flow_key_counted(&sample->key, cache->config.full, copy);
+	if (key == copy)
+		block->next_key = (block->next_key + 1) % (BLOCK + 1);
 	size = flow_key_size(key);
 	hash = XXH3_64bits_withSeed(key, size, cache->seed);
 	if (main)

@@ -1,4 +1,4 @@
-/* Messages to a connected UDP socket: what exporter/collectors.py calls for data. */
+/* Messages to a connected UDP socket: what exporter/outbox.py calls for data. */
 #ifndef XDPFIX_SEND_H
 #define XDPFIX_SEND_H
 

@@ -49,3 +49,8 @@ def keys(figures: Figures, domain: int) -> Iterator[bytes]:
     """One record a template that the collector has in this domain."""
     for template in figures.templates.get(domain, ()):
         yield record(templates.FLOW_KEYS, template.id, indicator(template))
+
+
+def described(keys: bytes) -> int:
+    """Id of the template that a record of keys() is about: its scope, which is first."""
+    return int.from_bytes(keys[: templates.FLOW_KEYS.fields[0].length], "big")

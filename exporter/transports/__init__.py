@@ -1,4 +1,4 @@
-"""The ways to a collector, a file each, and which target takes which. collectors.py holds what they share."""
+"""The ways to a collector, a file each, and which target takes which. What they share is in connection.py."""
 
 import ipaddress
 

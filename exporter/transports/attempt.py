@@ -1,9 +1,12 @@
 """Attempts at a connection, each in a thread of its own: names, handshakes and slow hosts hold up nobody else."""
 
+import logging
 import threading
 from collections.abc import Callable
 
 from exporter.transports.connection import Connection
+
+log = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -29,6 +32,9 @@ class Attempt:
             result = self._connect()
         except OSError as error:
             result = error
+        except Exception as error:  # a fault of ours or of a library: without a result there would be no other attempt
+            log.exception("%s", self._thread.name)
+            result = OSError(f"an error of xdpfix: {error!r}; please report it with the lines of the log")
         with self._lock:
             self._result = result
         if self._unwanted:

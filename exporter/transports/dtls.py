@@ -90,8 +90,8 @@ class Dtls(Connection):
                 self._socket.send(self._rest[0])
             except BlockingIOError:
                 return False
-            except ConnectionRefusedError:
-                raise DisconnectedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)) from None
+            except ConnectionRefusedError as error:
+                raise self._refused(error) from None
             except OSError:
                 self._rest.pop(0)
                 raise
@@ -107,8 +107,8 @@ class Dtls(Connection):
                     self._session.recv(DATAGRAM)
         except BlockingIOError:
             pass
-        except ConnectionRefusedError:
-            raise DisconnectedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)) from None
+        except ConnectionRefusedError as error:
+            raise self._refused(error) from None
         except SSL.ZeroReturnError:
             raise DisconnectedError(errno.ECONNRESET, "the collector has closed the session") from None
         except SSL.Error as error:
@@ -116,6 +116,10 @@ class Dtls(Connection):
         self._rest += datagrams(_outgoing(self._session), self._payload)
         self.flush()
         self._look_for_successor(now_ns)
+
+    def _refused(self, error: OSError) -> OSError:
+        """Nobody listens, which ends the session, unless a new one is being tried: then that decides."""
+        return error if self._renewal is not None else DisconnectedError(error.errno, error.strerror)
 
     def _look_for_successor(self, now_ns: int) -> None:
         if self._renew_ns is None:
@@ -240,7 +244,10 @@ def _shake_hands(session: SSL.Connection, sock: socket.socket) -> None:
         if left < 0:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         timeout = session.DTLSv1_get_timeout()
-        if select.select([sock], [], [], left if timeout is None else min(timeout, left))[0]:
+        # poll(2): a sampler of hundreds of interfaces has descriptors beyond what select(2) can name.
+        answers = select.poll()
+        answers.register(sock, select.POLLIN)
+        if answers.poll(1000 * (left if timeout is None else min(timeout, left))):
             session.bio_write(sock.recv(DATAGRAM))
         else:
             session.DTLSv1_handle_timeout()

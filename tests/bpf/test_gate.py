@@ -38,8 +38,8 @@ def test_observed_is_exact(kernel, n, segments):
 
 
 @pytest.mark.parametrize(("n", "segments"), [(2, 1), (10, 1), (10, 3), (100, 45)])
-def test_law_of_gaps(kernel, n, segments):
-    """Chi-square of 4000 gaps against their geometric law, at a false alarm of 1e-6 (Wilson-Hilferty).
+def test_p16_law_of_gaps(kernel, n, segments):
+    """RFC 5475 5.2.2: chi-square of 4000 gaps against the geometric law, at a false alarm of 1e-6 (Wilson-Hilferty).
 
     Each packet is taken with 1/n; so of super-packets each one with 1 - (1 - 1/n)^segments, independent of others.
     """
@@ -103,7 +103,8 @@ def test_gates_that_fall_together(kernel):
     kernel.gates.close(others[-1], 1)
 
 
-def test_budget(kernel):
+def test_p03_budget(kernel):
+    """RFC 5474 8.4: the rate of what is reported has a limit, which is configured; what is beyond it is counted."""
     before = kernel.gates.counters()[0]
     kernel.set_sampling(Fraction(1), 0, budget=10)
     kernel.run("sample_tc_ingress", FRAME, repeat=1000)

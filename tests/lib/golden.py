@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
-from exporter.selector import main_selector
+from exporter.selector import Selector, main_selector
 from lib.ipfix_oracle import Oracle
 from lib.receiver import Receiver
 
@@ -80,23 +80,23 @@ def sample_of(octets: bytes) -> dict:
     return seen
 
 
-def message_of(samples: Any) -> bytes:
+def message_of(samples: Any, rule: int | None = None) -> bytes:
     """The message that our exporter sends for one `struct sample`, at the clock and identity of the golden ones.
 
-    Of options data it sends samplingInterval alone.
+    Of options data it sends samplingInterval alone. With `rule` it is a flow exporter, whose identity is the rule's.
     """
     with Receiver() as receiver:
         options = ExporterOptions(
             targets=(receiver.target,),
-            obs_domain_id=123,
-            obs_point_id=456,
+            **({"obs_domain_id": 123, "obs_point_id": 456} if rule is None else {}),
             cache_active_timeout=0,
             cache_max_flows=0,
             profile="ovs",
             options_data=False,
         )
         with Exporter(options, offset=lambda: WALL - NOW) as exporter:
-            exporter.set_weight(0, Fraction(1), [main_selector(options)])
+            selector = main_selector(options) if rule is None else Selector(2 + rule, rule, Fraction(1), 123, 456)
+            exporter.set_weight(0, Fraction(1), [selector])
             exporter.tick(NOW)
             receiver.read()
             exporter.ingest(samples, 1)

@@ -203,6 +203,13 @@ class Oracle:
                 repeated.setdefault(name, []).append(value)
                 order.append(name)
                 at += length
-            message.records.append(
-                OracleRecord(template, body[start:at], values, message.domain, message.export_time, order)
-            )
+            record = OracleRecord(template, body[start:at], values, message.domain, message.export_time, order)
+            self._flow_keys(record)
+            message.records.append(record)
+
+    def _flow_keys(self, record: OracleRecord) -> None:
+        """Flow Keys are those of a template that was sent, among its fields (4.4)."""
+        if record.template.scope and "flowKeyIndicator" in record.values:
+            described = self.templates.get((record.domain, record["templateId"]))
+            assert described, "Flow Keys of a template that was never sent (4.4)"
+            assert record["flowKeyIndicator"] < 1 << len(described.fields), "a key behind the last field (4.4)"

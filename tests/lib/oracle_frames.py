@@ -77,7 +77,7 @@ _MORE = {
     "ipv4 multicast": Ether(dst="01:00:5e:00:00:fb") / IP(dst="224.0.0.251", ttl=1) / UDP(sport=5353, dport=5353),
     "ipv4 broadcast": Ether(dst="ff:ff:ff:ff:ff:ff") / IP(dst="255.255.255.255") / UDP(sport=68, dport=67),
     "ipv6 udp": ETHER / IP6 / UDP(sport=5000, dport=5001) / bytes(100),
-    "ipv6 sctp": ETHER / IP6 / bytes.fromhex("1388 1389 00000001 00000000"),
+    "ipv6 sctp": ETHER / IPv6(src="2001:db8::1", nh=132) / bytes.fromhex("1388 1389 00000001 00000000"),
     "ipv6 no label": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=255) / UDP(sport=1, dport=2),
     "ipv6 label": ETHER / IPv6(src="2001:db8::1", fl=0xFFFFF, tc=0xFF, hlim=1) / UDP(sport=1, dport=2),
     "ipv6 echo reply": ETHER / IP6 / ICMPv6EchoReply(data=bytes(56)),
@@ -91,7 +91,7 @@ _MORE = {
     "ipv6 ipv4": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / IP() / UDP(),
     "ipv6 hop by hop": ETHER / IP6 / IPv6ExtHdrHopByHop() / ICMPv6EchoReply(),
     "ipv6 routing": ETHER / IP6 / IPv6ExtHdrRouting(addresses=["2001:db8::7"]) / TCP(sport=1, dport=2),
-    "ipv6 destination": ETHER / IP6 / IPv6ExtHdrDestOpt() / bytes.fromhex("1388 1389 00000001 00000000"),
+    "ipv6 destination": ETHER / IP6 / IPv6ExtHdrDestOpt(nh=132) / bytes.fromhex("1388 1389 00000001 00000000"),
     "ipv6 ah": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=51) / bytes((17, 4)) / bytes(22)
     / UDP(sport=1, dport=2),
     "ipv6 mobility": ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=135) / _extension(135, 59),

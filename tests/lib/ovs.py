@@ -8,7 +8,8 @@ distribution's service and its /run/openvswitch are not touched.
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,8 +22,29 @@ BRIDGE = "br0"
 # An AF_PACKET socket holds net.core.rmem_default octets (212992), of which a frame takes its own and a buffer's.
 CHUNK = 120_000
 BUFFER = 1536
+RULES_FRAGMENTS = "nx-match"  # the ports of first fragments are looked at, as ours are; by default they are hidden
 RECEIVED = re.compile(r"packets received: (\d+)")
+CREATED = re.compile(r": flows=(\d+)")
 SAMPLED = re.compile(r"sampled pkts=(\d+)")
+
+
+@dataclass(frozen=True)
+class OvsRule:
+    """A flow whose action is sample(): whose packets are sampled, to which collector set, and as whose."""
+
+    match: str
+    collector_set_id: int
+    obs_domain_id: int
+    obs_point_id: int
+    probability: int = 65535
+
+    @property
+    def action(self) -> str:
+        """The action as ovs-ofctl(8) takes it."""
+        return (
+            f"sample(probability={self.probability},collector_set_id={self.collector_set_id},"
+            f"obs_domain_id={self.obs_domain_id},obs_point_id={self.obs_point_id})"
+        )
 
 
 class OpenVSwitch:
@@ -119,6 +141,39 @@ class OpenVSwitch:
         tunnels = "other_config:enable-tunnel-sampling=true"
         row = (f'targets="{target}"', "sampling=1", "cache_active_timeout=4200", "cache_max_flows=1000000", tunnels)
         self._vsctl("--", "set", "bridge", bridge, "ipfix=@i", "--", "--id=@i", "create", "IPFIX", *row)
+
+    def sample_rules(self, rules: Sequence[OvsRule], targets: Mapping[int, str], bridge: str = BRIDGE) -> None:
+        """Sample by flows, each in a table of its own, so that all see every packet.
+
+        Args:
+            rules: the flows.
+            targets: of each collector set; it caches flows until `flush_rules()`.
+            bridge: whose packets.
+
+        """
+        for number, target in targets.items():
+            ipfix = (f'targets="{target}"', "cache_active_timeout=4200", "cache_max_flows=1000000")
+            row = (*ipfix, "other_config:enable-tunnel-sampling=true")
+            named = ("--id=@b", "get", "Bridge", bridge, "--", "--id=@i", "create", "IPFIX", *row)
+            self._vsctl(
+                "--", *named, "--", "create", "Flow_Sample_Collector_Set", f"id={number}", "bridge=@b", "ipfix=@i"
+            )
+        self._ofctl("set-frags", bridge, RULES_FRAGMENTS)
+        resubmit = ",".join(f"resubmit(,{table})" for table, _ in enumerate(rules, 1))
+        flows = [f"table=0,actions={resubmit}"]
+        for table, rule in enumerate(rules, 1):
+            flows.append(f"table={table},{rule.match}{',' * bool(rule.match)}actions={rule.action}")
+        path = self._folder / "flows"
+        path.write_text("\n".join(flows) + "\n")
+        self._ofctl("add-flows", bridge, str(path))
+
+    def flows_of_rules(self, bridge: str = BRIDGE) -> int:
+        """IPFIX flows that there were in the caches of all collector sets."""
+        return sum(map(int, CREATED.findall(self._ofctl("dump-ipfix-flow", bridge))))
+
+    def flush_rules(self) -> None:
+        """End the collector sets: every flow in their caches is exported."""
+        self._vsctl("--all", "destroy", "Flow_Sample_Collector_Set")
 
     def received(self) -> int:
         """Packets that the datapath has processed."""

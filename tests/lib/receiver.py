@@ -48,7 +48,7 @@ class StreamSession:
 
     def __init__(self, sock: Any, strict_sequence: bool) -> None:
         self.socket = sock
-        self.oracle = Oracle(strict_sequence)
+        self.oracle = Oracle(strict_sequence, reliable=True)
         self.messages: list[bytes] = []
         self.rest = b""
         self.ended: str = ""  # "FIN", "RST"

@@ -50,7 +50,12 @@ class SslServer:
         with self._received.open("wb") as received, self._said.open("wb") as said:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=received, stderr=said)
         table = Path("/proc/net/tcp" if transport == "tls" else "/proc/net/udp")
-        wait_until(lambda: f" 0100007F:{self.port:04X} " in table.read_text(), what=f"a server: {self.said}")
+        wait_until(lambda: self._local(table), what=f"a server: {self.said}")
+
+    def _local(self, table: Path) -> bool:
+        """Whether a socket is bound to the port; that an exporter's is connected to it does not count."""
+        addresses = [line.split()[1] for line in table.read_text().splitlines()]
+        return f"0100007F:{self.port:04X}" in addresses
 
     @property
     def octets(self) -> bytes:
@@ -62,7 +67,7 @@ class SslServer:
 
     def read(self) -> Oracle:
         """Hold all whole messages to the oracle."""
-        oracle, octets = Oracle(), self.octets
+        oracle, octets = Oracle(reliable=self.target.transport == "tls"), self.octets
         while len(octets) >= 16 and len(octets) >= (length := int.from_bytes(octets[2:4], "big")):
             oracle.feed(octets[:length])
             octets = octets[length:]

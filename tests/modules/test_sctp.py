@@ -6,12 +6,33 @@ import pytest
 
 from exporter.options import Target
 from exporter.transports import sctp
+from lib.everytype import check_every_type, every_type_to, export_every_kind
 from lib.receiver import SctpReceiver
 from lib.sending import NOW, clock, connect, exporter_to, ports, tick_until
+from lib.templateids import check_template_ids
 from lib.wait import wait_until
 
 MODULES = ("sctp",)
 SECOND = 10**9
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_t01_t02_t03_every_type_of_value(host: str) -> None:
+    """RFC 5471 3.1.1, RFC 5471 3.2.1, RFC 5471 3.2.2: as tests/unit/test_exporter_connectivity.py does elsewhere."""
+    with SctpReceiver(host) as receiver, every_type_to(receiver.target) as exporter:
+        connect(exporter)
+
+        def read() -> list[bytes]:
+            receiver.read()
+            return [octets for session in receiver.sessions for octets in session.messages]
+
+        check_every_type(export_every_kind(exporter, read))
+
+
+def test_t06_t44_ids_are_used_again_behind_their_withdrawal() -> None:
+    """RFC 5471 3.2.5.1, RFC 5471 3.6.8.1: no data behind, then told anew; one association."""
+    with SctpReceiver() as receiver:
+        check_template_ids(receiver)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -27,7 +48,7 @@ def test_t01_e081_records_over_ipv4_and_ipv6(host: str) -> None:
             there, back = exporter.endpoints()
             assert (there.protocol, there.destination_port) == (132, receiver.target.port)
             assert (back.protocol, back.source_port) == (132, receiver.target.port)
-            tick_until(exporter, lambda: not exporter.collectors[0]._connection.unacknowledged())
+            tick_until(exporter, lambda: not exporter.collectors[0].outbox.connection.unacknowledged())
         (session,) = receiver.sessions
         wait_until(lambda: receiver.read() or session.ended)
     assert session.ended == "FIN"
@@ -40,8 +61,9 @@ def test_t01_e081_records_over_ipv4_and_ipv6(host: str) -> None:
 def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """PR-SCTP, timed: what waits too long in the kernel makes room; both kinds of loss are counted."""
+    """RFC 5471 3.5.2, PR-SCTP, timed: what waits too long in the kernel makes room; both kinds of loss are counted."""
     monkeypatch.setattr(sctp, "LIFETIME_MS", 500)
+    monkeypatch.setattr("exporter.outbox.QUEUE_LIMIT", 100)  # filled and emptied by an emulated machine
     with SctpReceiver(strict_sequence=False) as receiver, exporter_to(receiver.target) as exporter:
         connect(exporter)
         receiver.accept()
@@ -62,7 +84,7 @@ def test_t26_a_stalled_collector_fills_a_bounded_queue_and_old_data_is_given_up(
 
 
 def test_t33_a_collector_that_comes_back_gets_a_session_of_its_own() -> None:
-    """RFC 7011 8.1, 10.2.4: templates again, sequence 0."""
+    """RFC 7011 8.1, 10.2.4, RFC 5471 3.6.3: templates again, sequence 0."""
     with SctpReceiver() as first:
         exporter = exporter_to(first.target, reconnect_interval=1)
         connect(exporter)

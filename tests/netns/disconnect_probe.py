@@ -59,7 +59,7 @@ def main() -> None:
         tick_until(exporter, lambda: len(stream.records()) == 217)
         report["long"]["sequence"] = stream.sessions[1].oracle.messages[0].sequence
         # Silence on a path that is gone: keepalive notices.
-        probes = stream_options(exporter.collectors[0]._connection._socket)
+        probes = stream_options(exporter.collectors[0].outbox.connection._socket)
         report["keepalive"] = probes
     print(json.dumps(report))
 

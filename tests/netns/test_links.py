@@ -8,7 +8,7 @@ from pyroute2 import AsyncIPRoute
 
 from lib.netns import Namespace
 from lib.wait import PATIENCE
-from sampler.links import STRETCH_MESSAGES, Links, dump
+from sampler.links import Links, dump
 from sampler.linktable import Appeared, Changed, Gone, Moved, Renamed, overlaps
 
 
@@ -18,7 +18,6 @@ class Follower:
     def __init__(self, **options):
         self.links = Links(**options)
         self.seen = []
-        self.told_together = []
         self._task = None
 
     async def __aenter__(self):
@@ -31,9 +30,8 @@ class Follower:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self):
-        async for changes in self.links.changes():
-            self.told_together.append(len(changes))
-            self.seen += changes
+        async for change in self.links.changes():
+            self.seen.append(change)
 
     async def until(self, condition, timeout=10):
         async def poll():
@@ -112,24 +110,6 @@ def test_only_its_own_namespace(namespace):
                 namespace.add("xf0", "bridge")
                 await follower.told_of(Appeared, "xf0")
                 assert not any(change.link.name == "xf5" for change in follower.seen)
-
-    with namespace.enter():
-        asyncio.run(scenario())
-
-
-def test_a_storm_is_told_together_but_not_all_of_it(namespace):
-    """What waits in the socket, in parts: others have their turn between them."""
-    batch = "".join(f"link add a{number} type veth peer name b{number}\n" for number in range(50))
-
-    async def scenario():
-        async with Follower() as follower:
-            namespace.run("ip", "-batch", "-", input=batch)  # blocks the loop on purpose
-            await follower.told_of(Appeared, "a49")
-            await follower.until(lambda: len(follower.links.table.links) == 101)
-            assert follower.links.resyncs == 0
-            assert follower.told_together[0] == 1
-            # Some messages say nothing new.
-            assert STRETCH_MESSAGES / 4 < max(follower.told_together) <= STRETCH_MESSAGES
 
     with namespace.enter():
         asyncio.run(scenario())

@@ -23,7 +23,7 @@ def probe(*command: str) -> dict:
 
 
 def test_t31_a_network_that_goes_away_shortly_and_for_long() -> None:
-    """TCP resumes, or begins anew when its time is over; UDP shows what it lost in the sequence."""
+    """RFC 5471 3.6.1: TCP resumes, or begins anew when its time is over; UDP shows what it lost in the sequence."""
     report = probe("unshare", "--net", sys.executable, str(FOLDER / "disconnect_probe.py"))
     short, long = report["short"], report["long"]
     assert short["sessions"] == 1
@@ -55,7 +55,7 @@ cache_idle_timeout = 1
 
 
 def test_t32_a_killed_exporter_starts_anew(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """SIGKILL while it exports: new sessions, templates first, sequence 0; the file that it left is closed."""
+    """RFC 5471 3.6.2: SIGKILL while it exports: new sessions, templates first, sequence 0; its old file is closed."""
     left, right = wire
     file = tmp_path / "flows.ipfix"
     left.run("ip", "link", "set", "lo", "up")

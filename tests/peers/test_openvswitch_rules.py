@@ -1,88 +1,42 @@
-"""Flow rules take the packets that Open vSwitch's flows of the same match take: live, by the kernel, frame by frame."""
+"""Flow rules take the packets that Open vSwitch's flows of the same match sample, and say the same of them.
 
-import re
+Each match is a flow with the action sample() in a table of its own, so that every match sees every packet. The matches
+are in lib.ovs_rules, what may differ in a packet's description in lib.ovs_differences.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from lib.daemon import Daemon
+from exporter.decoder import Decoder
+from lib.corpus import captures
 from lib.fixtures import _root  # noqa: F401 - found by its name
-from lib.flowrules import configuration, flow_exporter, rule
+from lib.flowdiff import Flow
 from lib.netns import Namespace, veth
 from lib.oracle_frames import MTU
-from lib.oracle_traffic import capture, name_of
-from lib.ovs import BRIDGE, OpenVSwitch
-from lib.sink import Sink
-from lib.traffic import send
+from lib.oracle_traffic import capture, frames_of, ip_packet, mutated, name_of, traffic
+from lib.ovs import OpenVSwitch, OvsRule
+from lib.ovs_differences import contradictions, differences
+from lib.ovs_rule_flows import EveryDomain, Sampler, collectors, oracle_flows, our_flows
+from lib.ovs_rules import MATCHES, RULE_FRAMES, TUNNEL_MATCHES, Flows, Selections, compare_rules, fields_of, ovs_rules
+from lib.traffic import udp_frame
 from lib.wait import wait_until
+from sampler.rules.fields import FIELDS, KEYWORDS
 
-# Each takes some of the made-up frames and leaves others.
-MATCHES = (
-    "",
-    "ip",
-    "ipv6",
-    "arp",
-    "mpls",
-    "tcp",
-    "tcp6",
-    "udp",
-    "udp6",
-    "sctp",
-    "icmp",
-    "icmp6",
-    "dl_type=0x05ff",
-    "dl_type=0x88cc",
-    "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00",
-    "dl_dst=ff:ff:ff:ff:ff:ff",
-    "dl_src=02:00:5e:00:00:10/ff:ff:ff:ff:ff:f0",
-    "dl_vlan=0xffff",
-    "dl_vlan=0",
-    "dl_vlan=100",
-    "dl_vlan=100,dl_vlan_pcp=3",
-    "dl_vlan_pcp=0",
-    "vlan_tci=0x1000/0x1000",
-    "vlan_tci=0x1004/0x1004",
-    "vlan_vid=0x1004/0x1004",
-    "dl_vlan=100,ip",
-    "dl_vlan=100,ipv6",
-    "mpls,mpls_label=16",
-    "mpls,mpls_bos=0",
-    "ip,nw_src=192.0.2.1",
-    "ip,nw_src=192.0.2.0/255.255.255.254",
-    "ip,nw_dst=224.0.0.0/4",
-    "ip,nw_dst=0.0.0.2/0.0.0.255",
-    "ip,nw_proto=47",
-    "ip,nw_proto=0",
-    "ip,nw_tos=0xb8",
-    "ip,nw_ecn=3",
-    "ip,nw_ttl=1",
-    "ip,nw_frag=no",
-    "ip,nw_frag=yes",
-    "ip,nw_frag=first",
-    "ip,nw_frag=later",
-    "ipv6,nw_frag=not_later",
-    "ipv6,ipv6_src=2001:db8::/32",
-    "ipv6,ipv6_dst=::2/::ff",
-    "ipv6,ipv6_label=0xfffff",
-    "ipv6,ipv6_label=0x1/0x1",
-    "ipv6,nw_proto=59",
-    "ipv6,nw_proto=50",
-    "tcp,tp_dst=443",
-    "tcp,tp_dst=0x1/0x1",
-    "udp,udp_src=5000",
-    "udp6,tp_dst=0",
-    "tcp,tcp_flags=+syn-ack",
-    "tcp,tcp_flags=rst|ack",
-    "tcp,tcp_flags=0x3f/0x3f",
-    "icmp,icmp_type=8",
-    "icmp,icmp_type=11,icmp_code=1",
-    "icmp6,icmp_type=129",
-    "tun_id=0",
-    "sctp,tp_src=0x0/0x8000",
-)
-# Frames that the two parsers describe differently, for the reasons of lib.ovs_differences: fragments and extension
-# headers of IPv6 that Open vSwitch does not look behind, headers that contradict themselves.
-DESCRIBED_OTHERWISE = {
+RULES = ovs_rules(MATCHES)
+TAKE_ALL = {"", "tun_id=0"}  # of the made-up frames
+# The same ports as ranges, which Open vSwitch has not.
+RANGES = {
+    "sctp,tp_src=0x0/0x8000": "sctp,tp_src=0-32767",
+    "tcp6,tcp_src=0x0/0x8000": "tcp6,tcp_src=0-0x7fff",
+    "udp,udp_dst=0x8/0xfff8": "udp,udp_dst=8-15",
+}
+# Frames that are described differently in what some rule looks at, and taken accordingly. lib.ovs_differences has the
+# reasons: fragments and extension headers of IPv6 that Open vSwitch does not look behind, headers that cannot be.
+TAKEN_OTHERWISE = {
     "ipv6 later fragment",
     "ipv6 middle fragment",
     "ipv6 later fragment of icmp",
@@ -94,71 +48,131 @@ DESCRIBED_OTHERWISE = {
     "ipv4 version 5",
     "ipv4 tcp bad offset",
 }
-PACKETS = re.compile(r"table=(\d+), n_packets=(\d+),.* priority=7")
+Z = 4.892  # two-sided normal quantile of 1e-6
 
 
-class Rules(OpenVSwitch):
-    """A bridge that counts the packets of each match in a table of its own."""
-
-    def add(self, matches: tuple[str, ...]) -> None:
-        """Table i + 1 has the match i; every packet visits every table."""
-        tables = range(1, len(matches) + 1)
-        # By default Open vSwitch hides the ports of first fragments too.
-        self._ofctl("set-frags", BRIDGE, "nx-match")
-        flows = [f"table=0,actions={','.join(f'resubmit(,{table})' for table in tables)}"]
-        for table, match in zip(tables, matches, strict=True):
-            flows.append(f"table={table},priority=7,{match}{',' * bool(match)}actions=drop")
-        self._ofctl("add-flows", BRIDGE, self._write("\n".join(flows) + "\n"))
-
-    def _write(self, text: str) -> str:
-        path = self._folder / "flows"
-        path.write_text(text)
-        return str(path)
-
-    def counts(self) -> dict[int, int]:
-        """Packets by table, those of the datapath's cache included."""
-        self._appctl("revalidator/purge")
-        lines = self._ofctl("dump-flows", BRIDGE).splitlines()
-        return {int(found[1]): int(found[2]) for line in lines if (found := PACKETS.search(line))}
+def _packets(flow: Flow) -> list[bytes]:
+    return [packet for frame in frames_of(str(flow["sourceMacAddress"])) if (packet := ip_packet(frame))]
 
 
-def _frames() -> list[bytes]:
-    """The made-up frames. Both leave out samples of BFD, but Open vSwitch's flows count them."""
-    named = [(name_of(frame[6:12].hex(":")), frame) for frame in capture()]
-    return [frame for name, frame in named if not name.startswith("bfd") and name not in DESCRIBED_OTHERWISE]
+def _name(flow: Flow) -> str:
+    return name_of(str(flow["sourceMacAddress"]))
 
 
-@pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, int]:
-    """Packets of each match, by its place from 1, as Open vSwitch counts them."""
+ALLOWED = differences(_packets) + contradictions(_packets)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Packets, and by match the flows that Open vSwitch's samples of them make."""
+
+    name: str
+    frames: list[bytes]
+    flows: Mapping[str, Flows]
+
+    def compare(self, ours: Mapping[str, Flows], profile: str) -> Selections:
+        """Hold our flows against Open vSwitch's."""
+        return compare_rules(self.flows, ours, ALLOWED, _name, profile)
+
+
+@pytest.fixture(scope="module", params=["made-up", "mutated", "captured"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """What the oracle is asked."""
+    if request.param == "made-up":
+        frames = capture() + RULE_FRAMES
+    elif request.param == "mutated":
+        frames = mutated()[:1000]
+    elif captures():
+        frames = traffic(captures(), 5)
+    else:
+        pytest.skip("the captures are not there: python3 tests/lib/corpus.py fetches them")
     with Namespace() as left, Namespace() as right:
         veth(left, "a", None, right, "b", None, mtu=MTU)
-        with Rules(left, tmp_path_factory.mktemp("ovs"), "a") as switch:
-            switch.add(MATCHES)
-            switch.replay(right, "b", _frames())
-            return switch.counts()
+        with OpenVSwitch(left, tmp_path_factory.mktemp("ovs"), "a") as switch:
+            return Case(request.param, frames, oracle_flows(switch, (left, right), RULES, frames))
 
 
-@pytest.mark.parametrize("hook", ["tc", "xdp"])
-def test_each_match_takes_the_same_packets(counted: dict[int, int], tmp_path: Path, hook: str) -> None:
-    """61 matches are rules at 100 % of one exporter, told apart by their observation points."""
+def _assert_same(
+    case: Case, folder: Path, profile: str, settings: Mapping[str, str], written: Mapping[str, str] | None = None
+) -> None:
+    """Compare; `written`: matches as xdpfix is to have them, where that is not what Open vSwitch has."""
+    rules = [replace(rule, match=(written or {}).get(rule.match, rule.match)) for rule in RULES]
+    by_text = our_flows(folder, Sampler(settings, profile, False, MTU), rules, case.frames)
+    ours = dict(zip(MATCHES, by_text.values(), strict=True))
+    found = case.compare(ours, profile)
+    assert not found.problems, "\n" + "\n".join(found.problems)
+    assert found.excused * 50 < found.judged
+    if case.name == "made-up":
+        assert found.otherwise == TAKEN_OTHERWISE
+        unused = [difference.reason for difference in ALLOWED if difference not in found.used]
+        assert not unused, "differences that no frame shows any more:\n" + "\n".join(unused)
+        # Each match takes something and leaves something.
+        sizes = {match: len(flows) for match, flows in ours.items()}
+        assert {match for match, size in sizes.items() if not 0 < size < sizes[""]} == TAKE_ALL
+
+
+@pytest.mark.parametrize(("hook", "profile"), [("tc", "full"), ("xdp", "ovs")])
+def test_the_same_flows_of_each_match(case: Case, tmp_path: Path, hook: str, profile: str) -> None:
+    """64 rules at 100 % of three flow exporters."""
+    _assert_same(case, tmp_path, profile, {"hook": hook})
+
+
+@pytest.mark.parametrize("case", ["made-up"], indirect=True)
+def test_the_same_flows_with_bcc_and_by_ranges(case: Case, tmp_path: Path) -> None:
+    _assert_same(case, tmp_path, "ovs", {"hook": "tc", "loader": "bcc"}, RANGES)
+
+
+def test_matches_ask_for_every_field_and_keyword() -> None:
+    words = {part.partition("=")[0] for match in MATCHES for part in match.split(",")}
+    assert words >= KEYWORDS.keys() - {"ip6"}
+    assert set().union(*map(fields_of, (*MATCHES, *TUNNEL_MATCHES))) >= FIELDS.keys()
+
+
+@pytest.mark.parametrize("case", ["made-up"], indirect=True)
+def test_comparison_sees_each_fault(case: Case) -> None:
+    """A packet that a match lets pass, one that it takes wrongly, and one that it takes twice."""
+    assert case.compare(case.flows, "ovs").problems == []
+    flows = case.flows["tcp,tcp_dst=443"]
+    key, flow = next(iter(flows.items()))
+    wrong = (
+        ("tcp,tcp_dst=443", {k: f for k, f in flows.items() if k != key}, f"only in the oracle: {_name(flow)} "),
+        ("udp,udp_src=5000", case.flows["udp,udp_src=5000"] | {key: flow}, f"only in xdpfix: {_name(flow)} "),
+        ("tcp,tcp_dst=443", flows | {key: flow | {"packetDeltaCount": 99}}, f"{_name(flow)}: packetDeltaCount oracle "),
+    )
+    for match, found, problem in wrong:
+        (shown,) = case.compare({**case.flows, match: found}, "ovs").problems
+        assert shown.startswith(f"{match!r}: {problem}")
+
+
+def test_probabilities_and_templates_where_open_vswitch_errs(tmp_path: Path) -> None:
+    """Two domains of one collector set: Open vSwitch 3.1 sends the templates of one, and scales 40000 of 65535 by 1."""
+    rules = [OvsRule("udp", 1, 11, 110, 40000), OvsRule("", 1, 22, 220)]
+    frames = [udp_frame()] * 4000
+    sent, p = len(frames), 40000 / 65535
     with Namespace() as left, Namespace() as right:
-        veth(left, "a", None, right, "b", None, mtu=MTU)
-        rules = [rule(match, obs_point_id=place, direction="ingress") for place, match in enumerate(MATCHES, 1)]
-        with Sink(left) as sink, Sink(left) as main:
-            # Open vSwitch describes a tunnel's packet by its outer headers where it does not end the tunnel.
-            outer = {"targets": [main.target], "sampling": 1000, "enable_tunnel_sampling": False}
-            config = configuration(flow_exporter(1, sink.target, rules), main=outer, hook=hook, ring_pages=1024)
-            with Daemon(left, tmp_path, config).wait_ready() as daemon:
-                sent = send(right, "b", _frames())
-                wait_until(lambda: daemon.show("stats")["ring"]["received"] == sent)
-                pairs = daemon.show("stats")["exporters"]["collector-set-1"]["pairs"]
-            wait_until(lambda: sink.total() == pairs)
-            ours = {place: sink.total(observationPointId=place) for place in range(1, len(MATCHES) + 1)}
-    assert counted[1] == sent
-    differing = {
-        MATCHES[place - 1]: (counted[place], found) for place, found in ours.items() if found != counted[place]
+        veth(left, "a", None, right, "b", None)
+        folder = tmp_path / "ovs"
+        folder.mkdir()
+        with OpenVSwitch(left, folder, "a") as switch, collectors(left, rules) as sinks:
+            (sink,) = sinks.values()
+            sink.decoder = EveryDomain()
+            switch.sample_rules(rules, {1: sink.target})
+            switch.replay(right, "b", frames)
+            switch.flush_rules()
+            wait_until(lambda: len(sink.records) == 2)
+            theirs = {record.domain: int(str(record.get("packetDeltaCount"))) for record in sink.records}
+            plain = Decoder()
+            readable = [
+                record for octets in sink.messages for record in plain.decode(octets, 0) if not record.scope_count
+            ]
+    assert theirs[22] == sent
+    assert abs(theirs[11] - sent * p) <= Z * math.sqrt(sent * p * (1 - p))
+    assert (len(readable), plain.stats.unknown_sets) == (1, 1)
+
+    # The templates of each domain are there: our_flows() asserts it.
+    ours = our_flows(tmp_path, Sampler({"hook": "tc"}, "ovs", True, 1500), rules, frames)
+    counts = {
+        match: sum(int(str(flow["packetDeltaCount"])) for flow in flows.values()) for match, flows in ours.items()
     }
-    assert differing == {}
-    # Each shows something, but for those that take all.
-    assert {MATCHES[place - 1] for place, found in ours.items() if not 0 < found < sent} == {"", "tun_id=0"}
+    assert counts[""] == sent
+    assert abs(counts["udp"] - sent) <= Z * math.sqrt(sent * (1 - p) / p)

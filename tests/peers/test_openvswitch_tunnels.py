@@ -162,7 +162,7 @@ def _find(case: Case, flows: Flows, name: str) -> tuple[Key, Flow]:
 def test_comparison_sees_a_wrong_field(case: Case, flows: Flows, name: str, field: str) -> None:
     """Each tunnel field, and some of the others, in flows of four kinds."""
     key, flow = _find(case, flows, name)
-    wrong = {"tunnelKey": "999999", "tunnelType": 4}.get(field, 1)
+    wrong = {"tunnelKey": "999999", "tunnelType": 4, "packetDeltaCount": 99}.get(field, 1)
     assert flow[field] != wrong
     problems = _problems(case, {k: f for k, f in flows.items() if k != key} | {("wrong",): flow | {field: wrong}})
     assert name in problems

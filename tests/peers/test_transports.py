@@ -27,11 +27,11 @@ def test_e074_tshark_cuts_a_tcp_stream_into_the_same_messages(profile: str, tmp_
     rows = [row for row in tshark_records(capture) if "srcmac" in row]
     assert {row["srcmac"] for row in rows} == {flow.mac for flow in flows}
     assert len(rows) == len(flows)
-    assert {row["set"] for row in rows} == template_ids(profile)
+    assert {row["set"] for row in rows} <= template_ids(profile)
     assert tshark(capture, "-Y", "_ws.malformed || _ws.expert.severity == error") == ""
     wait_until(lambda: not path.exists())
     (closed,) = closed_files(path)
     rows, warnings = ipfix_dump(closed)
     assert warnings == ""
-    assert {row["sourceMacAddress"] for row in rows if "sourceMacAddress" in row} == {flow.mac for flow in flows}
-    assert len(rows) == len(flows) + 1
+    shown = [row["sourceMacAddress"] for row in rows if "sourceMacAddress" in row]  # options data has none
+    assert sorted(shown) == sorted(flow.mac for flow in flows)

@@ -111,6 +111,16 @@ def test_reload_and_set_wait_until_the_data_thread_has_it(tmp_path: Path):
     assert service.done == ["reload", "settled", 7, "settled"]
 
 
+def test_an_error_that_nobody_thought_of_is_told_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The kernel may refuse a map: an OSError, as a client's going away is one."""
+    path = tmp_path / "sock"
+    service = Service()
+    service.reload = lambda: (tmp_path / "nothing").stat()  # type: ignore[method-assign]
+    with pytest.raises(XdpfixError, match="an error of xdpfix: FileNotFoundError"):
+        serve(path, lambda: tell(path, {"reload": True}), service)
+    assert "FileNotFoundError" in caplog.text
+
+
 def test_flush_of_one_exporter_and_of_all(tmp_path: Path):
     path = tmp_path / "sock"
     assert serve(path, lambda: tell(path, {"flush": True})) == {"main": 3}

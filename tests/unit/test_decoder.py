@@ -97,6 +97,25 @@ def test_padding_in_template_sets_and_several_templates_a_set():
     assert decoder.template(SOURCE, 1, 256) and decoder.template(SOURCE, 1, 257)
 
 
+def test_t04_padding_between_sets_is_skipped():
+    """RFC 5471 3.2.3: figure 1, with every length that is no record."""
+    for padding in (1, 2, 3):
+        first, second = ipfix_set(256, b"\xc0\0\2\1", bytes(padding)), ipfix_set(257, b"\x06")
+        octets = message(template(256, (8, 4)), template(257, (4, 1)), first, second)
+        records = Decoder().decode(octets, SOURCE)
+        assert [record.fields[0].value for record in records] == [IPv4Address("192.0.2.1"), 6]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 12, VARIABLE_LENGTH])
+def test_t05_padding_octets_are_a_value_like_others(size):
+    """RFC 5471 3.2.4: figures 2 and 3, and other sizes: padding longer than the record is no record of its own."""
+    padding = [bytes(size)] * 15 if size != VARIABLE_LENGTH else [variable(bytes(number)) for number in range(15)]
+    body = b"".join(bytes([number]) + octets for number, octets in enumerate(padding))
+    records = Decoder().decode(message(template(256, (195, 1), (210, size)), ipfix_set(256, body)), SOURCE)
+    assert [record.get("ipDiffServCodePoint") for record in records] == list(range(15))
+    assert {element.name for record in records for element, _ in record.fields[1:]} == {"paddingOctets"}
+
+
 def test_options_records_are_marked():
     decoder = Decoder()
     (record,) = decoder.decode(
@@ -160,6 +179,7 @@ BAD = {
 
 @pytest.mark.parametrize("octets", BAD.values(), ids=BAD.keys())
 def test_bad_messages_are_refused_and_others_state_stays(octets):
+    """RFC 5471 3.6.4, RFC 5471 3.6.5, RFC 5471 3.6.7, RFC 5471 3.4.1: the cases are named by their test there."""
     decoder = Decoder()
     decoder.decode(message(template(700, (4, 1))), SOURCE)
     with pytest.raises(DecodeError, match=r"^[^\n]+$"):
@@ -169,6 +189,7 @@ def test_bad_messages_are_refused_and_others_state_stays(octets):
 
 
 def test_the_completed_template_of_t38_is_accepted():
+    """RFC 5471 3.6.4 (e)."""
     (record,) = Decoder().decode(
         message(template(256, (8, 4), (12, 4)), ipfix_set(256, b"\xc0\0\2\1\xc0\0\2\2")), SOURCE
     )
@@ -213,6 +234,13 @@ def test_sequence_gaps_are_counted_per_domain():
     decoder.decode(message(two, sequence=7), SOURCE)
     decoder.decode(message(two, sequence=0, domain=2), SOURCE)
     assert (decoder.stats.sequence_gaps, decoder.stats.lost_records) == (1, 3)
+
+
+def test_t43_unknown_sets_are_passed_over():
+    """RFC 5471 3.6.7: counted, and what is behind them is read."""
+    decoder = Decoder()
+    (record,) = decoder.decode(message(template(256, (4, 1)), ipfix_set(999, bytes(8)), ipfix_set(256, b"\6")), SOURCE)
+    assert (record.get("protocolIdentifier"), decoder.stats.unknown_sets) == (6, 1)
 
 
 def test_unknown_sets_do_not_make_false_gaps():

@@ -8,10 +8,11 @@ import socket
 import pytest
 
 from exporter.catalog import Catalog
-from exporter.collectors import QUEUE_LIMIT, RETRY_DELAY_NS, Collector
+from exporter.collectors import RETRY_DELAY_NS, Collector
 from exporter.errors import ExporterError
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
+from exporter.outbox import QUEUE_LIMIT
 from exporter.profiles import OVS
 from exporter.session import REFUSED_DELAY_NS, Session
 from exporter.transports.connection import Outgoing
@@ -127,7 +128,7 @@ def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
         # A socket pair with a full buffer says EAGAIN as a UDP socket with a full one does.
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
-        sendable, collector._connection = collector._connection, Stuck(near)
+        sendable, collector.outbox.connection = collector.outbox.connection, Stuck(near)
         with pytest.raises(BlockingIOError):
             while True:
                 near.send(b"full")
@@ -135,12 +136,12 @@ def test_a_socket_that_takes_nothing_fills_a_bounded_queue():
             exporter.ingest(ports(1000), 1000)
             well.read()
         row = exporter.targets()[0]
-        assert len(collector._queue) == QUEUE_LIMIT
+        assert len(collector.outbox._queue) == QUEUE_LIMIT
         assert row["records_waiting"] + row["records_lost_queue"] == 20_000
         assert len(well.oracle.records) == 20_000
         near.close()
         far.close()
-        collector._connection = sendable
+        collector.outbox.connection = sendable
         collector.drain(NOW)
         stuck.read()
         assert len(stuck.oracle.records) == row["records_waiting"]
@@ -155,7 +156,7 @@ def test_a_loss_is_told_once_a_minute_with_its_reason(caplog: pytest.LogCaptureF
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         far.close()  # ECONNREFUSED once, ENOTCONN from then on
-        sendable, collector._connection = collector._connection, Stuck(near)
+        sendable, collector.outbox.connection = collector.outbox.connection, Stuck(near)
         for second in range(70):
             exporter.ingest(ports(10), 10)
             exporter.tick(NOW + second * 10**9)
@@ -164,14 +165,15 @@ def test_a_loss_is_told_once_a_minute_with_its_reason(caplog: pytest.LogCaptureF
         assert all("Transport endpoint is not connected" in sentence for sentence in told)
         assert "Transport endpoint is not connected" in exporter.targets()[0]["state"]
         near.close()
-        collector._connection = sendable
+        collector.outbox.connection = sendable
         exporter.ingest(ports(10), 10)
         assert exporter.targets()[0]["state"] == "connected"
 
 
 def test_stopping_counts_what_waits():
-    collector = Collector(Target("192.0.2.1"), new_session)
-    collector._enqueue(Outgoing(b"message", 3))
+    collector = Collector(Target("127.0.0.1", free_port()), new_session)
+    assert collector.start(NOW)
+    collector.outbox.put(Outgoing(b"message", 3))
     collector.close()
     assert collector.counters["records_lost_queue"] == 3
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import TRUST_DELAY_NS
 from exporter.exporter import Exporter
 from exporter.options import FileOptions, Target
 from exporter.recorder import Recorder
+from exporter.tally import TRUST_DELAY_NS
 from exporter.transports.file import closed_files
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until
@@ -26,7 +26,7 @@ def sources(records: list) -> Counter[int]:
 
 
 def test_t30_collectors_of_every_transport_get_the_same_records(tmp_path: Path):
-    """Each with sequence numbers of its own: one that came later began at 0 later."""
+    """RFC 5471 3.5.6: each with sequence numbers of its own: one that came later began at 0 later."""
     path = tmp_path / "flows.ipfix"
     file = Target("", 0, "file", str(path))
     with (
@@ -148,6 +148,21 @@ def test_failover_by_udp_is_told_by_icmp():
             first.read()
             assert len(first.oracle.records) >= 7
             assert states(exporter) == ["connected", "connected, standby"]
+
+
+def test_failover_to_a_collector_that_ends_the_session_when_it_is_told_templates():
+    """Both were killed since the last tick; the heir notices when it is to get the templates of what it adopts."""
+    with (
+        StreamReceiver() as first,
+        StreamReceiver() as second,
+        failover(first.target, second.target, moments=clock(), profile="full") as exporter,
+    ):
+        first.kill()  # by RST, for it has not read
+        second.kill()
+        exporter.ingest(ports(100), 100)
+        assert states(exporter) == ["not connected", "not connected"]
+        row, heir = exporter.targets()
+        assert row["records_moved"] == heir["records_lost_no_session"] == 100
 
 
 def test_failover_with_nobody_left_counts_the_loss_once():

@@ -239,9 +239,9 @@ def test_the_encoder_tells_which_templates_a_batch_used():
     with Harness(profile="full", cache_active_timeout=0, obs_domain_id=5) as harness:
         harness.tick()
         harness.ingest(sample(), sample(UDP_V4), sample(UDP_V4), sample(UDP_V4 | VLAN))
-        assert harness.exporter._encoder.used == {5: {record.template.id for record in harness.records}}
+        assert harness.exporter.exporting._encoder.used == {5: {record.template.id for record in harness.records}}
         harness.ingest(sample())
-        assert harness.exporter._encoder.used == {5: {harness.records[-1].template.id}}
+        assert harness.exporter.exporting._encoder.used == {5: {harness.records[-1].template.id}}
 
 
 def test_another_profile_needs_an_empty_cache():

@@ -46,7 +46,7 @@ def test_every_kind_is_decoded_and_each_options_record_has_a_set_of_its_own():
 def test_t18_t19_e100_metering_process_statistics():
     """RFC 7011 4.1: messages, Flow Records and octets to this collector, without the message that carries them.
 
-    T-18: two scopes, in order. T-19: with meteringProcessId.
+    RFC 5471 3.4.2: two scopes, in order. RFC 5471 3.4.3: with meteringProcessId; there is one Metering Process.
     """
     with harness(cache_active_timeout=0) as it:
         it.tick()
@@ -68,7 +68,10 @@ def test_t18_t19_e100_metering_process_statistics():
 
 
 def test_t20_e101_metering_process_reliability():
-    """RFC 7011 4.2: packets that got lost before they were part of a flow, and from when to when; T-13: 322 twice."""
+    """RFC 7011 4.2, RFC 5471 3.4.4: packets that got lost before they were part of a flow, and from when to when.
+
+    With meteringProcessId as a scope. RFC 5471 3.3.3: observationTimeSeconds twice.
+    """
     with harness() as it:
         it.tick()
         it.exporter.set_metering(Metering(10**6, 2500, 0))
@@ -88,12 +91,15 @@ def test_t20_e101_metering_process_reliability():
 
 
 def test_t21_e102_exporting_process_reliability():
-    """RFC 7011 4.3: Flow Records that were not sent, the packets and octets in them, when. E-008: in domain 0."""
+    """RFC 7011 4.3, RFC 5471 3.4.5: Flow Records that were not sent, the packets and octets in them, when.
+
+    E-008: in domain 0.
+    """
     with harness(cache_active_timeout=0, sampling=100) as it:
         it.set_weight(0, Fraction(1, 100))
         it.tick()
         it.receiver.oracle.strict_sequence = False  # what is lost is missing
-        (connection,) = (collector._connection for collector in it.exporter.collectors)
+        (connection,) = (collector.outbox.connection for collector in it.exporter.collectors)
         working = connection._socket
         broken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # connected to nobody: EDESTADDRREQ
         connection._socket, connection.batch_fd = broken, broken.fileno()
@@ -124,8 +130,8 @@ def test_nothing_lost_is_said_too():
         assert record["observationTimeSeconds"] == [wall(START)] * 2
 
 
-def test_statistics_come_each_stats_interval_and_not_with_the_templates():
-    """E-104: by a period that is configured."""
+def test_e104_statistics_come_each_stats_interval_and_not_with_the_templates():
+    """RFC 7011 4.1 to 4.3: by a period that is configured."""
     with harness(template_interval=7, stats_interval=60) as it:
         it.tick()
         it.tick(START + 601, ticks=601)
@@ -133,7 +139,7 @@ def test_statistics_come_each_stats_interval_and_not_with_the_templates():
 
 
 def test_t22_e103_flow_keys_for_each_template_that_was_sent():
-    """RFC 7011 4.4. T-23: no bit beyond the fields. T-24: no template that the collector does not have."""
+    """RFC 7011 4.4, RFC 5471 3.4.6: no bit beyond the fields, no template that the collector does not have."""
     with harness() as it:
         it.tick()
         it.ingest(*every_kind())

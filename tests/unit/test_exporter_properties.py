@@ -162,7 +162,8 @@ def of_ip(values: dict, profile: str) -> dict:
     size=st.integers(512, 2000),
 )
 @settings(max_examples=80, deadline=None)
-def test_records_say_what_the_samples_said(samples: list[dict], profile: str, size: int):
+def test_t42_records_say_what_the_samples_said(samples: list[dict], profile: str, size: int):
+    """RFC 5471 3.6.6: each record has the elements of its template, no fewer, no more; the oracle reads it so."""
     with Harness(profile=profile, cache_active_timeout=0, message_size=size) as harness:
         harness.tick()
         harness.ingest(*samples)

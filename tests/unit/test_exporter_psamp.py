@@ -42,8 +42,8 @@ def test_p11_p10_selector_and_selection_sequence():
         assert [record["samplingProbability"] for record in it.told("samplingProbability")] == [1 / 400, 1 / 50]
 
 
-def test_p12_selection_sequence_statistics():
-    """RFC 5476 6.5.3: packets observed and selected, each stats_interval."""
+def test_p12_p15_selection_sequence_statistics():
+    """RFC 5476 6.5.3, RFC 5474 5.4: packets that came to the Selector and those it took, each stats_interval."""
     with harness() as it:
         it.tick()
         it.exporter.set_metering(Metering(123_456_789, 1234, 5))

@@ -85,7 +85,7 @@ def test_e007_records_that_could_not_be_sent_show_in_the_sequence():
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
         collector = harness.exporter.collectors[0]
-        collector._connection._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
+        collector.outbox.connection._socket.shutdown(socket.SHUT_WR)  # EPIPE from now on
         harness.ingest(sample(), sample())
         assert harness.exporter.targets()[0]["records_lost_send"] == 2
         assert collector.session.sequence(0) == len(harness.receiver.oracle.options) + 2
@@ -123,7 +123,7 @@ def test_e012_record_types_are_not_mixed_and_each_template_has_one_set_a_message
 
 
 def test_e013_there_is_no_padding(stream: Harness):
-    """RFC 7011 3.3.1 allows zeros; none are sent: messages are exactly their records."""
+    """RFC 7011 3.3.1 allows zeros; none are sent: messages are exactly their records. RFC 5471 3.2.3: never."""
     for message, octets in zip(stream.receiver.oracle.messages, stream.receiver.datagrams, strict=True):
         if message.records:
             assert len(octets) == 16 + 4 * len(message.sets) + sum(len(r.octets) for r in message.records)
@@ -149,7 +149,7 @@ def test_e020_template_ids_are_unique_over_templates_and_options_templates(strea
 
 
 def test_e021_enterprise_numbers_follow_the_e_bit_only(stream: Harness):
-    """RFC 7011 3.2: VMware's tunnel elements carry 6876, ntop's for IPv6 35632, IANA's carry none."""
+    """RFC 7011 3.2, RFC 5471 3.3.1: VMware's tunnel elements carry 6876, ntop's for IPv6 35632, IANA's none."""
     pens = {(pen, number) for t in stream.receiver.oracle.templates.values() for pen, number, _ in t.fields}
     assert {number for pen, number in pens if pen == 6876} == set(range(891, 898))
     ntop = {396, 397} if stream.options.profile == "full" else set()

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from exporter.exporter import Exporter
-from exporter.options import ExporterOptions, Target
+from exporter.options import DEFAULT_PORTS, ExporterOptions, Target
 from exporter.profiles import FULL, OVS
 from exporter.selector import main_selector
 from lib.harness import START, UDP_V4, Harness, every_kind
@@ -105,7 +105,7 @@ def test_e065_udp_checksums_are_on():
     """RFC 7011 10.3.2: the socket does not ask the kernel to leave checksums out."""
     with Harness() as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._connection._socket
+        sock = harness.exporter.collectors[0].outbox.connection._socket
         assert sock is not None and sock.getsockopt(socket.SOL_SOCKET, SO_NO_CHECK) == 0
 
 
@@ -125,7 +125,7 @@ def test_e066_datagrams_are_not_fragmented_and_one_too_long_is_counted():
     """RFC 7011 10.3.3: the kernel refuses what is longer than the path takes instead of cutting it in fragments."""
     with Harness(cache_active_timeout=0) as harness:
         harness.tick()
-        sock = harness.exporter.collectors[0]._connection._socket
+        sock = harness.exporter.collectors[0].outbox.connection._socket
         assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_IP, 10) == 2  # IP_MTU_DISCOVER = IP_PMTUDISC_DO
         with pytest.raises(OSError) as error:
@@ -147,6 +147,7 @@ def test_e067_what_timeouts_end_is_paced():
         assert max(b - a for a, b in itertools.pairwise(sent)) <= 20_000 // 8
 
 
-def test_the_default_port_is_4739():
-    """RFC 7011 10.3.4."""
+def test_e070_the_default_port_is_4739_with_tls_4740():
+    """RFC 7011 10.1; tests/unit/test_config.py has other ones."""
     assert Target("192.0.2.1").port == 4739
+    assert DEFAULT_PORTS == {"udp": 4739, "tcp": 4739, "sctp": 4739, "tls": 4740, "dtls": 4740, "file": 0}

@@ -11,7 +11,7 @@ from exporter.cache import KNOWN_GENERATIONS, Cache
 from exporter.collectors import Endpoint
 from exporter.options import ExporterOptions
 from exporter.selector import Selected, Selector, main_selector
-from lib.harness import TCP_V6, UDP_V4, Harness
+from lib.harness import START, TCP_V6, UDP_V4, Harness
 from lib.samples import batch, sample
 
 ONE = Fraction(1)
@@ -64,6 +64,21 @@ def test_a_sample_counts_for_each_rule_that_took_it():
         assert (stats["samples_ingested"], stats["samples_selected"], stats["samples_pairs"]) == (3, 3, 6)
 
 
+def test_p02_each_selector_of_a_domain_has_a_number_of_its_own():
+    """RFC 5476 6.1: the one it was given, so the same from generation to generation."""
+    selectors = [whole(None, 1), whole(0, 1, 10), whole(5, 1, 10), whole(63, 2)]
+    with DomainsHarness(cache_active_timeout=0) as harness:
+        for generation, chosen in enumerate((selectors, selectors[1:], selectors)):
+            harness.exporter.set_weight(generation, ONE / (generation + 1), chosen)
+            harness.tick(START + generation)
+            harness.ingest(sample(generation=generation, rules=rules(63), main=0))
+            harness.tick(START + generation + 0.9, ticks=10)
+        records = [r for r in harness.receiver.oracle.options if "selectorAlgorithm" in r.values]
+        numbers = {(record.domain, record["selectorId"]) for record in records}
+        assert numbers == {(1, 1), (1, 2), (1, 7), (2, 65)}
+        assert {record["samplingProbability"] for record in records} == {1, 1 / 2, 1 / 3}
+
+
 def test_two_rules_of_one_domain_and_point_make_one_flow():
     with DomainsHarness() as harness:
         harness.exporter.set_weight(1, ONE, [whole(0, 1, 10), whole(1, 1, 10)])
@@ -93,10 +108,25 @@ def test_exclusion_counts_once_a_selector():
     with DomainsHarness(enable_output_sampling=False) as harness:
         harness.exporter.set_weight(1, ONE, [whole(0), whole(1)])
         both = {"generation": 1, "rules": rules(0, 1)}
-        harness.ingest(sample(direction=1, **both), sample(UDP_V4, dst_port=3784, **both), sample(**both))
+        harness.ingest(sample(direction=1, **both), sample(**both))
         stats = harness.stats
-        assert (stats["samples_excluded_output"], stats["samples_excluded_bfd"], stats["samples_cached"]) == (2, 2, 2)
-        assert (stats["samples_selected"], stats["samples_pairs"]) == (3, 6)
+        assert (stats["samples_excluded_output"], stats["samples_cached"]) == (2, 2)
+        assert (stats["samples_selected"], stats["samples_pairs"]) == (2, 4)
+
+
+def test_rules_take_bfd_which_the_main_selector_leaves_out():
+    """As Open vSwitch: what a bridge samples has no BFD, what a flow's action samples has."""
+    with DomainsHarness() as harness:
+        harness.exporter.set_weight(1, ONE, [whole(None), whole(0), whole(1)])
+        bfd = {"generation": 1, "dst_port": 3784}
+        harness.ingest(
+            sample(UDP_V4, main=1, rules=rules(0, 1), **bfd),
+            sample(UDP_V4, main=0, rules=rules(1), **bfd),
+            sample(UDP_V4, main=1, rules=0, **bfd),
+        )
+        stats = harness.stats
+        assert (stats["samples_excluded_bfd"], stats["samples_cached"]) == (2, 3)
+        assert (stats["samples_selected"], stats["samples_pairs"]) == (3, 5)
 
 
 def test_an_interface_has_a_point_of_its_own_for_the_main_selector_only():

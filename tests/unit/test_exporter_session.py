@@ -3,76 +3,23 @@
 Messages are read by the oracle of tests/lib, in the order in which the session gave them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import message
-from exporter.catalog import Catalog
 from exporter.optionsdata.figures import Figures, Interface
 from exporter.optionsdata.kinds import KINDS
 from exporter.pace import BURST_MESSAGES, BURST_NS
 from exporter.profiles import FULL, OVS
-from exporter.session import REFUSED_DELAY_NS, Session
+from exporter.session import REFUSED_DELAY_NS
 from exporter.template import Template, field
-from lib.ipfix_oracle import Oracle, OracleMessage
+from lib.ipfix_oracle import Oracle
+from lib.talk import MAIN, SECOND, ids, talk
 
-SECOND = 10**9
-MAIN = 7
-PLAIN = Figures(domain=MAIN, everything=False)
 TEMPLATES = [template.id for template in FULL.templates]
-
-
-@dataclass
-class Talk:
-    """A session, what it tells, and the oracle that hears it."""
-
-    session: Session
-    catalog: Catalog
-    oracle: Oracle
-    now: int = 1000 * SECOND
-    limit: int = 1400
-    export_time: int = 1_700_000_000
-
-    def announce(self, **used: object) -> list[OracleMessage]:
-        heard = []
-        for octets, records in self.session.announce(self.now, self.export_time, self.limit):
-            assert len(octets) <= self.limit
-            heard.append(self.oracle.feed(octets))
-            assert len(heard[-1].records) == records
-        return heard
-
-    def use(self, used: dict[int, set[int]]) -> list[OracleMessage]:
-        """Say which templates the next data uses."""
-        self.catalog.use(used)
-        return self.announce()
-
-    def data(self, domain: int, template: int) -> None:
-        """Send a record of zeros, as C's encoder would."""
-        layout = self.catalog.templates[template]
-        record = bytes(layout.fixed_length + sum(item.length == 65535 for item in layout.fields))
-        body = message.Message(message.encode_set(template, [record]), 1)
-        sequence = self.session.advance(domain, 1, messages=1, octets=16 + len(body.body))
-        self.oracle.feed(body.encode(self.export_time, sequence, domain))
-
-    def later(self, seconds: float) -> list[OracleMessage]:
-        self.now += round(seconds * SECOND)
-        return self.announce()
-
-
-def talk(profile=FULL, figures: Figures = PLAIN, reliable: bool = False, **intervals: int) -> Talk:
-    source = [figures]
-    catalog = Catalog(profile.templates, profile.whole, MAIN, lambda: source[0])
-    times = {"interval_ns": 600 * SECOND, "stats_ns": 600 * SECOND} | intervals
-    made = Talk(Session(catalog, reliable=reliable, **times), catalog, Oracle(reliable=reliable))
-    made.source = source
-    return made
-
-
-def ids(messages: list[OracleMessage]) -> list[int]:
-    return [template.id for item in messages for template in item.templates]
 
 
 def test_full_sends_only_the_templates_that_data_uses_and_ovs_all():
@@ -150,7 +97,7 @@ def test_e050_e054_a_reliable_session_sends_a_template_once():
 
 
 def test_t06_t44_a_withdrawn_template_is_gone_and_comes_back_before_data():
-    """RFC 7011 8.1: withdrawal by id in each domain; needed again, it is sent anew."""
+    """RFC 7011 8.1, RFC 5471 3.2.5.1: withdrawal by id in each domain; needed again, it is sent anew."""
     heard = talk(reliable=True)
     heard.use({MAIN: {TEMPLATES[0], TEMPLATES[1]}, 8: {TEMPLATES[0]}})
     heard.session.withdraw([TEMPLATES[0]])
@@ -161,7 +108,10 @@ def test_t06_t44_a_withdrawn_template_is_gone_and_comes_back_before_data():
 
 
 def test_t09_t10_all_templates_are_withdrawn_by_the_short_form():
-    """RFC 7011 8.1: template id 2 in set 2 and 3 in set 3. T-07, T-08: never twice, the oracle refuses that."""
+    """RFC 7011 8.1, RFC 5471 3.2.5.4, RFC 5471 3.2.5.5: template id 2 in set 2 and 3 in set 3.
+
+    T-07, T-08: never twice, the oracle refuses that.
+    """
     heard = talk(reliable=True)
     heard.use({MAIN: set(TEMPLATES[:3])})
     heard.session.withdraw()
@@ -180,6 +130,30 @@ def test_e052_what_waits_is_not_sent_after_its_withdrawal():
         heard.later(1)
     named = [record["ingressInterface"] for record in heard.oracle.options if record.template.id == 520]
     assert set(named) == set(range(1000))
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_t24_flow_keys_wait_no_longer_than_their_template_and_come_again_with_it(reliable: bool):
+    """RFC 7011 4.4: never of a template that the collector does not have; the oracle would find it."""
+    heard = talk(figures=Figures(domain=MAIN), reliable=reliable)
+
+    def keys() -> list[int]:
+        return [record["templateId"] for record in heard.oracle.options if "templateId" in record.values]
+
+    heard.use({MAIN: {TEMPLATES[0]}})  # the pace lets nothing more pass for a while
+    heard.use({MAIN: {TEMPLATES[0], TEMPLATES[1]}})
+    heard.session.withdraw([TEMPLATES[1]])
+    heard.use({MAIN: {TEMPLATES[0]}})
+    heard.later(1)
+    assert keys() == [TEMPLATES[0]]
+    heard.use({MAIN: {TEMPLATES[1]}})
+    heard.later(1)
+    assert keys() == TEMPLATES[:2]
+    heard.session.withdraw([TEMPLATES[1]])
+    heard.use({MAIN: {TEMPLATES[0]}})
+    heard.use({MAIN: {TEMPLATES[1]}})
+    heard.later(1)
+    assert keys() == [*TEMPLATES[:2], TEMPLATES[1]]
 
 
 def test_e063_udp_never_withdraws():
@@ -329,7 +303,8 @@ STEPS = st.one_of(
 def test_e004_e005_any_talk_is_understood(reliable: bool, steps: list):
     """Property: in any order of events each record has its template, each number counts all records before it.
 
-    By domain, options records among them; the oracle asserts both, and the rules of withdrawals.
+    By domain, options records among them; the oracle asserts both, and the rules of withdrawals: RFC 5471 3.2.5.2 and
+    RFC 5471 3.2.5.3 never happen, nor RFC 5471 3.4.6's Flow Keys that no template fits.
     """
     heard = talk(figures=Figures(domain=2), reliable=reliable, stats_ns=50 * SECOND)
     sent = 0

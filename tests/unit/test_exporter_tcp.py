@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.collectors import QUEUE_LIMIT
 from exporter.exporter import Exporter
 from exporter.options import Target
+from exporter.outbox import QUEUE_LIMIT
 from exporter.profiles import OVS
 from lib.receiver import Receiver, StreamReceiver
 from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until
@@ -70,7 +70,7 @@ def test_own_packets_of_both_directions_are_left_out():
 
 
 def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_counted():
-    """RFC 7011 10.4.1: it disturbs neither the exporter nor another collector, and sees the gap in the sequence."""
+    """RFC 7011 10.4.1, RFC 5471 3.5.2: it disturbs neither the exporter nor another collector, and sees the gap."""
     with (
         StreamReceiver(strict_sequence=False, buffer=SMALL_BUFFER) as stalled,
         Receiver() as well,
@@ -80,7 +80,7 @@ def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_c
         sent = flood(exporter, well.read)
         row = exporter.targets()[0]
         assert len(well.oracle.records) == sent
-        assert len(exporter.collectors[0]._queue) == QUEUE_LIMIT
+        assert len(exporter.collectors[0].outbox._queue) == QUEUE_LIMIT
         assert row["records_sent"] + row["records_waiting"] + row["records_lost_queue"] == sent + 1
         collector = exporter.collectors[0]
         assert collector.session is not None and collector.session.sequence(0) == sent + 1
@@ -94,7 +94,7 @@ def test_t26_e071_a_stalled_collector_fills_a_bounded_queue_and_its_losses_are_c
 
 
 def test_t33_e055_e072_a_collector_that_comes_back_gets_a_session_of_its_own(caplog: pytest.LogCaptureFixture):
-    """RFC 7011 8.1, 10.4.4: templates again, sequence 0, and not tried more often than once a minute."""
+    """RFC 7011 8.1, 10.4.4, RFC 5471 3.6.3: templates again, sequence 0, not tried more often than once a minute."""
     caplog.set_level(logging.INFO)
     port = free_port(socket.SOCK_STREAM)
     with exporter_to(Target("127.0.0.1", port, "tcp")) as exporter:

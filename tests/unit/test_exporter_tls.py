@@ -49,7 +49,7 @@ def refusal(exporter: Exporter) -> str:
 def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
     version: str, name: str, tmp_path: Path, authority: Authority, collector: tuple[Path, Path]
 ):
-    """By its address, or by its name (DNS-ID); both sides have shown a certificate."""
+    """RFC 5471 3.7.1, RFC 5471 3.7.2: by its address or name (DNS-ID); both sides have shown a certificate."""
     options = authority.options(server_name=name, fingerprints=(fingerprint(collector[0]),))
     arguments = (*MUTUAL, version, "-naccept", "1")
     with SslServer(tmp_path, authority, collector, arguments=arguments) as server:
@@ -78,7 +78,7 @@ def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
         ({"certificate": "stranger", "key": "stranger"}, (), ("-tls1_3",), "TLS fails: tlsv1 alert unknown ca"),
     ],
 )
-def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
+def test_t47_e091_e092_e093_e094_no_octet_goes_to_a_collector_that_is_not(
     changes: dict[str, object],
     identity: tuple[str, ...],
     arguments: tuple[str, ...],
@@ -86,8 +86,12 @@ def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
     tmp_path: Path,
     authority: Authority,
     collector: tuple[Path, Path],
+    caplog: pytest.LogCaptureFixture,
 ):
-    """Wrong name, authority, age or certificate; a version or cipher that RFC 7011 11 or RFC 8996 rule out."""
+    """RFC 5471 3.7.7: wrong name, authority, age or certificate; it is logged (RFC 7011 11.6).
+
+    And a version or cipher that RFC 7011 11 or RFC 8996 rule out.
+    """
     stranger = Authority(tmp_path, "stranger")
     certificate, key = stranger.issue("unknown", "exporter.test")
     strange = {"ca_file": stranger.file, "certificate": certificate, "key": key}
@@ -98,6 +102,7 @@ def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
         exporter_to(server.target, tls=authority.options(**chosen)) as exporter,
     ):
         assert reason in refusal(exporter)
+        assert f"collector {server.target} cannot be reached: " in caplog.text and reason in caplog.text
         exporter.ingest(ports(10), 10)
         exporter.tick(NOW)
         assert server.octets == b""
@@ -108,6 +113,7 @@ def test_t47_e091_e092_no_octet_goes_to_a_collector_that_is_not(
 def test_t33_over_tls_a_collector_that_comes_back_gets_a_session_of_its_own(
     tmp_path: Path, authority: Authority, collector: tuple[Path, Path]
 ):
+    """RFC 5471 3.6.3."""
     with SslServer(tmp_path, authority, collector) as first:
         exporter = exporter_to(first.target, tls=authority.options(), reconnect_interval=1)
         connect(exporter, quick())

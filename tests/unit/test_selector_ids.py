@@ -94,7 +94,7 @@ def told(receiver: Receiver, scope: str, name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_selector_counts_its_own_over_any_sequence_of_configurations(seed: int) -> None:
+def test_p02_a_selector_counts_its_own_over_any_sequence_of_configurations(seed: int) -> None:
     """Rules come, go, move, and change by a little: totals and limits in options data are those of the samples."""
     with contextlib.ExitStack() as stack:
         receivers = {name: stack.enter_context(Receiver()) for name in ("main", "collector-set-1", "collector-set-2")}

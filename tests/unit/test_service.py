@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.cache import KNOWN_GENERATIONS
+from exporter.exporter import BURST_RECORDS
 from exporter.options import ExporterOptions, Target
 from lib.samples import batch, sample
 from sampler import linktable
@@ -18,7 +20,7 @@ from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError, StartError
 from sampler.exporters import GENERATION_MAX, Exporters
-from sampler.linktable import Change, Dumped, Link, LinkTable, Seen
+from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
@@ -94,19 +96,66 @@ def test_an_exporter_that_comes_knows_generations_of_before() -> None:
         assert (stats["samples_unselected"], stats["samples_lost_generation"]) == (1, 1)
 
 
+def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
+    """That takes up to a second, in bursts: what the others are to count meanwhile is more than a ring holds."""
+
+    class Read(QuietRing):
+        reads = 0
+
+        def read(self, batch: bytearray) -> int:
+            self.reads += 1
+            return 0
+
+    ring = Read()
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters.run_on(Datapath(ring, exporters.sinks, exporters.flush))  # type: ignore[arg-type]
+    exporters.join(exporters.make({"main": ExporterOptions(targets=(Target("127.0.0.1", 9),))}), {})
+    generation = exporters.tell(
+        [Selector("main", None, "", "1/1", "both", (), 0, 0)], Selection(KernelRule(None, Fraction(1)))
+    )
+    bursts = 5
+    flows = [sample(generation=generation, src_port=port) for port in range(bursts * BURST_RECORDS)]
+    exporters.sinks["main"].ingest(batch(flows), len(flows))
+    before = ring.reads
+    exporters.leave(["main"])
+    assert exporters.sinks == {}
+    assert ring.reads - before >= bursts
+
+
+def test_last_messages_of_all_exporters_that_go_are_left_out() -> None:
+    """They are on an interface still, when the one that stays counts what was sampled there."""
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    running = Datapath(QuietRing(), exporters.sinks, exporters.flush)  # type: ignore[arg-type]
+    exporters.run_on(running)
+    ports = {"a": 9, "b": 10, "c": 11}
+    options = {name: ExporterOptions(targets=(Target("127.0.0.1", port),)) for name, port in ports.items()}
+    exporters.join(exporters.make(options), {})
+    for sink in exporters.sinks.values():
+        sink.tick(time.monotonic_ns())
+    exporters.leave(["a", "b"])
+    running.share_endpoints()
+    stays = exporters.sinks["c"]
+    assert {endpoint.destination_port for endpoint in stays.own_endpoints() + stays._others} == {9, 10, 11}
+    stays.close()
+
+
 def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """The removal was lost among netlink's messages: the table tells of both at once, and the old programs are gone."""
     old, new = Link(7, "vnet0", kind="tun"), Link(7, "vnet0", kind="veth")
     table = LinkTable()
+    attached = asyncio.Event()
 
     async def changes() -> AsyncIterator[list[Change]]:
         for link in (old, new):
-            yield table.apply(Dumped((link,)))
+            for change in table.apply(Dumped((link,))):
+                yield change
+            await attached.wait()
 
     done: list[str] = []
 
     def attach(link: Link, direction: int) -> Any:
         done.append(f"attach {link.kind} {direction}")
+        attached.set()
         return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
 
     config = Config(SamplerOptions(interfaces=("vnet*",)), ExporterOptions(enable_output_sampling=False))
@@ -116,25 +165,36 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     assert done == ["attach tun 0", "detach tun 0", "attach veth 0"]
 
 
-def test_links_that_come_together_make_one_generation_before_any_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
-    table, done = LinkTable(), list[str]()
+def test_links_that_come_together_make_one_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs 10 ms and more: one a link would keep a host that starts hundreds of machines waiting for minutes."""
+    table = LinkTable()
+    started = asyncio.Event()
+    there, come = Link(1, "a"), [Link(number, f"vnet{number}") for number in range(2, 302)]
 
-    async def changes() -> AsyncIterator[list[Change]]:
-        yield table.apply(Dumped((Link(1, "lo"),)))
-        yield [change for number in range(2, 9) for change in table.apply(Seen(Link(number, f"vnet{number}")))]
+    async def changes() -> AsyncIterator[Change]:
+        for change in table.apply(Dumped((there,))):
+            yield change
+        await started.wait()
+        for link in come:
+            for change in table.apply(Seen(link)):
+                yield change
+        for link in come[10:]:
+            for change in table.apply(Removed(link.ifindex, moved=False)):
+                yield change
 
-    def attach(link: Link, direction: int) -> Any:
-        done.append(link.name)
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: None)
-
-    options = ExporterOptions(targets=(Target("192.0.2.1"),))
-    rules = tuple(FlowRule("udp", 65535, direction="ingress", interfaces=(f"vnet{number}",)) for number in range(2, 9))
-    config = Config(has_main=False, flow_exporters=(FlowExporter(1, options, rules),))
-    observed = observation(config, SimpleNamespace(changes=changes, table=table), attach)
+    rules = (FlowRule(interfaces=("vnet*",)), FlowRule(interfaces=("a",)))
+    config = Config(flow_exporters=(FlowExporter(1, ExporterOptions(), rules),), has_main=False)
+    observed = observation(
+        config,
+        SimpleNamespace(changes=changes, table=table),
+        lambda *_: SimpleNamespace(hooks=(), warnings=(), close=lambda: None),
+    )
+    generations: list[object] = []
+    observed._gates.set_selection = lambda *_: generations.append(_)  # type: ignore[method-assign]
     monkeypatch.setattr(observed, "_clean_up", lambda: None)
-    monkeypatch.setattr(observed, "_select", lambda _: done.append("generation"))
-    asyncio.run(observed.follow(asyncio.Event()))
-    assert done == ["generation", "generation", *(f"vnet{number}" for number in range(2, 9))]
+    asyncio.run(observed.follow(started))
+    assert len(generations) < 20
+    assert [link.ifindex for link in observed.points.links] == list(range(1, 12))
 
 
 def test_only_what_differs_is_attached_and_detached() -> None:

@@ -85,3 +85,12 @@ def test_c_declarations_hold_nothing_conditional() -> None:
 def test_the_rule_for_declarations_finds_what_it_forbids(line: str) -> None:
     assert BEYOND_CFFI.search("/* text */\n" + line)
     assert not BEYOND_CFFI.search("/* text */\n#define BATCH_SIZE 16\n#define MASK 0xff /* why */\n")
+
+
+def test_tests_that_are_named_are_there() -> None:
+    """Documents name the tests that show what they say; pytest leaves out no test under a name that it has not."""
+    named = {
+        match for path in text_files() for match in re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", path.read_text())
+    }
+    assert named
+    assert [(path, name) for path, name in named if not re.search(rf"def {name}\(", (TREE / path).read_text())] == []

@@ -16,6 +16,7 @@ Super-packets, messages of errors, limits of memory and all of user space are th
 import importlib
 import shlex
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -35,6 +36,7 @@ class Run:
     Attributes:
         kernel: series of the kernel, a folder of .state/kernels.
         name: what it shows.
+        machine: which of the machines with this kernel it runs in.
         tests: arguments for pytest.
         loader: for every xdpfix that names none.
 
@@ -44,6 +46,7 @@ class Run:
     name: str
     tests: tuple[str, ...]
     loader: str = "libbpf"
+    machine: int = 1
 
     @property
     def command(self) -> str:
@@ -81,36 +84,52 @@ WITH_BCC = (
     "tests/modules/test_vlan.py::test_two_tags",
 )
 RUNS = (
-    Run("6.1", "programs", ("tests/bpf", "--deselect=tests/bpf/test_verifier.py::test_programs_have_no_loop")),
+    # Without what the host shows as well, and compiles or counts at for minutes here.
+    Run(
+        "6.1",
+        "programs",
+        (
+            "tests/bpf",
+            "--deselect=tests/bpf/test_verifier.py::test_programs_have_no_loop",
+            "--deselect=tests/bpf/test_verifier.py::test_the_arm64_object_here",
+            "--deselect=tests/bpf/test_gate.py::test_p16_law_of_gaps",
+        ),
+    ),
     Run("6.1", "links", EVERYWHERE + WITHOUT_TCX),
     Run("6.1", "links-bcc", WITH_BCC, "bcc"),
-    Run("6.1", "modules", ("tests/modules",)),
     Run("6.12", "programs", ("tests/bpf/test_verifier.py", "tests/bpf/test_parser.py", "-k", "libbpf")),
     Run("6.12", "links", EVERYWHERE),
     Run("6.12", "modules", ("tests/modules",)),
+    Run("6.1", "modules", ("tests/modules",), machine=2),
 )
 
 
 class Guests:
-    """The machines that tests ask for, started together and awaited one by one."""
+    """The machines that tests ask for. Two run at a time, for each keeps a core busy; the next starts when one ends."""
 
     def __init__(self, runs: list[Run], folder: Path) -> None:
-        self._machines: dict[str, Machine] = {}
-        self._results: dict[str, Result] = {}
-        for kernel in dict.fromkeys(run.kernel for run in runs):
-            shared = folder / kernel
+        self._pool = ThreadPoolExecutor(2)
+        self._machines: list[Machine] = []
+        self._results: dict[tuple[str, int], Future[Result]] = {}
+        for kernel, number in dict.fromkeys((run.kernel, run.machine) for run in runs):
+            shared = folder / f"{kernel}-{number}"
             shared.mkdir()
-            commands = ["vagrant/provision.sh", *(run.command for run in runs if run.kernel == kernel)]
-            self._machines[kernel] = Machine(TREE / ".state/kernels" / kernel, shared).start(commands)
+            mine = [run.command for run in runs if (run.kernel, run.machine) == (kernel, number)]
+            machine = Machine(TREE / ".state/kernels" / kernel, shared)
+            self._machines.append(machine)
+            self._results[kernel, number] = self._pool.submit(self._run, machine, ["vagrant/provision.sh", *mine])
 
-    def result(self, kernel: str) -> Result:
-        """How the machine with this kernel ended; waits for it."""
-        if kernel not in self._results:
-            self._results[kernel] = self._machines[kernel].wait(DEADLINE)
-        return self._results[kernel]
+    @staticmethod
+    def _run(machine: Machine, commands: list[str]) -> Result:
+        return machine.start(commands).wait(DEADLINE)
+
+    def result(self, run: Run) -> Result:
+        """How the machine of this run ended; waits for it."""
+        return self._results[run.kernel, run.machine].result()
 
     def close(self) -> None:
-        for machine in self._machines.values():
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for machine in self._machines:
             machine.close()
 
 
@@ -129,7 +148,7 @@ def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.kernel}-{run.name}")
 def test_in_a_machine(run: Run, guests: Guests, record_property: Callable[[str, object], None]) -> None:
-    result = guests.result(run.kernel)
+    result = guests.result(run)
     report = result.folder / f"{run.name}.xml"
     output = result.folder / f"{run.name}.output"
     if not report.exists():
