@@ -37,7 +37,6 @@ class Collector:
 
     """
 
-    always = False  # another one may get a flow in its place
     losses: Losses | None = None  # counts what it did not get, for options data
 
     def __init__(
@@ -211,8 +210,9 @@ class Collector:
         self._connector.cancel()
         outbox = self.outbox
         if outbox is not None and outbox.connection.reliable and not outbox.flushed():
-            # No daemon: the process ends after it.
-            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=f"close {self.target}").start()
+            # No daemon, as the data thread is: the process ends after it.
+            name = f"close {self.target}"
+            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=name, daemon=False).start()
         else:
             self._finish(0.0)
 

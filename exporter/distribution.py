@@ -3,18 +3,15 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from exporter._native import ffi, lib
+from exporter.collectors import Collector
 from exporter.options import BALANCE, FAILOVER
-
-if TYPE_CHECKING:
-    from exporter.collectors import Collector
 
 log = logging.getLogger(__name__)
 
 # Flows, how many, and who gets them.
-Part = tuple["ffi.CData", int, list["Collector"]]
+Part = tuple["ffi.CData", int, list[Collector]]
 
 
 class Replicate:
@@ -22,11 +19,11 @@ class Replicate:
 
     returns = False  # what a collector fails to send is no other's
 
-    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence["Collector"], now_ns: int) -> list[Part]:
+    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence[Collector], now_ns: int) -> list[Part]:
         """Share out ended flows, a struct flow *[]."""
         return [(flows, count, list(collectors))]
 
-    def settle(self, collectors: Sequence["Collector"], now_ns: int) -> None:
+    def settle(self, collectors: Sequence[Collector], now_ns: int) -> None:
         """See to what failures have left behind. To be called after each sending."""
 
 
@@ -35,12 +32,12 @@ class _Choice(Replicate):
 
     returns = True
 
-    def settle(self, collectors: Sequence["Collector"], now_ns: int) -> None:
+    def settle(self, collectors: Sequence[Collector], now_ns: int) -> None:
         """Give them to another collector, to the same one where there is no other, or up."""
         for collector in collectors:
             if not collector.leftovers:
                 continue
-            heirs = [heir for heir in _targets(collectors) if heir.connected]
+            heirs = [heir for heir in collectors if heir.connected]
             heirs.sort(key=lambda heir: (heir is collector, not heir.is_well(now_ns)))
             if not heirs:
                 collector.leftovers.abandon()
@@ -55,26 +52,25 @@ class Failover(_Choice):
     def __init__(self) -> None:
         self._active: Collector | None = None
 
-    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence["Collector"], now_ns: int) -> list[Part]:
+    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence[Collector], now_ns: int) -> list[Part]:
         """All to the active one."""
         active = self._choose(collectors, now_ns)
-        return [(flows, count, [active, *_witnesses(collectors)] if active is not None else _witnesses(collectors))]
+        return [(flows, count, [active] if active is not None else [])]
 
-    def settle(self, collectors: Sequence["Collector"], now_ns: int) -> None:
+    def settle(self, collectors: Sequence[Collector], now_ns: int) -> None:
         """Look at every tick who is active, so that a change does not wait for flows."""
         super().settle(collectors, now_ns)
         self._choose(collectors, now_ns)
 
-    def _choose(self, collectors: Sequence["Collector"], now_ns: int) -> "Collector | None":
+    def _choose(self, collectors: Sequence[Collector], now_ns: int) -> Collector | None:
         """Return the one that gets the records; None without targets."""
-        targets = _targets(collectors)
-        active = next(iter(_best(targets, now_ns)), None)
+        active = next(iter(_best(collectors, now_ns)), None)
         if active is not self._active:
             if self._active is not None and active is not None:
                 log.warning("collector %s gets the records now, %s no more", active.target, self._active.target)
             self._active = active
-        for target in targets:
-            target.standby = target is not active
+        for collector in collectors:
+            collector.standby = collector is not active
         return active
 
 
@@ -82,18 +78,16 @@ class Balance(_Choice):
     """Each flow has its collector, by its hash; when one comes or goes, only that one's share moves."""
 
     def __init__(self, room: int) -> None:
-        self._room = room
         self._ordered = ffi.new("struct flow *[]", room)
         self._counts = ffi.new("unsigned int[]", lib.SHARE_BUCKETS)
         self._shares = ffi.new("__u8[]", lib.SHARE_BUCKETS)
         self._shared: list[Collector] = []
 
-    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence["Collector"], now_ns: int) -> list[Part]:
+    def parts(self, flows: "ffi.CData", count: int, collectors: Sequence[Collector], now_ns: int) -> list[Part]:
         """A part for each that takes a share."""
-        sharing = _best(_targets(collectors), now_ns)
-        witnesses = _witnesses(collectors)
+        sharing = _best(collectors, now_ns)
         if not sharing:
-            return [(flows, count, witnesses)]
+            return [(flows, count, [])]
         if sharing != self._shared:
             self._shared = sharing
             names = [str(target.target) for target in sharing]
@@ -104,7 +98,7 @@ class Balance(_Choice):
         start = 0
         for i, target in enumerate(sharing):
             if self._counts[i]:
-                parts.append((self._ordered + start, self._counts[i], [target, *witnesses]))
+                parts.append((self._ordered + start, self._counts[i], [target]))
             start += self._counts[i]
         return parts
 
@@ -115,20 +109,12 @@ def _highest(names: Sequence[str], bucket: int) -> int:
     return scores.index(max(scores))
 
 
-def _targets(collectors: Sequence["Collector"]) -> list["Collector"]:
-    return [collector for collector in collectors if not collector.always]
-
-
-def _witnesses(collectors: Sequence["Collector"]) -> list["Collector"]:
-    return [collector for collector in collectors if collector.always]
-
-
-def _best(targets: list["Collector"], now_ns: int) -> list["Collector"]:
+def _best(collectors: Sequence[Collector], now_ns: int) -> list[Collector]:
     """Those that are well; where none is, those that are connected; else all."""
     return (
-        [target for target in targets if target.is_well(now_ns)]
-        or [target for target in targets if target.connected]
-        or targets
+        [collector for collector in collectors if collector.is_well(now_ns)]
+        or [collector for collector in collectors if collector.connected]
+        or list(collectors)
     )
 
 

@@ -14,8 +14,7 @@ from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import Collector
 from exporter.errors import ExporterError
 from exporter.exporting import ENCODE_BATCH, ExportingProcess
-from exporter.options import COUNTS, ExporterOptions
-from exporter.profiles import PROFILES
+from exporter.options import COUNTS, PROFILES, ExporterOptions
 from exporter.selector import Selected, Selector
 from exporter.status import Metering, Status
 from exporter.transports.connection import Endpoint
@@ -41,7 +40,7 @@ def wall_offset() -> int:
 def check(options: ExporterOptions) -> None:
     """ExporterError where no exporter can have these options."""
     if options.profile not in PROFILES:
-        raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(sorted(PROFILES))}')
+        raise ExporterError(f'profile "{options.profile}" is unknown: take one of {", ".join(PROFILES)}')
     if options.counts not in COUNTS:
         raise ExporterError(f'counts "{options.counts}" is unknown: take one of {", ".join(COUNTS)}')
 
@@ -95,6 +94,10 @@ class Exporter:
     def collectors(self) -> list[Collector]:
         """One for each target."""
         return self.exporting.collectors
+
+    def record(self, deliver: Callable[[bytes], None]) -> None:
+        """Call `deliver` with each message, too, whoever else gets it: all flows come by in a session of their own."""
+        self.exporting.record(deliver)
 
     def reconfigure(self, options: ExporterOptions, now_ns: int) -> list[dict[str, Any]]:
         """Go on with other options, as Open vSwitch's set_options does; equal ones touch nothing.

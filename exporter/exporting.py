@@ -15,8 +15,9 @@ from exporter.distribution import make_distribution
 from exporter.encoder import Encoder
 from exporter.losses import Losses, Reader, lose_flows
 from exporter.options import SMALLEST_MESSAGE, ExporterOptions, Target
-from exporter.optionsdata.figures import Figures
+from exporter.optionsdata.figures import Figures, Loss
 from exporter.profiles import profile
+from exporter.recorder import Recorder
 from exporter.session import Session
 from exporter.transports.connection import Endpoint
 
@@ -47,6 +48,7 @@ class ExportingProcess:
         self._reader = Reader(self._profile.templates)
         self._distribution = make_distribution(options.targets_mode, ENCODE_BATCH)
         self.collectors = [self._new_collector(target) for target in options.targets]
+        self._recorders: list[Recorder] = []
         self._ended: list[Endpoint] = []
         self.records = 0
         self.records_lost_memory = 0
@@ -57,13 +59,17 @@ class ExportingProcess:
 
     def _new_collector(self, target: Target) -> Collector:
         losses = Losses(self._reader)
-        new_session = partial(self._new_session, losses)
+        new_session = partial(self._new_session, lambda: losses.total)
         collector = Collector(target, new_session, self._options, self._distribution.returns)
         collector.losses = losses
         return collector
 
-    def _new_session(self, losses: Losses, reliable: bool) -> Session:
-        return Session(self.catalog, *self._intervals(), reliable=reliable, lost=lambda: losses.total)
+    def _new_session(self, lost: Callable[[], Loss], reliable: bool) -> Session:
+        return Session(self.catalog, *self._intervals(), reliable=reliable, lost=lost)
+
+    def record(self, deliver: Callable[[bytes], None]) -> None:
+        """Call `deliver` with each message, too, in a session of its own that loses nothing."""
+        self._recorders.append(Recorder(self._new_session(Loss, reliable=True), deliver))
 
     def _intervals(self) -> tuple[int, int]:
         return self._options.template_interval * NS_PER_S, self._options.stats_interval * NS_PER_S
@@ -111,6 +117,8 @@ class ExportingProcess:
         limit = self._message_limit()
         for collector in self.collectors:
             collector.announce(now_ns, export_time, limit)
+        for recorder in self._recorders:
+            recorder.announce(now_ns, export_time, limit)
         self._distribution.settle(self.collectors, now_ns)
         for collector in self.collectors:
             collector.tell_losses(now_ns)
@@ -140,6 +148,9 @@ class ExportingProcess:
             for collector in collectors:
                 collector.announce(now_ns, export_time, limit)
                 collector.send(encoder.buffer, encoder.messages, encoder.count, export_time, now_ns)
+            for recorder in self._recorders:
+                recorder.announce(now_ns, export_time, limit)
+                recorder.send(encoder.buffer, encoder.messages, encoder.count, export_time)
 
     def _message_limit(self) -> int:
         """Octets of a message: what the options say, or the smallest of the collectors' paths."""

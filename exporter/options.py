@@ -5,6 +5,7 @@ Pure data: sampler.config reads it from TOML, exporter.exporter acts on it.
 
 from dataclasses import dataclass, field
 
+PROFILES = ("full", "ovs")  # see profiles.py
 SCALED, RAW = COUNTS = ("scaled", "raw")
 
 DEFAULT_PORT = 4739  # RFC 7011 section 10.1
@@ -107,7 +108,7 @@ class ExporterOptions:
         options_data: send all options data; False: samplingInterval (34) alone.
         announce_selector: tell the sampling probability (311) too, which no collector is to multiply by.
         message_size: largest IPFIX message in octets, header included: 512..65467; the path MTU lowers it.
-        profile: "full" or "ovs".
+        profile: one of PROFILES.
         virtual_obs_id: virtualObsID (6876:898) of every record, 1..254 octets of UTF-8; "": there is none.
         counts: SCALED (counters multiplied by the weight, samplingInterval = 1), or RAW (collectors multiply by
             samplingInterval = N, which must be the same whole number for all of an observation domain).

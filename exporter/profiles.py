@@ -166,4 +166,3 @@ def profile(name: str, virtual: bool = False) -> Profile:
 
 OVS = profile("ovs")
 FULL = profile("full")
-PROFILES = {profile.name: profile for profile in (OVS, FULL)}

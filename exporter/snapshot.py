@@ -6,8 +6,9 @@ from typing import Any
 
 from exporter._native import ffi
 from exporter.elements import TUNNEL_TYPES
+from exporter.transports.connection import SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
-_PROTOCOLS_WITH_PORTS = (6, 17, 132)
+_PROTOCOLS_WITH_PORTS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 _FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
 
 

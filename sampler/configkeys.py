@@ -16,6 +16,7 @@ from typing import Any
 from exporter.options import (
     COUNTS,
     LARGEST_MESSAGE,
+    PROFILES,
     SMALLEST_MESSAGE,
     TARGETS_MODES,
     UINT32_MAX,
@@ -277,7 +278,7 @@ EXPORTER: dict[str, Reader] = {
     "enable_input_sampling": boolean,
     "enable_output_sampling": boolean,
     "message_size": integer(SMALLEST_MESSAGE, LARGEST_MESSAGE),
-    "profile": choice("full", "ovs"),
+    "profile": choice(*PROFILES),
     "counts": choice(*COUNTS),
     "virtual_obs_id": virtual_obs_id,
     "options_data": boolean,

@@ -21,7 +21,7 @@ from sampler.selection import Selection
 from sampler.selectorids import SelectorIds
 
 NS_PER_S = 10**9
-# The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
+# The default cache is flushed within a second; all together are paced within this, below the unit's TimeoutStopSec.
 FLUSH_SECONDS = 45
 # An exporter that a reload takes away: so long the others wait.
 LEAVE_SECONDS = 1
@@ -123,7 +123,7 @@ class Exporters:
             assert self._datapath is not None
             self._datapath.drain()
             for name in gone:
-                _end(self.sinks[name], LEAVE_SECONDS)
+                _end(self.sinks[name], LEAVE_SECONDS * NS_PER_S)
                 for number, selected in self.sinks[name].selected().items():
                     self._left[number] = self._left.get(number, Selected()) + selected
             self._datapath.retire({name: self.sinks[name] for name in gone})
@@ -216,12 +216,13 @@ class Exporters:
 
     def flush(self) -> None:
         """On the data thread, as its last act: every flow goes out with "forced end"."""
-        for sink in self.sinks.values():
-            _end(sink, FLUSH_SECONDS)
+        deadline = time.monotonic_ns() + FLUSH_SECONDS * NS_PER_S
+        for place, sink in enumerate(self.sinks.values()):
+            _end(sink, max(deadline - time.monotonic_ns(), 0) // (len(self.sinks) - place))
             sink.close()
 
 
-def _end(sink: Exporter, seconds: int) -> None:
+def _end(sink: Exporter, duration_ns: int) -> None:
     now = time.monotonic_ns()
     sink.tick(now)
-    sink.flush(FORCED_END, now, now + seconds * NS_PER_S)
+    sink.flush(FORCED_END, now, now + duration_ns)

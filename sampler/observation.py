@@ -8,6 +8,7 @@ gate knows the rules.
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from exporter.status import Metering
 from sampler import clsact, linktable
@@ -32,7 +33,7 @@ NAMES_SECONDS = 0.5
 
 
 class Observation:
-    """Belongs to the main thread."""
+    """Belongs to the main thread. `alive` is called again and again while it works."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Observation:
         gates: Gates,
         tunnels: TunnelFollower,
         exporters: Exporters,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._links = links
@@ -49,7 +51,7 @@ class Observation:
         self._gates = gates
         self._tunnels = tunnels
         self._exporters = exporters
-        self.points = ObservationPoints(self._attach, gates)
+        self.points = ObservationPoints(self._attach, gates, alive)
         self._selected: Wanted | None = None
         self._warned: set[str] = set()
         self._missing: set[str] = set()

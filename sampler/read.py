@@ -20,7 +20,6 @@ from exporter.collectors import Collector
 from exporter.decoder import Decoder, Record
 from exporter.exporter import FORCED_END, Exporter
 from exporter.options import ExporterOptions
-from exporter.recorder import Recorder
 from exporter.selector import main_selector
 from sampler._native import ffi, lib
 from sampler.capture import Capture, CaptureError, CaptureStats
@@ -253,7 +252,7 @@ def main(arguments: argparse.Namespace) -> int:
         elif arguments.table or not options.targets:
             show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
         if show or file:
-            exporter.collectors.append(Recorder(exporter, deliver_to(show, file)))  # type: ignore[arg-type]
+            exporter.record(deliver_to(show, file))
         ports = arguments.tunnel_ports if options.enable_tunnel_sampling else None
         reader = Reader(exporter, options.sampling, ports)
         with stop_on_signal(reader):

@@ -1,12 +1,17 @@
 """What a collector asks of a transport: a connection that is ready, and that takes messages without ever blocking."""
 
 import socket
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 # Attempts to connect, handshakes included, end within this many seconds.
 CONNECT_TIMEOUT = 10.0
 
+TRIM_AT = 1024  # messages kept for unacknowledged() before it is looked how many are still needed
+
 UDP_PROTOCOL, TCP_PROTOCOL, SCTP_PROTOCOL = 17, 6, 132  # IANA protocolIdentifier (4)
+
+Address = tuple[int, tuple[str, int]]  # family, and what connect(2) takes there
 
 
 class Endpoint(NamedTuple):
@@ -90,13 +95,26 @@ class Connection:
         raise NotImplementedError
 
 
-def resolve(host: str, port: int, kind: int, protocol: int = 0, flags: int = 0) -> list[tuple[int, tuple[str, int]]]:
+def resolve(host: str, port: int, kind: int, protocol: int = 0, flags: int = 0) -> list[Address]:
     """Find families and addresses. OSError; blocks but for AI_NUMERICHOST."""
     try:
         found = socket.getaddrinfo(host, port, type=kind, proto=protocol, flags=flags)
     except UnicodeError:  # a label too long for DNS
         raise OSError("no valid host name") from None
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+
+
+def connect_first(
+    addresses: Iterable[Address], connect: Callable[[int, tuple[str, int]], socket.socket]
+) -> socket.socket:
+    """Return what `connect` makes of the first of the addresses that it can. OSError: that of the last one."""
+    error = OSError("no address")
+    for family, address in addresses:
+        try:
+            return connect(family, address)
+        except OSError as failure:
+            error = failure
+    raise error
 
 
 def socket_endpoint(sock: socket.socket, protocol: int) -> Endpoint:

@@ -10,11 +10,13 @@ from exporter.options import Target
 from exporter.transports.connection import (
     CONNECT_TIMEOUT,
     SCTP_PROTOCOL,
+    TRIM_AT,
     Connection,
     DisconnectedError,
     Endpoint,
     Outgoing,
     both_directions,
+    connect_first,
     peer_name,
     resolve,
     socket_endpoint,
@@ -30,7 +32,6 @@ STATUS_SIZE = 176
 
 # Data that has not arrived after so long is given up, and room made for later data. Templates are never given up.
 LIFETIME_MS = 30_000
-TRIM_AT = 1024  # messages kept for unacknowledged() before it is looked how many are still needed
 
 
 class Sctp(Connection):
@@ -101,13 +102,8 @@ class Sctp(Connection):
 
 def open_sctp(target: Target) -> Sctp:
     """Resolve and connect to the first address that accepts. OSError; blocks."""
-    error = OSError("no address")
-    for family, address in resolve(target.host, target.port, socket.SOCK_STREAM, socket.IPPROTO_SCTP):
-        try:
-            return Sctp(_connect(family, address))
-        except OSError as failure:
-            error = failure
-    raise error
+    addresses = resolve(target.host, target.port, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    return Sctp(connect_first(addresses, _connect))
 
 
 def _connect(family: int, address: tuple[str, int]) -> socket.socket:

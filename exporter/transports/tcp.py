@@ -11,11 +11,13 @@ from exporter.options import Target
 from exporter.transports.connection import (
     CONNECT_TIMEOUT,
     TCP_PROTOCOL,
+    TRIM_AT,
     Connection,
     DisconnectedError,
     Endpoint,
     Outgoing,
     both_directions,
+    connect_first,
     peer_name,
     resolve,
     socket_endpoint,
@@ -25,7 +27,6 @@ from exporter.transports.connection import (
 USER_TIMEOUT_MS = 30_000
 # The same for one that is silent while there is nothing to send: seconds to the first probe, between probes, probes.
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 5, 3
-TRIM_AT = 1024  # messages kept for unacknowledged() before it is looked how many are still needed
 READ_SIZE, READS = 4096, 16  # a check takes so much of what a collector says, which is nothing but TLS's own
 
 
@@ -113,13 +114,7 @@ def open_tcp(target: Target) -> Tcp:
 
 def connected_socket(target: Target) -> socket.socket:
     """Make a blocking socket with a timeout, connected to the first address that accepts. OSError."""
-    error = OSError("no address")
-    for family, address in resolve(target.host, target.port, socket.SOCK_STREAM, socket.IPPROTO_TCP):
-        try:
-            return _connect(family, address)
-        except OSError as failure:
-            error = failure
-    raise error
+    return connect_first(resolve(target.host, target.port, socket.SOCK_STREAM, socket.IPPROTO_TCP), _connect)
 
 
 def _connect(family: int, address: tuple[str, int]) -> socket.socket:

@@ -9,6 +9,7 @@ from exporter.transports.connection import (
     Connection,
     Endpoint,
     Outgoing,
+    connect_first,
     peer_name,
     resolve,
     socket_endpoint,
@@ -60,13 +61,7 @@ def open_udp(target: Target, flags: int = 0) -> Udp:
 
 def connected_socket(target: Target, flags: int = 0) -> socket.socket:
     """Make a socket that never fragments, connected to the target. OSError, also where the kernel lacks the family."""
-    error = OSError("no address")
-    for family, address in resolve(target.host, target.port, socket.SOCK_DGRAM, flags=flags):
-        try:
-            return _connect(family, address)
-        except OSError as failure:
-            error = failure
-    raise error
+    return connect_first(resolve(target.host, target.port, socket.SOCK_DGRAM, flags=flags), _connect)
 
 
 def _connect(family: int, address: tuple[str, int]) -> socket.socket:

@@ -12,7 +12,7 @@ from typing import Any
 
 from exporter.exporter import Exporter, wall_offset
 from exporter.options import ExporterOptions, Target
-from exporter.profiles import PROFILES
+from exporter.profiles import profile as profile_of
 from exporter.selector import main_selector
 from exporter.status import Metering
 from lib.samples import batch, sample
@@ -378,4 +378,4 @@ def send_stream(
 
 def template_ids(profile: str) -> set[int]:
     """Return the ids of all data templates of a profile, of which not all need be used."""
-    return {template.id for template in PROFILES[profile].templates}
+    return {template.id for template in profile_of(profile).templates}

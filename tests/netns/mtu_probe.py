@@ -36,17 +36,19 @@ def main(host: str) -> None:
                 report.append({"mtu": mtu, "longest": longest, "records": len(receiver.oracle.records) - seen})
             # A path that narrows between the look at it and the send: messages are cut and nothing is lost.
             collector = exporter.collectors[0]
-            wide, collector.message_limit = collector.message_limit, lambda: None  # type: ignore[method-assign]
+            outbox = collector.outbox
+            assert outbox is not None
+            known, outbox.message_limit = outbox.message_limit, lambda: None  # type: ignore[method-assign]
             seen = len(receiver.oracle.records)
             exporter._connect(now)
-            whole = exporter._encode
+            whole = exporter.exporting._send_part
 
             def narrowed(*arguments: object) -> None:
                 subprocess.run(["ip", "link", "set", "lo", "mtu", "1280"], check=True)
-                collector.message_limit = wide  # type: ignore[method-assign]
+                outbox.message_limit = known  # type: ignore[method-assign]
                 whole(*arguments)
 
-            exporter._encode = narrowed  # type: ignore[method-assign]
+            exporter.exporting._send_part = narrowed  # type: ignore[method-assign]
             exporter.ingest(batch([sample(UDP_V4, src_port=port, time=now) for port in range(500)]), 500)
             longest = max(map(len, receiver.read()))
             report.append({"mtu": 1280, "longest": longest, "records": len(receiver.oracle.records) - seen})

@@ -19,7 +19,7 @@ from sampler import observation as observation_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError, StartError
-from sampler.exporters import GENERATION_MAX, Exporters
+from sampler.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
 from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
@@ -122,6 +122,20 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     assert ring.reads - before >= bursts
 
 
+def test_all_exporters_together_end_within_the_time_of_a_stop() -> None:
+    """The service manager kills what takes longer than TimeoutStopSec, and the flows that were to come with it."""
+    times: list[float] = []
+    sink = SimpleNamespace(tick=lambda _: None, flush=lambda _, now, end: times.append((end - now) / 10**9))
+    sink.close = lambda: None
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters.sinks = dict.fromkeys("abc", sink)  # type: ignore[arg-type]
+    exporters.flush()
+    assert len(times) == 3
+    # None took the time that it had, so the last one may have all of it.
+    assert times[0] == pytest.approx(FLUSH_SECONDS / 3, rel=0.1)
+    assert max(times) <= FLUSH_SECONDS
+
+
 def test_last_messages_of_all_exporters_that_go_are_left_out() -> None:
     """They are on an interface still, when the one that stays counts what was sampled there."""
     exporters = Exporters(lambda: Target("192.0.2.1"))
@@ -208,13 +222,15 @@ def test_only_what_differs_is_attached_and_detached() -> None:
         open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
         close=lambda ifindex, way: done.append(f"close {ifindex}.{way}") or 5,
     )
-    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    # Each attachment and detachment is told: a thousand take longer than the watchdog waits.
+    points = ObservationPoints(attach, gates, lambda: done.append("alive"))  # type: ignore[arg-type]
     a, b = Link(1, "a"), Link(2, "b")
 
     def steps(wanted: dict[Link, set[int]]) -> list[str]:
         done.clear()
         points.update(wanted)
-        return list(done)
+        assert done.count("alive") == len([step for step in done if step[0] in "+-"])
+        return [step for step in done if step != "alive"]
 
     assert steps({a: {0}}) == ["open 1.0", "+a0"]
     assert steps({a: {0}}) == []
