@@ -170,15 +170,16 @@ def _exporters(ledger: Ledger, exporters: Mapping[str, Figures]) -> Iterator[Met
     yield _counter("xdpfix_exporter_messages", "IPFIX messages of data records.", one("messages"), "messages")
 
 
-def _rules(rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    names = ("exporter", "match", "probability", "direction", "obs_domain_id", "obs_point_id")
+def _rules(rows: Iterable[dict[str, Any]]) -> Iterator[Metric]:
+    names = ("exporter", "match", "probability", "direction", "interfaces", "obs_domain_id", "obs_point_id")
     for key, noun, text in (
         ("samples", "samples", "Samples that a rule took."),
         ("packets", "represented_packets", "Wire packets that the samples of a rule stand for."),
     ):
         sums: dict[tuple[str, ...], int] = {}
         for row in rows:
-            values = tuple(str(row[name]) for name in names)
+            interfaces = ",".join(row["interfaces"]) or "physical"
+            values = tuple(str((row | {"interfaces": interfaces})[name]) for name in names)
             sums[values] = sums.get(values, 0) + row[key]
         series = [(dict(zip(names, values, strict=True)), count) for values, count in sums.items()]
         yield _counter(f"xdpfix_rule_{noun}", text, series, key)

@@ -102,3 +102,25 @@ def test_set_sampling(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None
         # The main exporter is a rule that takes every packet. At its first rate again it is the first selector again.
         rule = ["main", "every", "packet", "1/1", "both", "a", "0", "0", "1", "10", "10"]
         assert [line.split() for line in daemon.show_text("rules").splitlines()][1:] == [rule]
+
+
+def test_statistics_of_another_rate_begin_with_it(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """RFC 5476 6.5.3: what the gates saw before is no part of them, up to the last packet."""
+    left, right = wire
+    with Sink(left) as sink:
+
+        def statistics() -> set[tuple[object, ...]]:
+            names = ("selectionSequenceId", "selectorIdTotalPktsObserved", "selectorIdTotalPktsSelected")
+            found = [tuple(map(record.get, names)) for record in list(sink.options)]
+            return {values for values in found if None not in values}
+
+        config = CONFIG.format(target=sink.target) + "stats_interval = 1\n"
+        with Daemon(left, tmp_path, config).wait_ready() as daemon:
+            send(right, "b", [udp_frame()] * 20)
+            wait_until(lambda: (1, 20, 20) in statistics())
+            send(right, "b", [udp_frame()] * 30)
+            wait_until(lambda: daemon.show("stats")["ring"]["received"] == 50)
+            assert command(daemon, "set", "sampling", "4000000000")[0] == 0
+            send(right, "b", [udp_frame()] * 7)
+            wait_until(lambda: (2, 7, 0) in statistics(), what="the statistics of the second")
+            assert {values for values in statistics() if values[0] == 2} <= {(2, seen, 0) for seen in range(8)}

@@ -65,7 +65,7 @@ def test_a_sample_counts_for_each_rule_that_took_it():
 
 
 def test_p02_each_selector_of_a_domain_has_a_number_of_its_own():
-    """RFC 5476 6.1: by its rule, so the same from generation to generation."""
+    """RFC 5476 6.1: the one it was given, so the same from generation to generation."""
     selectors = [whole(None, 1), whole(0, 1, 10), whole(5, 1, 10), whole(63, 2)]
     with DomainsHarness(cache_active_timeout=0) as harness:
         for generation, chosen in enumerate((selectors, selectors[1:], selectors)):

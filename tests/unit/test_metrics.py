@@ -31,6 +31,7 @@ RULE = {
     "match": 'udp,tp_dst=53,"',
     "probability": "1/65535",
     "direction": "both",
+    "interfaces": ["eth0", "vnet*"],
     "obs_domain_id": 1,
     "obs_point_id": 2,
 }
@@ -235,6 +236,17 @@ def test_connections_are_few_and_silent_ones_are_closed(monkeypatch: pytest.Monk
                 return False  # a place is free a moment after its connection was closed
 
         wait_until(answers)
+
+
+def test_a_rule_of_other_interfaces_is_another_series() -> None:
+    """It is another selector, which counts from 0; the same rule twice is one series of both."""
+    nothing = dict.fromkeys(COUNTERS, 0)
+    ring = dict.fromkeys(("appended", "received", "lost", "pending"), 0)
+    totals = Totals(Ledger(nothing, nothing, ring, {}), {}, 0)
+    counts = {"samples": 5, "packets": 50}
+    alike = [RULE | counts, RULE | counts, RULE | counts | {"interfaces": []}]
+    (family,) = (it for it in scraped(Measured(totals, {}, 0, 0, 0, {}, {}, alike)) if it.name == "xdpfix_rule_samples")
+    assert [(item.labels["interfaces"], item.value) for item in family.samples] == [("eth0,vnet*", 10), ("physical", 5)]
 
 
 def test_outcomes_sum_to_what_the_gates_selected() -> None:
