@@ -55,7 +55,8 @@ class Cache:
         _check(lib.cache_create(result, _config(options), secrets.randbits(64) if seed is None else seed))
         self.handle = ffi.gc(result[0], lib.cache_destroy)
         self._raw = options.counts == RAW
-        self._generations: dict[int, tuple[Fraction, tuple[Selector, ...]]] = {}  # those of C, the latest last
+        # Those of C, the latest last; one that is told again keeps its age.
+        self._generations: dict[int, tuple[Fraction, tuple[Selector, ...]]] = {}
         self._intervals: dict[int, int] = {}  # N of now, by observation domain
         self.set_points(options.interface_obs_point_ids)
 
@@ -85,7 +86,6 @@ class Cache:
         """
         if not Fraction(1, 2**32 - 1) <= gate <= 1:
             raise ValueError(f"sampling probability {gate} is out of range: take one of 1/{2**32 - 1}..1")
-        self._generations.pop(generation, None)
         self._generations[generation] = gate, tuple(selectors)
         while len(self._generations) > KNOWN_GENERATIONS:
             del self._generations[next(iter(self._generations))]
@@ -112,13 +112,18 @@ class Cache:
             item.number = lib.SELECTOR_MAIN if selector.rule is None else selector.rule
         _check(lib.cache_set_weight(self.handle, weight, array, len(selectors)))
 
-    def selected(self) -> dict[tuple[int, int | None], Selected]:
-        """Count by generation and rule (None: the main selector), of the generations that are known still."""
+    def selected(self) -> dict[tuple[int, int], Selected]:
+        """Count by generation and Selector.id, of the generations that are known still."""
+        ids = {
+            (generation, lib.SELECTOR_MAIN if item.rule is None else item.rule): item.id
+            for generation, (_, selectors) in self._generations.items()
+            for item in selectors
+        }
         limit = KNOWN_GENERATIONS * lib.SELECTORS
         stats = ffi.new("struct selector_stats[]", limit)
         count = lib.cache_get_selector_stats(self.handle, stats, limit)
         return {
-            (item.generation, None if item.number == lib.SELECTOR_MAIN else item.number): Selected(
+            (item.generation, ids[item.generation, item.number]): Selected(
                 int(item.samples),
                 int(item.packets),
                 float(item.packets_estimate),

@@ -210,8 +210,9 @@ class Collector:
         self._connector.cancel()
         outbox = self.outbox
         if outbox is not None and outbox.connection.reliable and not outbox.flushed():
-            # No daemon: the process ends after it.
-            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=f"close {self.target}").start()
+            # No daemon, as the data thread is: the process ends after it.
+            name = f"close {self.target}"
+            threading.Thread(target=self._finish, args=(CLOSE_SECONDS,), name=name, daemon=False).start()
         else:
             self._finish(0.0)
 

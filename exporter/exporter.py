@@ -149,9 +149,9 @@ class Exporter:
         """Tell what the sampler has counted until now, for statistics."""
         self._status.set_metering(metering)
 
-    def selected(self) -> dict[tuple[int, int | None], Selected]:
-        """Count what each selector took, by generation and rule: see Cache.selected()."""
-        return self.cache.selected()
+    def selected(self) -> dict[int, Selected]:
+        """Count what each selector took, by Selector.id, as long as a generation that is known has it."""
+        return self._status.selected()
 
     def leave_out(self, endpoints: Iterable[Endpoint]) -> None:
         """Leave out the messages of these sessions too: those of other exporters of this host."""

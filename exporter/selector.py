@@ -11,12 +11,16 @@ RULES = 64  # bits of struct sample_meta.rules
 # The share is told to the kernel as a threshold of 64 bits.
 LEAST_THINNING = Fraction(1, 2**64)
 
+MAIN_SELECTOR = 1  # Selector.id where there is one selector for all the process's life
+
 
 @dataclass(frozen=True)
 class Selector:
     """A Selector (RFC 5476 section 2) of one exporter in one generation.
 
     Attributes:
+        id: selectorId (302), 1..2**64-1: what it is known by in other generations, where its bit may be another. No
+            other selector of any exporter has it, as long as the process lives.
         rule: its bit in struct sample_meta.rules, 0..63; None: the main selector, by struct sample_meta.main.
         thinning: the share of the gate's samples that it takes, by chance, 1/2**64..1: its own probability over the
             gate's, as the kernel really applies it.
@@ -25,6 +29,7 @@ class Selector:
 
     """
 
+    id: int
     rule: int | None
     thinning: Fraction
     obs_domain_id: int
@@ -59,4 +64,4 @@ class Selected:
 
 def main_selector(options: ExporterOptions, thinning: Fraction = Fraction(1)) -> Selector:
     """Return the selector of an exporter without rules: what the sampler takes for it, it takes whole."""
-    return Selector(None, thinning, options.obs_domain_id, options.obs_point_id)
+    return Selector(MAIN_SELECTOR, None, thinning, options.obs_domain_id, options.obs_point_id)

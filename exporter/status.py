@@ -1,6 +1,6 @@
 """What an exporter knows of itself, put together as figures for its options data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -9,22 +9,18 @@ from exporter.options import RAW, ExporterOptions
 from exporter.optionsdata import figures
 from exporter.optionsdata.figures import Estimate, Figures, Interface, Loss
 from exporter.selector import Selected, Selector
-
-MAIN_SELECTOR = 1  # selectorId (302) of the main selector; those of rules are numbered behind it
+from exporter.selectorcounts import SelectorCounts
 
 
 def _told(gate: Fraction, selectors: Iterable[Selector]) -> tuple[figures.Selector, ...]:
-    """The selectors behind a gate of this probability as options data tells of them."""
-    told = [
+    """The selectors behind a gate of this probability as options data tells of them, in the order of their rules."""
+    ordered = sorted(selectors, key=lambda item: -1 if item.rule is None else item.rule)
+    return tuple(
         figures.Selector(
-            id=MAIN_SELECTOR if item.rule is None else MAIN_SELECTOR + 1 + item.rule,
-            domain=item.obs_domain_id,
-            point=item.obs_point_id,
-            probability=gate * item.thinning,
+            id=item.id, domain=item.obs_domain_id, point=item.obs_point_id, probability=gate * item.thinning
         )
-        for item in selectors
-    ]
-    return tuple(sorted(told, key=lambda item: item.id))
+        for item in ordered
+    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,6 @@ class Status:
     Args:
         options: of the exporter.
         cache: whose selectors' counts are told.
-        process: exportingProcessId (144).
 
     Attributes:
         began: when the counting of losses began; 0: not yet.
@@ -53,18 +48,19 @@ class Status:
 
     """
 
-    def __init__(self, options: ExporterOptions, cache: Cache, process: int = 1) -> None:
+    def __init__(self, options: ExporterOptions, cache: Cache) -> None:
         self.options = options
         self._cache = cache
         self.began = 0
         self.domain = options.obs_domain_id
-        self.process = process
         self.interfaces: tuple[Interface, ...] = ()
         self._metering: Metering | None = None
         self._ignored = Loss()
         self._selectors: tuple[figures.Selector, ...] = ()
-        self._selected: dict[tuple[int, int | None], Selected] = {}
-        self._past: dict[int | None, Selected] = {}  # in generations that are known no more
+        self._main: int | None = None  # the id of the main one of them
+        # What the gates had done when that began; None: they did something since that was not for it.
+        self._before: Metering | None = Metering()
+        self._counts = SelectorCounts()
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> bool:
         """Take (ifindex, name, description) of every interface; whether anything is other than before."""
@@ -75,6 +71,8 @@ class Status:
     def set_metering(self, metering: Metering) -> None:
         """Take what the sampler counted."""
         self._metering = metering
+        if metering.observed is None:
+            self._before = None
 
     def look(self, time: int) -> None:
         """Look at `time` how many packets were lost on their way to a flow, since the beginning."""
@@ -87,33 +85,38 @@ class Status:
 
     def _ignored_with_octets(self) -> Loss:
         """Nobody reads what is lost: its octets are estimated by the mean of the packets that were counted."""
-        counted = sum((self._counted(selector.id) for selector in self._selectors), Selected())
+        counted = sum(self._counts.totals().values(), Selected())
         mean = counted.octets_estimate / counted.packets_estimate if counted.packets_estimate else 0
         return replace(self._ignored, octets=round(self._ignored.packets * mean))
 
-    def set_selectors(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
+    def set_selectors(self, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
+        self.count()
         told = _told(gate, selectors)
-        if not told or told == self._selectors:  # none: this exporter takes nothing any more
-            return False
-        self._selectors, self.domain = told, told[0].domain
-        return True
+        changed = bool(told) and told != self._selectors  # none: this exporter takes nothing any more
+        if changed:
+            self._selectors, self.domain = told, told[0].domain
+            self._begin_main(selectors)
+        self._counts.keep(selector.id for selector in self._selectors)
+        return changed
+
+    def _begin_main(self, selectors: Iterable[Selector]) -> None:
+        """Count anew what the gates do where the main selector is another one."""
+        main = next((item.id for item in selectors if item.rule is None), None)
+        if main != self._main:
+            before = self._metering or Metering()
+            self._main, self._before = main, None if before.observed is None else before
 
     def count(self) -> None:
         """Take what each selector has counted, before the cache forgets a generation."""
-        selected = self._cache.selected()
-        for key in self._selected.keys() - selected.keys():
-            rule = key[1]
-            self._past[rule] = self._past.get(rule, Selected()) + self._selected[key]
-        self._selected = selected
+        self._counts.take(self._cache.selected())
 
-    def _counted(self, number: int) -> Selected:
-        """What the selector of this id counted in all generations."""
-        rule = None if number == MAIN_SELECTOR else number - MAIN_SELECTOR - 1
-        counted = [item for (_, which), item in self._selected.items() if which == rule]
-        return sum(counted, self._past.get(rule, Selected()))
+    def selected(self) -> dict[int, Selected]:
+        """What each selector counted in all generations, by id, as long as a generation that is known has it."""
+        self.count()
+        return self._counts.totals()
 
-    def changes_interval(self, gate: Fraction, selectors: Iterable[Selector]) -> bool:
+    def changes_interval(self, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Whether by these selectors collectors are to multiply otherwise in a domain that is in use."""
         before, after = self._intervals(self._selectors), self._intervals(_told(gate, selectors))
         return any(before[domain] != after[domain] for domain in before.keys() & after.keys())
@@ -123,29 +126,28 @@ class Status:
         raw = self.options.counts == RAW
         return {selector.domain: round(1 / selector.probability) if raw else 1 for selector in selectors}
 
-    def _observed(self, selector: figures.Selector) -> figures.Selector:
+    def _with_counts(self, selector: figures.Selector, counted: Selected) -> figures.Selector:
         """Add what it counted, and to the main one what the gates did, for it takes all that they take."""
-        counted = self._counted(selector.id)
         selector = replace(
             selector,
             packets=Estimate(counted.packets_estimate, counted.packets_variance),
             octets=Estimate(counted.octets_estimate, counted.octets_variance),
         )
-        if selector.id != MAIN_SELECTOR or self._metering is None or self._metering.observed is None:
+        now, before = self._metering, self._before
+        if selector.id != self._main or now is None or before is None:
             return selector
-        return replace(selector, observed=self._metering.observed, selected=self._metering.selected)
+        assert now.observed is not None and before.observed is not None
+        return replace(selector, observed=now.observed - before.observed, selected=now.selected - before.selected)
 
     def figures(self) -> Figures:
         """Make the snapshot."""
-        self.count()
-        options = self.options
+        options, selected = self.options, self.selected()
         return Figures(
             domain=self.domain,
             began=self.began,
-            exporting_process=self.process,
             interval=self._intervals(self._selectors),
             interfaces=self.interfaces,
-            selectors=tuple(map(self._observed, self._selectors)),
+            selectors=tuple(self._with_counts(item, selected.get(item.id, Selected())) for item in self._selectors),
             ignored=self._ignored_with_octets(),
             announce_selector=options.announce_selector,
             everything=options.options_data,

@@ -142,9 +142,9 @@ class EmbeddedCollector:
     on_closed is called, on that thread, when the reader of standard output is gone.
     """
 
-    def __init__(self, port: int = 0, on_closed: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_closed: Callable[[], None] | None = None) -> None:
         self._table = FlowTable()
-        self._collector = Collector(Target("127.0.0.1", port), lambda record, _: self._table.add(record))
+        self._collector = Collector(Target("127.0.0.1", 0), lambda record, _: self._table.add(record))
         self._on_closed = on_closed
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 

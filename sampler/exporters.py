@@ -5,7 +5,7 @@ The main thread calls this; what touches an exporter is handed to the data threa
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,12 +14,14 @@ from exporter.exporter import FORCED_END, Exporter, check
 from exporter.options import ExporterOptions, Target
 from exporter.selector import Selected, Selector
 from exporter.status import Metering
+from sampler import wanted
 from sampler.config import MAIN
 from sampler.datapath import Datapath
-from sampler.rulecounts import Place, RuleCounts
+from sampler.selection import Selection
+from sampler.selectorids import SelectorIds
 
 NS_PER_S = 10**9
-# The default cache is flushed within a second; a larger one is paced within this, below the unit's TimeoutStopSec.
+# The default cache is flushed within a second; all together are paced within this, below the unit's TimeoutStopSec.
 FLUSH_SECONDS = 45
 # An exporter that a reload takes away: so long the others wait.
 LEAVE_SECONDS = 1
@@ -35,16 +37,23 @@ class Exporters:
     Args:
         watch: gives the target of an exporter that has none: our own collector.
 
+    Attributes:
+        sinks: by name; the data thread's.
+        selectors: those of now, in the order of the configuration, with the ids that they have in options data.
+
     """
 
     def __init__(self, watch: Callable[[], Target]) -> None:
         self.sinks: dict[str, Exporter] = {}
+        self.selectors: dict[wanted.Selector, int] = {}
         self._watch = watch
         self._datapath: Datapath | None = None
         self._generations: dict[int, Taken] = {}  # the one of now last
         self._obs_point_ids: list[tuple[int, int]] = []
-        self._counts = RuleCounts()
+        self._ids = SelectorIds()
+        self._left: dict[int, Selected] = {}  # what exporters that left had counted, by the selector's id
         self._interfaces: list[tuple[int, str, str]] = []
+        self._metering = Metering()
 
     def run_on(self, datapath: Datapath) -> None:
         """From now on exporters are touched on this thread only."""
@@ -67,13 +76,14 @@ class Exporters:
 
         ExporterError, OSError: none is made, or those that are there cannot have the options `others`.
         """
-        for wanted in (*options.values(), *(others or {}).values()):
-            check(wanted)
+        for mine in (*options.values(), *(others or {}).values()):
+            check(mine)
         made = {}
         with contextlib.ExitStack() as stack:
-            for name, wanted in options.items():
-                made[name] = stack.enter_context(Exporter(self._targeted(wanted), pause=self._pause))
+            for name, mine in options.items():
+                made[name] = stack.enter_context(Exporter(self._targeted(mine), pause=self._pause))
                 made[name].set_interfaces(self._interfaces)
+                made[name].set_metering(self._metering)
                 for generation, (gate, selectors) in self._generations.items():
                     made[name].set_weight(generation, gate, selectors.get(name, ()))
             stack.pop_all()
@@ -113,8 +123,9 @@ class Exporters:
             assert self._datapath is not None
             self._datapath.drain()
             for name in gone:
-                _end(self.sinks[name], LEAVE_SECONDS)
-                self._counts.take(name, self.sinks[name].selected())
+                _end(self.sinks[name], LEAVE_SECONDS * NS_PER_S)
+                for number, selected in self.sinks[name].selected().items():
+                    self._left[number] = self._left.get(number, Selected()) + selected
             self._datapath.retire({name: self.sinks[name] for name in gone})
             for name in gone:
                 self.sinks.pop(name).close()
@@ -122,22 +133,27 @@ class Exporters:
         if gone:
             self._settle(run)
 
-    def tell(
-        self, gate: Fraction, selectors: Iterable[tuple[str, Selector]], rules: Mapping[Place, Hashable] | None = None
-    ) -> int:
+    def tell(self, takers: Iterable[wanted.Selector], selection: Selection) -> int:
         """Number a new generation, and tell every exporter of it before a sample carries the number.
 
         Args:
-            gate: the probability of the gate.
-            selectors: pairs of an exporter's name and what it takes.
-            rules: what selectors are known again by in the next generation, by exporter and bit.
+            takers: who takes what, by the rules of the selection.
+            selection: with which chances.
 
         """
         generation = next(reversed(self._generations), 0) % GENERATION_MAX + 1
+        by_identity = {taker.identity: taker for taker in takers}
+        ids = self._ids.begin(by_identity)
+        self.selectors = {taker: ids[identity] for identity, taker in by_identity.items()}
         by_name: dict[str, tuple[Selector, ...]] = {}
-        for name, selector in selectors:
-            by_name[name] = (*by_name.get(name, ()), selector)
+        for taker, number in self.selectors.items():
+            thinning = selection.main_thinning if taker.rule is None else selection.thinnings[taker.rule]
+            assert thinning is not None
+            selector = Selector(number, taker.rule, thinning, taker.obs_domain_id, taker.obs_point_id)
+            by_name[taker.exporter] = (*by_name.get(taker.exporter, ()), selector)
+        gate = selection.gate or Fraction(1)  # where nobody takes anything, no sample asks for a weight
         self._generations[generation] = gate, by_name
+        known = self._ids.known
         while len(self._generations) > KNOWN_GENERATIONS:
             del self._generations[next(iter(self._generations))]
 
@@ -145,19 +161,20 @@ class Exporters:
             # So that no sample waits longer than its generation is known, however often there is a new one.
             if self._datapath is not None:
                 self._datapath.drain()
-            self.rule_totals()  # the first generation may be forgotten now
-            self._counts.begin(generation, rules or {})
+            self._left = {number: selected for number, selected in self._left.items() if number in known}
             for name, sink in self.sinks.items():
                 sink.set_weight(generation, gate, by_name.get(name, ()))
 
         self._settle(run)
         return generation
 
-    def rule_totals(self) -> dict[Hashable, Selected]:
-        """On the data thread: what the rules took, by what they are known by."""
-        for name, sink in self.sinks.items():
-            self._counts.take(name, sink.selected())
-        return self._counts.totals()
+    def selected(self) -> dict[int, Selected]:
+        """On the data thread: what the selectors took, by their ids, whoever their exporter was."""
+        totals = dict(self._left)
+        for sink in self.sinks.values():
+            for number, selected in sink.selected().items():
+                totals[number] = totals.get(number, Selected()) + selected
+        return totals
 
     def set_obs_point_ids(self, pairs: list[tuple[int, int]]) -> None:
         """Give interfaces points of their own, (ifindex, observationPointId), in the main exporter's flows to come."""
@@ -188,6 +205,7 @@ class Exporters:
 
     def set_metering(self, metering: Metering) -> None:
         """Tell what the gates have counted, for options data. Does not wait."""
+        self._metering = metering
 
         def run() -> None:
             for sink in self.sinks.values():
@@ -198,12 +216,13 @@ class Exporters:
 
     def flush(self) -> None:
         """On the data thread, as its last act: every flow goes out with "forced end"."""
-        for sink in self.sinks.values():
-            _end(sink, FLUSH_SECONDS)
+        deadline = time.monotonic_ns() + FLUSH_SECONDS * NS_PER_S
+        for place, sink in enumerate(self.sinks.values()):
+            _end(sink, max(deadline - time.monotonic_ns(), 0) // (len(self.sinks) - place))
             sink.close()
 
 
-def _end(sink: Exporter, seconds: int) -> None:
+def _end(sink: Exporter, duration_ns: int) -> None:
     now = time.monotonic_ns()
     sink.tick(now)
-    sink.flush(FORCED_END, now, now + seconds * NS_PER_S)
+    sink.flush(FORCED_END, now, now + duration_ns)

@@ -24,7 +24,7 @@ LOG_SIZE = 16 * 1024 * 1024  # before Linux 6.4 a log that does not fit is an er
 STATE_FOLDER = Path("/var/lib/xdpfix")
 
 
-def kernel_headers(state: Path = STATE_FOLDER) -> Path | None:
+def kernel_headers(state: Path) -> Path | None:
     """The headers bcc is to use: None for those of the running kernel, which it finds itself.
 
     Else a tree in the state folder, merged by links from an installed linux-headers package: programs
@@ -102,9 +102,9 @@ class CapturedOutput:
 class BccPrograms:
     """The programs as bcc compiles them here."""
 
-    def __init__(self, maps: Maps, state: Path = STATE_FOLDER) -> None:
+    def __init__(self, maps: Maps) -> None:
         self._fds: dict[str, int] = {}
-        instructions = compile_programs(maps, state)
+        instructions = compile_programs(maps, STATE_FOLDER)
         try:
             for name, kind in PROGRAM_TYPES.items():
                 self._fds[name] = load_program(name, kind, instructions[name])

@@ -32,16 +32,16 @@ WINDOW_SIZE = 656  # struct window, asserted in bpf/cursor.h
 class Maps:
     """The maps of bpf/maps.h by name.
 
-    Args:
-        cpus: CPUs to make room for; default: all that this kernel may ever have.
+    Attributes:
+        cpus: there is room for so many CPUs: all that this kernel may ever have.
 
     Raises:
         StartError: the kernel refuses: no privilege, lockdown, no memory.
 
     """
 
-    def __init__(self, cpus: int | None = None) -> None:
-        self.cpus = cpus or lib.bpf_possible_cpus()
+    def __init__(self) -> None:
+        self.cpus = int(lib.bpf_possible_cpus())
         self._fds: dict[str, int] = {}
         self._selection, self._barrier = ffi.NULL, -1
         state, gate = ffi.sizeof("struct cpu_state"), ffi.sizeof("struct gate")

@@ -8,11 +8,10 @@ gate knows the rules.
 
 import asyncio
 import logging
-from fractions import Fraction
+from collections.abc import Callable
 
-from exporter.selector import Selector
 from exporter.status import Metering
-from sampler import clsact, linktable, rulerows
+from sampler import clsact, linktable
 from sampler.attach import Attacher, Attachment
 from sampler.config import Config
 from sampler.errors import StartError
@@ -34,7 +33,7 @@ NAMES_SECONDS = 0.5
 
 
 class Observation:
-    """Belongs to the main thread."""
+    """Belongs to the main thread. `alive` is called again and again while it works."""
 
     def __init__(
         self,
@@ -44,6 +43,7 @@ class Observation:
         gates: Gates,
         tunnels: TunnelFollower,
         exporters: Exporters,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._links = links
@@ -51,7 +51,7 @@ class Observation:
         self._gates = gates
         self._tunnels = tunnels
         self._exporters = exporters
-        self.points = ObservationPoints(self._attach, gates)
+        self.points = ObservationPoints(self._attach, gates, alive)
         self._selected: Wanted | None = None
         self._warned: set[str] = set()
         self._missing: set[str] = set()
@@ -143,14 +143,10 @@ class Observation:
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""
         selection = selected.selection()
-        takers = []
-        for taker in selected.selectors:
-            thinning = selection.main_thinning if taker.rule is None else selection.thinnings[taker.rule]
-            assert thinning is not None
-            selector = Selector(taker.rule, thinning, taker.obs_domain_id, taker.obs_point_id)
-            takers.append((taker.exporter, selector))
-        # Where nobody takes anything, no sample asks for a weight.
-        generation = self._exporters.tell(selection.gate or Fraction(1), takers, rulerows.rules(self._config))
+        if self._selected is not None and self._selected.main_selector != selected.main_selector:
+            # Another main selector begins to count here.
+            self.tell_metering(self._gates.counters()[1])
+        generation = self._exporters.tell(selected.selectors, selection)
         self._gates.set_selection(generation, selection)
         self._selected = selected
 

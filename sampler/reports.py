@@ -7,13 +7,12 @@ gates come and go on the main thread and are read on it. Flows are made to rows 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from exporter.selector import Selected
 from sampler import rulerows
-from sampler.config import Config
 from sampler.datapath import Datapath
 from sampler.flowrows import FlowRows, Wanted
 from sampler.gates import Gates
@@ -23,6 +22,7 @@ from sampler.points import ObservationPoints
 from sampler.retired import Figures
 from sampler.ring import Ring
 from sampler.tunnels.follower import TunnelFollower
+from sampler.wanted import Selector
 
 T = TypeVar("T")
 
@@ -32,10 +32,10 @@ EXAMINED_FLOWS = 10_000
 
 @dataclass(frozen=True)
 class RuleReader:
-    """How the rules are read: the configuration on the main thread, their counts on the data thread."""
+    """How the rules are read: the selectors and their ids on the main thread, counts by id on the data thread."""
 
-    config: Callable[[], Config] = Config
-    counts: Callable[[], Mapping[Hashable, Selected]] = dict
+    selectors: Callable[[], Mapping[Selector, int]] = dict
+    counts: Callable[[], Mapping[int, Selected]] = dict
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Reports:
     async def rules(self) -> list[dict[str, Any]]:
         """Rows of the rules of all exporters."""
         counts = await self._on_datapath(self._rule_reader.counts)
-        return rulerows.rows(self._rule_reader.config(), counts)
+        return rulerows.rows(self._rule_reader.selectors(), counts)
 
     async def _flows(self, **options: Any) -> list[dict[str, Any]]:
         return await self._flow_rows.select(Wanted(**options))

@@ -6,33 +6,16 @@ A set of rules is a number, in which bit i stands for rule i of the selection (s
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol
 
 from sampler._native import ffi
+from sampler.rules.match import Match
+from sampler.rules.terms import Ranges
 
 PORT_COUNT = 1 << 16
 OCTET_VALUES = 256
 ANY_OCTET = (1 << OCTET_VALUES) - 1
 # Known in the kernel only behind the rules, or by them: fields of struct sample_meta.
 LATE_FIELDS = ("time", "rules", "egress_ifindex", "generation", "main")
-
-Ranges = tuple[tuple[int, int], ...]
-
-
-class Match(Protocol):
-    """What a rule asks of a packet's struct sample: all of it (sampler.rules.match)."""
-
-    @property
-    def octets(self) -> Mapping[int, int]:
-        """Accepted values by offset in struct sample: bit v of 256 stands for value v."""
-
-    @property
-    def src_port(self) -> Ranges | None:
-        """Accepted ranges of key.src_port, inclusive, in host order; None: any."""
-
-    @property
-    def dst_port(self) -> Ranges | None:
-        """The same of key.dst_port."""
 
 
 def octet_tables(matches: Sequence[Match | None]) -> list[tuple[int, "array[int]"]]:

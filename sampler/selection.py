@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sampler._native import ffi, lib
-from sampler.ruletables import Match, octet_tables, port_table
+from sampler.rules.match import Match
+from sampler.ruletables import octet_tables, port_table
 
 DIRECTIONS = frozenset({int(lib.DIRECTION_INGRESS), int(lib.DIRECTION_EGRESS)})
 FIXED_POINT = 2**32  # struct sampling_config.scale

@@ -70,6 +70,7 @@ class Service:
         self._viewer: EmbeddedCollector | None = None
         self._exporters = Exporters(self._watch_flows)
         self._running = False
+        self._ticks = -1  # of the data thread, as they were told to the watchdog
 
     async def serve(self) -> int:
         """Start, stay until the stop, take down. Raises StartError."""
@@ -92,11 +93,13 @@ class Service:
             # From here on flows can be lost: whatever fails, the thread ends, and before the ring is closed.
             stack.callback(self._datapath.finish)
             attacher = Attacher(programs)
-            self._observation = Observation(self._config, self._links, attacher, self._gates, tunnels, self._exporters)
+            self._observation = Observation(
+                self._config, self._links, attacher, self._gates, tunnels, self._exporters, self._feed_watchdog
+            )
             self._observation.check(self._config)
             points = self._observation.points
             stack.callback(points.close)
-            rules = RuleReader(lambda: self._config, self._exporters.rule_totals)
+            rules = RuleReader(lambda: self._exporters.selectors, self._exporters.selected)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
             stack.callback(self._scrapes.close)
@@ -142,13 +145,10 @@ class Service:
 
     async def _watch(self, following: "asyncio.Task[None]") -> None:
         """Feed the watchdog while the data thread ticks, tell of losses; end with the stop, or a part's error."""
-        ticks = -1
         losses = LossLog()
         interval = min(watchdog_interval() or WATCH_INTERVAL, WATCH_INTERVAL)
         while not self._stop.is_set() and self._datapath.is_alive() and not following.done():
-            if self._datapath.ticks != ticks:
-                ticks = self._datapath.ticks
-                self._notifier.watchdog()
+            self._feed_watchdog()
             samples, packets = self._gates.counters()
             losses.check(samples, time.monotonic())
             self._observation.tell_metering(packets)
@@ -156,6 +156,12 @@ class Service:
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
             raise StartError(f"cannot follow the interfaces: {error}; see the log") from error
+
+    def _feed_watchdog(self) -> None:
+        """Where the data thread ticks. Also from what keeps the main thread for long: it works, and does not hang."""
+        if self._datapath.ticks != self._ticks:
+            self._ticks = self._datapath.ticks
+            self._notifier.watchdog()
 
     def _reload(self) -> None:
         """SIGHUP: as `xdpfix reload`, with the log to tell of an error."""

@@ -194,19 +194,18 @@ def _fitting(rows: tuple[tuple[str, ...], ...], width: int) -> dict[str, int]:
 
 
 class FlowTable:
-    """Shows flow records on a stream: the last ones with totals on a terminal, else a line each. A context manager.
+    """Shows flow records on standard output: the last ones on a terminal, else a line each. A context manager.
 
-    Raises BrokenPipeError from add(), or at the exit, when the reader of the stream is gone.
+    Raises BrokenPipeError from add(), or at the exit, when the reader of that is gone.
 
     Args:
-        stream: where to; default: standard output.
         at_end: rows that a terminal keeps when the table is closed.
         rates: whether the flows are those of now.
 
     """
 
-    def __init__(self, stream: TextIO | None = None, at_end: int = LIVE_ROWS, rates: bool = True) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self, at_end: int = LIVE_ROWS, rates: bool = True) -> None:
+        self._stream = sys.stdout
         self._rows: deque[tuple[str, ...]] = deque(maxlen=at_end)
         self._shown = LIVE_ROWS
         self._rates = rates

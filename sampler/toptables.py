@@ -154,17 +154,17 @@ def target_counts(snapshot: Snapshot) -> dict[Hashable, int]:
 
 
 def rule_counts(snapshot: Snapshot) -> dict[Hashable, int]:
-    """The packets that rules stand for, by place, for CounterRates."""
-    return {("rule", place): row["packets"] for place, row in enumerate(snapshot["rules"])}
+    """The packets that rules stand for, by selector, for CounterRates."""
+    return {("rule", row["selector_id"]): row["packets"] for row in snapshot["rules"]}
 
 
 def rules(snapshot: Snapshot, rates: Rates) -> Table:
     """What exporters take, by which rule, and how much that is."""
     columns = ("exporter", "match", "probability", "pkt/s", "samples", "packets", "domain", "point")
     rows = []
-    for place, row in enumerate(show.rules(snapshot["rules"])):
+    for row in show.rules(snapshot["rules"]):
         counts = (row["samples"], row["packets"], row["obs_domain_id"], row["obs_point_id"])
-        speed = _rate(rates.get(("rule", place)))
+        speed = _rate(rates.get(("rule", row["selector_id"])))
         rows.append((row["exporter"], row["match"], row["probability"], speed, *map(str, counts)))
     return Table(columns, tuple(rows), frozenset(columns[3:]))
 

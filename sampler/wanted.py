@@ -1,7 +1,8 @@
 """What a configuration wants of the links that there are now: rules for the kernel, interfaces to attach to. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -9,26 +10,44 @@ from sampler.config import MAIN, Config
 from sampler.linktable import Link, matches
 from sampler.points import EGRESS, INGRESS
 from sampler.rules.match import Match, compile_match, interfaces
-from sampler.rules.rule import RULES_MAX
+from sampler.rules.rule import PROBABILITY_ALL, RULES_MAX
 from sampler.selection import KernelRule, Selection
+
+# How directions are called, by enum direction.
+DIRECTIONS = {frozenset((0,)): "ingress", frozenset((1,)): "egress", frozenset((0, 1)): "both", frozenset(): "none"}
 
 
 @dataclass(frozen=True)
 class Selector:
-    """For whom a rule takes packets: an exporter, with the domain and point of the flows.
+    """Who takes packets, as the configuration says: an exporter by a rule of its, or the main exporter.
 
     Attributes:
         exporter: its name.
         rule: the rule's place, a bit of meta.rules; None: the main selector.
-        obs_domain_id: observationDomainId.
-        obs_point_id: observationPointId.
+        match: which packets, as written; "": all.
+        probability: how many of them, as written: "1/400", "655/65535".
+        direction: "ingress", "egress", "both"; "none" is the main exporter's that samples neither.
+        interfaces: globs; empty: physical ones.
+        obs_domain_id: observationDomainId of the flows.
+        obs_point_id: observationPointId of the flows.
+        copy: how many before it are the same.
 
     """
 
     exporter: str
     rule: int | None
+    match: str
+    probability: str
+    direction: str
+    interfaces: tuple[str, ...]
     obs_domain_id: int
     obs_point_id: int
+    copy: int = 0
+
+    @property
+    def identity(self) -> "Selector":
+        """What it is known by wherever its rule stands: all but the place."""
+        return replace(self, rule=None)
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,11 @@ class Wanted:
     budget: int
     tunnels: bool
     routes: bool
+
+    @property
+    def main_selector(self) -> Selector | None:
+        """The main exporter's; None: there is none."""
+        return next((selector for selector in self.selectors if selector.rule is None), None)
 
     def selection(self) -> Selection:
         """What the kernel is told. ValueError: it has no room for that."""
@@ -108,10 +132,16 @@ def main_directions(config: Config) -> frozenset[int]:
 
 def _selectors(config: Config) -> tuple[Selector, ...]:
     main = config.exporter
-    found = [Selector(MAIN, None, main.obs_domain_id, main.obs_point_id)] if config.has_main else []
+    direction, globs = DIRECTIONS[main_directions(config)], config.sampler.interfaces
+    ids = main.obs_domain_id, main.obs_point_id
+    found = [Selector(MAIN, None, "", f"1/{main.sampling}", direction, globs, *ids)] if config.has_main else []
     names = [exporter.name for exporter in config.flow_exporters for _ in exporter.rules]
+    times: Counter[Selector] = Counter()
     for bit, (name, rule) in enumerate(zip(names, config.rules, strict=True)):
-        found.append(Selector(name, bit, rule.obs_domain_id, rule.obs_point_id))
+        probability, ids = f"{rule.probability}/{PROBABILITY_ALL}", (rule.obs_domain_id, rule.obs_point_id)
+        selector = Selector(name, bit, rule.match, probability, rule.direction, config.globs(rule), *ids)
+        found.append(replace(selector, copy=times[selector.identity]))
+        times[selector.identity] += 1
     return tuple(found)
 
 

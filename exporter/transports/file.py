@@ -63,7 +63,9 @@ class File(Connection):
     def close(self) -> None:
         """Close the file behind what waits. The process ends after that."""
         self._writer.tell(END)
-        threading.Thread(target=self._writer.join, args=(CLOSE_TIMEOUT,), name=f"close {self.peer}").start()
+        # No daemon, as the data thread is, which calls this.
+        name = f"close {self.peer}"
+        threading.Thread(target=self._writer.join, args=(CLOSE_TIMEOUT,), name=name, daemon=False).start()
 
 
 class Writer(threading.Thread):

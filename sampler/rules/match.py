@@ -48,11 +48,6 @@ class Match:
             and _meet(self.dst_port, other.dst_port)
         )
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no packet can be taken: an interface of in_port is not there."""
-        return 0 in self.octets.values() or () in (self.src_port, self.dst_port)
-
 
 def compile_match(text: str, resolve: Resolve) -> Match:
     """Compile a match; an interface that `resolve` does not know matches nothing. ConfigError: a sentence."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from lib.frames import FRAMES
-from lib.rules import OFFSETS, Match, accepts, exactly, key_offset, random_rule, rule
+from lib.rules import OFFSETS, accepts, exactly, key_offset, random_rule, rule
 from lib.testrun import IFINDEX, octets
 from lib.tunnel_frames import FRAMES as TUNNEL_FRAMES
 from sampler._native import ffi, lib
@@ -173,6 +173,6 @@ def test_of_a_tunnel_the_inner_packet_is_asked(kernel):
 def test_by_the_interface_it_came_in(kernel):
     offset = int(ffi.offsetof("struct sample_meta", "ingress_ifindex"))
     octet = bytes(ffi.buffer(ffi.new("__u32 *", IFINDEX)))
-    select(kernel, rule(exactly(offset, octet)), KernelRule(Match({offset: 1 << 77}), Fraction(1)))
+    select(kernel, rule(exactly(offset, octet)), rule({offset: 1 << 77}))
     assert kernel.sample("sample_tc_ingress", FRAME).meta.rules == 1
     assert kernel.sample("sample_xdp", FRAME).meta.rules == 1

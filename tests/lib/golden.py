@@ -95,7 +95,7 @@ def message_of(samples: Any, rule: int | None = None) -> bytes:
             options_data=False,
         )
         with Exporter(options, offset=lambda: WALL - NOW) as exporter:
-            selector = main_selector(options) if rule is None else Selector(rule, Fraction(1), 123, 456)
+            selector = main_selector(options) if rule is None else Selector(2 + rule, rule, Fraction(1), 123, 456)
             exporter.set_weight(0, Fraction(1), [selector])
             exporter.tick(NOW)
             receiver.read()

@@ -102,6 +102,10 @@ class Harness:
     def records(self) -> list[OracleRecord]:
         return self.receiver.oracle.records
 
+    def told(self, *names: str) -> list[OracleRecord]:
+        """Records of the options template that has all of these elements."""
+        return [record for record in self.receiver.oracle.options if set(names) <= set(record.values)]
+
     @property
     def stats(self) -> dict[str, int]:
         return self.exporter.stats()

@@ -2,10 +2,10 @@
 
 import random
 import socket
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sampler._native import ffi
+from sampler.rules.match import Match
 from sampler.selection import KernelRule
 
 SAMPLE_SIZE = ffi.sizeof("struct sample")
@@ -14,15 +14,6 @@ META_SIZE = ffi.sizeof("struct sample_meta")
 LATE = {*range(16), *range(36, 42), 47}
 OFFSETS = [offset for offset in range(SAMPLE_SIZE) if offset not in LATE]
 ANY = (1 << 256) - 1
-
-
-@dataclass(frozen=True)
-class Match:
-    """What sampler.selection asks of a compiled match."""
-
-    octets: dict[int, int] = field(default_factory=dict)
-    src_port: tuple[tuple[int, int], ...] | None = None
-    dst_port: tuple[tuple[int, int], ...] | None = None
 
 
 def key_offset(name: str) -> int:
@@ -43,7 +34,7 @@ def rule(
     **where: frozenset[int],
 ) -> KernelRule:
     """Make a rule; without octets and ports it accepts all."""
-    return KernelRule(Match(octets or {}, src_port, dst_port), Fraction(probability), **where)
+    return KernelRule(Match("", octets or {}, src_port, dst_port), Fraction(probability), **where)
 
 
 def accepts(made: KernelRule, sample, direction: int) -> bool:

@@ -91,12 +91,14 @@ def test_set_sampling(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None
         # One in four thousand million: the false-alarm rate is 1e-7.
         wait_until(lambda: sum(daemon.show("stats")["packets_observed"].values()) == 54)
         assert daemon.show("stats")["ring"]["received"] == 4
+        (row,) = daemon.show("rules")
+        assert (row["probability"], row["selector_id"], row["samples"]) == ("1/4000000000", 2, 0)
         assert command(daemon, "set", "sampling", "0")[0] == 2
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_log("configuration reloaded")
         wait_until(lambda: "one packet in 1\n" in daemon._read_notifications().rpartition("STATUS")[2])
         send(right, "b", [udp_frame()] * 6)
         wait_until(lambda: daemon.show("stats")["ring"]["received"] == 10)
-        # The main exporter is a rule that takes every packet: its counts are of all rates.
-        rule = ["main", "every", "packet", "1/1", "both", "a", "0", "0", "10", "10"]
+        # The main exporter is a rule that takes every packet. At its first rate again it is the first selector again.
+        rule = ["main", "every", "packet", "1/1", "both", "a", "0", "0", "1", "10", "10"]
         assert [line.split() for line in daemon.show_text("rules").splitlines()][1:] == [rule]

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from exporter.decoder import Decoder, Record
 from lib.daemon import Daemon
 from lib.netns import Namespace
 from lib.receiver import Receiver, StreamReceiver
@@ -99,6 +101,48 @@ def test_packets_of_a_tcp_session_are_no_flows(wire: tuple[Namespace, Namespace]
         own = [r for r in tcp.records() if tcp.target.port in [r.values.get(place) for place in places]]
         # SYN, SYN and ACK, ACK, each seen at both gates of lo.
         assert sum(int(record.values["packetDeltaCount"]) for record in own) <= 6
+
+
+def test_a_slow_collector_gets_what_waits_at_the_stop(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """It reads nothing until all else has ended; messages wait for it in the kernel and in xdpfix."""
+    left, right = wire
+    left.run("ip", "link", "set", "lo", "up")
+    with left.call(lambda: socket.create_server(("127.0.0.1", 0))) as listener:
+        target = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        config = f"""
+[sampler]
+interfaces = ["a"]
+ring_pages = 4096
+[exporter]
+targets = ["{target}"]
+sampling = 1
+cache_active_timeout = 0
+"""
+        sent = 0
+        with Daemon(left, tmp_path, config) as daemon:
+            daemon.wait_ready()
+            listener.settimeout(DEADLINE)
+            collector = listener.accept()[0]
+            wait_until(lambda: targets(daemon)[0]["state"] == "connected")
+            while targets(daemon)[0]["records_waiting"] < 1000:
+                sent += send(right, "b", [udp_frame()] * 1000)
+                wait_until(lambda: daemon.show("stats")["ring"]["received"] == sent)  # noqa: B023 - called at once
+            assert targets(daemon)[0].get("records_lost_queue", 0) == 0
+            daemon.process.send_signal(signal.SIGTERM)
+            # The last thing that it does but wait for its collectors.
+            wait_until(lambda: not daemon.socket.exists())
+            with collector:
+                collector.settimeout(DEADLINE)
+                octets = b"".join(iter(lambda: collector.recv(1 << 20), b""))
+            assert daemon.process.wait(DEADLINE) == 0
+    decoder = Decoder()
+    records: list[Record] = []
+    while octets:
+        length = int.from_bytes(octets[2:4], "big")
+        assert length <= len(octets), "the last message is whole"
+        records += decoder.decode(octets[:length], target)
+        octets = octets[length:]
+    assert len([record for record in records if not record.scope_count]) == sent
 
 
 def targets(daemon: Daemon) -> list[dict]:

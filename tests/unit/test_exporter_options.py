@@ -3,30 +3,18 @@
 T-numbers are tests of RFC 5471, E- and P- requirements of RFC 7011 and PSAMP.
 """
 
-import random
 import socket
 from fractions import Fraction
 
 import pytest
 
 from exporter import elements
-from exporter.cache import Cache
-from exporter.options import ExporterOptions
-from exporter.optionsdata.figures import Estimate
-from exporter.optionsdata.sampling import limits
-from exporter.selector import main_selector
 from exporter.status import Metering
 from lib.harness import START, TCP_V4, UDP_V4, WALL, Harness, every_kind
-from lib.ipfix_oracle import OracleRecord
-from lib.samples import batch, sample
+from lib.samples import sample
 
 DOMAIN = 7
 STATS = 60
-
-
-def told(harness: Harness, *names: str) -> list[OracleRecord]:
-    """Records of the options template that has all of these elements."""
-    return [record for record in harness.receiver.oracle.options if set(names) <= set(record.values)]
 
 
 def harness(**options) -> Harness:
@@ -64,7 +52,7 @@ def test_t18_t19_e100_metering_process_statistics():
         it.tick()
         it.ingest(*(sample(UDP_V4, src_port=port) for port in range(300)))
         it.tick(START + STATS)
-        (record,) = told(it, "exportedFlowRecordTotalCount")
+        (record,) = it.told("exportedFlowRecordTotalCount")
         messages = it.receiver.oracle.messages
         mine = next(i for i, message in enumerate(messages) if record in message.records)
         assert record.template.scope == 2
@@ -94,7 +82,7 @@ def test_t20_e101_metering_process_reliability():
         it.ingest(sample(ip_octets=40), sample(ip_octets=80))  # so a packet has 60 octets in the mean
         it.tick(START + STATS + 20)
         it.tick(START + 2 * STATS)
-        first, second = told(it, "ignoredPacketTotalCount")
+        first, second = it.told("ignoredPacketTotalCount")
         assert first.order[-2:] == ["observationTimeSeconds"] * 2
         assert (first["ignoredPacketTotalCount"], first["ignoredOctetTotalCount"]) == (0, 0)
         assert first["observationTimeSeconds"] == [wall(START)] * 2
@@ -122,14 +110,14 @@ def test_t21_e102_exporting_process_reliability():
         connection._socket, connection.batch_fd = working, working.fileno()
         broken.close()
         it.tick(START + STATS)
-        (record,) = told(it, "notSentFlowTotalCount")
+        (record,) = it.told("notSentFlowTotalCount")
         assert (record.domain, record["exportingProcessId"]) == (0, 1)
         assert record["notSentFlowTotalCount"] == 51
         assert record["notSentPacketTotalCount"] == 51 * 100
         assert record["notSentOctetTotalCount"] == (50 * 40 + 60) * 100
         assert record["observationTimeSeconds"] == [wall(START + 5), wall(START + 8)]
         assert it.exporter.targets()[0]["records_lost_send"] >= 51  # options records among them
-        (sent,) = told(it, "exportedFlowRecordTotalCount")
+        (sent,) = it.told("exportedFlowRecordTotalCount")
         assert sent["exportedFlowRecordTotalCount"] == 0
 
 
@@ -137,7 +125,7 @@ def test_nothing_lost_is_said_too():
     with harness() as it:
         it.tick()
         it.tick(START + STATS)
-        (record,) = told(it, "notSentFlowTotalCount")
+        (record,) = it.told("notSentFlowTotalCount")
         assert [record[name] for name in record.order[1:4]] == [0, 0, 0]
         assert record["observationTimeSeconds"] == [wall(START)] * 2
 
@@ -147,7 +135,7 @@ def test_e104_statistics_come_each_stats_interval_and_not_with_the_templates():
     with harness(template_interval=7, stats_interval=60) as it:
         it.tick()
         it.tick(START + 601, ticks=601)
-        assert len(told(it, "notSentFlowTotalCount")) == len(told(it, "exportedMessageTotalCount")) == 10
+        assert len(it.told("notSentFlowTotalCount")) == len(it.told("exportedMessageTotalCount")) == 10
 
 
 def test_t22_e103_flow_keys_for_each_template_that_was_sent():
@@ -157,7 +145,7 @@ def test_t22_e103_flow_keys_for_each_template_that_was_sent():
         it.ingest(*every_kind())
         it.flush()
         it.tick(START + 10, ticks=20)
-        records = told(it, "flowKeyIndicator")
+        records = it.told("flowKeyIndicator")
         flows = {number: t for (_, number), t in it.receiver.oracle.templates.items() if not t.scope}
         assert {record["templateId"] for record in records} == set(flows)
         for record in records:
@@ -200,7 +188,7 @@ def test_t22_the_indicator_is_the_key_of_the_cache(name: str, profile: str):
         it.flush()
         it.tick(START + 1)
         template = it.records[0].template
-        (indicator,) = [r["flowKeyIndicator"] for r in told(it, "flowKeyIndicator") if r["templateId"] == template.id]
+        (indicator,) = [r["flowKeyIndicator"] for r in it.told("flowKeyIndicator") if r["templateId"] == template.id]
         keys = {n for place, n in enumerate(it.records[0].order) if indicator >> place & 1}
         present = shown & set(it.records[0].order)
         assert present or profile == "ovs"
@@ -210,119 +198,22 @@ def test_t22_the_indicator_is_the_key_of_the_cache(name: str, profile: str):
             assert not present & keys
 
 
-def test_p11_p10_selector_and_selection_sequence():
-    """RFC 5476 6.5.1, 6.5.2: algorithm 4 with its probability, and the one Selector of the sequence at its point."""
-    with harness(obs_point_id=12) as it:
-        it.set_weight(0, Fraction(1, 400))
-        it.tick()
-        (selector,) = told(it, "samplingProbability")
-        assert (selector["selectorId"], selector["selectorAlgorithm"]) == (1, 4)
-        assert selector["samplingProbability"] == 1 / 400
-        (sequence,) = told(it, "selectionSequenceId", "observationPointId")
-        assert sequence.order == ["selectionSequenceId", "observationPointId", "selectorId"]
-        assert (sequence["observationPointId"], sequence["selectorId"]) == (12, selector["selectorId"])
-        it.set_weight(1, Fraction(1, 50))
-        it.tick(START + 1)
-        assert [record["samplingProbability"] for record in told(it, "samplingProbability")] == [1 / 400, 1 / 50]
-
-
-def test_p12_p15_selection_sequence_statistics():
-    """RFC 5476 6.5.3, RFC 5474 5.4: packets that came to the Selector and those it took, each stats_interval."""
-    with harness() as it:
-        it.tick()
-        it.exporter.set_metering(Metering(123_456_789, 1234, 5))
-        it.tick(START + STATS)
-        it.exporter.set_metering(Metering(223_456_789, 2234, 5))
-        it.tick(START + 2 * STATS)
-        first, second = told(it, "selectorIdTotalPktsObserved")
-        assert (first["selectorIdTotalPktsObserved"], first["selectorIdTotalPktsSelected"]) == (123_456_789, 1234)
-        assert second["selectorIdTotalPktsObserved"] == 223_456_789
-
-
-def test_p13_accuracy_of_the_totals():
-    """RFC 5476 6.5.4, with IANA's limits for estimates: 95 % of them have the true total between their limits.
-
-    A million times a million packets would not change that: the variance is that of the samples that were taken.
-    """
-    inside = {"packetTotalCount": 0, "octetTotalCount": 0}
-    chance = random.Random(5)
-    runs, population, probability = 400, 1000, Fraction(1, 20)
-    sizes = [chance.choice((64, 576, 1500)) for _ in range(population)]
-    for _ in range(runs):
-        taken = [size for size in sizes if chance.random() < probability]
-        with Cache(ExporterOptions(), 1) as cache:
-            cache.set_weight(1, probability, [main_selector(ExporterOptions())])
-            described = [sample(ip_octets=size, ip_length=size, generation=1) for size in taken]
-            cache.ingest(batch(described), len(described))
-            counted = cache.selected()[1, None]
-        for name, true, estimate in (
-            ("packetTotalCount", population, Estimate(counted.packets_estimate, counted.packets_variance)),
-            ("octetTotalCount", sum(sizes), Estimate(counted.octets_estimate, counted.octets_variance)),
-        ):
-            low, high = limits(estimate)
-            inside[name] += low <= true <= high
-    # Of 400 true intervals 380 hold in the mean, and fewer than 356 in one of 10^6 such tests (binomial, 0.95).
-    assert min(inside.values()) >= 356 and max(inside.values()) < 400
-
-
-@pytest.mark.parametrize("counts", ["scaled", "raw"])
-def test_p13_accuracy_reports(counts: str):
-    """One record for packets (86) and one for octets (85), over all generations; k (1 - p) / p^2 by the formula."""
-    with harness(counts=counts) as it:
-        it.set_weight(1, Fraction(1, 10))
-        it.tick()
-        it.ingest(*(sample(generation=1, ip_octets=100, ip_length=100) for _ in range(25)))
-        it.set_weight(2, Fraction(1, 4))
-        it.ingest(*(sample(generation=2, ip_octets=200, ip_length=200) for _ in range(9)))
-        it.tick(START + STATS)
-        packets, octets = told(it, "confidenceLevel")
-        assert packets.order[:3] == ["observationDomainId", "selectorId", "informationElementId"]
-        assert [packets[name] for name in packets.order[:3]] == [DOMAIN, 1, 86]
-        assert octets["informationElementId"] == 85
-        for record, first, second in ((packets, 1, 1), (octets, 100, 200)):
-            total = 25 * 10 * first + 9 * 4 * second
-            variance = 25 * first**2 * 0.9 / 0.01 + 9 * second**2 * 0.75 / 0.0625
-            assert record["confidenceLevel"] == 0.95
-            assert record["upperCILimit"] == pytest.approx(total + 1.959964 * variance**0.5)
-            assert record["lowerCILimit"] == pytest.approx(max(total - 1.959964 * variance**0.5, 0))
-
-
-def test_the_probability_can_be_kept_back():
-    """For a collector that would multiply by it; no selector is told then."""
-    with harness(announce_selector=False) as it:
-        it.exporter.set_metering(Metering(10, 1, 0))
-        it.tick()
-        it.tick(START + STATS)
-        assert not told(it, "selectorId") and not told(it, "selectionSequenceId")
-        assert told(it, "samplingInterval")
-
-
-def test_no_record_has_what_collectors_take_for_another_rate():
-    """samplingPacketInterval, -Space (305, 306) and the old 35, 48 to 50: read as rates by one collector or another."""
-    with harness() as it:
-        it.tick()
-        it.ingest(*every_kind())
-        it.tick(START + STATS + 1, ticks=61)
-        numbers = {number for t in it.receiver.oracle.templates.values() for pen, number, _ in t.fields if not pen}
-        assert not numbers & {305, 306, 35, 48, 49, 50} and {304, 311, 34} <= numbers
-
-
 def test_interfaces_that_appear_and_change():
     """By number, name and description; one that appears later is told alone. In the main domain."""
     with harness() as it:
         it.exporter.set_interfaces([(2, "eth0", "uplink"), (1, "lo", "")])
         it.tick()
         names = [
-            (r["ingressInterface"], r["interfaceName"], r["interfaceDescription"]) for r in told(it, "interfaceName")
+            (r["ingressInterface"], r["interfaceName"], r["interfaceDescription"]) for r in it.told("interfaceName")
         ]
         assert names == [(1, "lo", "lo"), (2, "eth0", "uplink")]
         it.exporter.set_interfaces([(2, "eth0", "uplink"), (1, "lo", ""), (9, "veth9", "")])
         it.tick(START + 1)
-        assert [r["ingressInterface"] for r in told(it, "interfaceName")] == [1, 2, 9]
+        assert [r["ingressInterface"] for r in it.told("interfaceName")] == [1, 2, 9]
         it.exporter.set_interfaces([(2, "eth0", "uplink"), (1, "lo", ""), (9, "veth9", "")])
         it.tick(START + 2)
-        assert len(told(it, "interfaceName")) == 3
-        assert {record.domain for record in told(it, "interfaceName")} == {DOMAIN}
+        assert len(it.told("interfaceName")) == 3
+        assert {record.domain for record in it.told("interfaceName")} == {DOMAIN}
 
 
 @pytest.mark.parametrize(
@@ -339,7 +230,7 @@ def test_e032_a_name_that_is_no_utf8_is_shown_all_the_same(name: str, shown: str
     with harness() as it:
         it.exporter.set_interfaces([(1, name, "")])
         it.tick()
-        assert [record["interfaceName"] for record in told(it, "interfaceName")] == [shown]
+        assert [record["interfaceName"] for record in it.told("interfaceName")] == [shown]
 
 
 def test_i01_types_of_enterprise_elements():
@@ -355,7 +246,7 @@ def test_i01_types_of_enterprise_elements():
             for pen, number, _ in t.fields
             if pen and not t.scope
         }
-        records = told(it, "informationElementName")
+        records = it.told("informationElementName")
         keys = [(r["privateEnterpriseNumber"], r["informationElementId"]) for r in records]
         assert sorted(keys) == sorted(used)
         for record, (pen, number) in zip(records, keys, strict=True):
@@ -388,11 +279,11 @@ def test_a_thousand_interfaces_do_not_flood_the_collector():
     with harness() as it:
         it.exporter.set_interfaces([(number, f"veth{number}", "a tap of some guest") for number in range(1, 1001)])
         it.tick()
-        assert len(told(it, "samplingInterval")) == 1
+        assert len(it.told("samplingInterval")) == 1
         counts = []
         for step in range(1, 40):
             before = len(it.receiver.datagrams)
             it.tick(START + step * 0.1)
             counts.append(len(it.receiver.datagrams) - before)
         assert max(counts) <= 8
-        assert len({record["ingressInterface"] for record in told(it, "interfaceName")}) == 1000
+        assert len({record["ingressInterface"] for record in it.told("interfaceName")}) == 1000

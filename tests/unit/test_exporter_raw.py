@@ -120,7 +120,7 @@ def test_scaled_counts_end_nothing_for_another_rate():
 def test_each_domain_has_the_rate_of_its_selectors():
     """Behind one gate, thinned: N is one over the selector's own probability."""
     with raw() as it:
-        selectors = [Selector(0, Fraction(1, 5), 1, 10), Selector(1, Fraction(1), 2, 20)]
+        selectors = [Selector(7, 0, Fraction(1, 5), 1, 10), Selector(8, 1, Fraction(1), 2, 20)]
         it.exporter.set_weight(1, Fraction(1, 3), selectors)
         it.tick()
         it.ingest(*(sample(UDP_V4, generation=1, rules=0b11, main=0) for _ in range(4)))

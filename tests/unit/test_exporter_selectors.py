@@ -33,7 +33,12 @@ class DomainsHarness(Harness):
 
 
 def whole(rule: int | None, domain: int = 0, point: int = 0) -> Selector:
-    return Selector(rule, ONE, domain, point)
+    return Selector(number_of(rule), rule, ONE, domain, point)
+
+
+def number_of(rule: int | None) -> int:
+    """Selector.id, where no rule ever moves."""
+    return 1 if rule is None else 2 + rule
 
 
 def rules(*numbers: int) -> int:
@@ -137,7 +142,7 @@ def test_an_interface_has_a_point_of_its_own_for_the_main_selector_only():
 @pytest.mark.parametrize("packets", [1, 45, 1000])
 def test_the_weight_is_one_over_gate_times_thinning(gate: Fraction, thinning: Fraction, packets: int):
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, gate, [Selector(0, thinning, 0, 0)])
+        cache.set_weight(0, gate, [Selector(2, 0, thinning, 0, 0)])
         cache.ingest(batch([sample(rules=1, packets=packets, ip_octets=40 * packets)]), 1)
         (flow,) = cache.copy(1)
         counted = flow.packets + Fraction(flow.packets_fraction, 2**32)
@@ -146,7 +151,7 @@ def test_the_weight_is_one_over_gate_times_thinning(gate: Fraction, thinning: Fr
 
 def test_the_rarest_sample_stands_for_2_to_the_96_packets_which_no_counter_holds():
     with Cache(ExporterOptions()) as cache:
-        cache.set_weight(0, Fraction(1, 2**32 - 1), [Selector(0, Fraction(1, 2**64), 0, 0)])
+        cache.set_weight(0, Fraction(1, 2**32 - 1), [Selector(2, 0, Fraction(1, 2**64), 0, 0)])
         cache.ingest(batch([sample(rules=1)]), 1)
         (flow,) = cache.copy(1)
         assert (flow.packets, flow.ip_octets_sumsq) == (2**64 - 1, 2**64 - 1)
@@ -158,26 +163,30 @@ def test_the_rarest_sample_stands_for_2_to_the_96_packets_which_no_counter_holds
 )
 def test_no_selector_is_out_of_range(rule: int | None, thinning: Fraction):
     with pytest.raises(ValueError, match="out of range"):
-        Selector(rule, thinning, 0, 0)
+        Selector(1, rule, thinning, 0, 0)
 
 
 def test_selectors_tell_what_they_counted_by_generation():
     with DomainsHarness() as harness:
-        exporter = harness.exporter
-        exporter.set_weight(1, Fraction(1, 2), [whole(0), Selector(1, Fraction(1, 5), 0, 0)])
+        exporter, cache = harness.exporter, harness.exporter.cache
+        exporter.set_weight(1, Fraction(1, 2), [whole(0), Selector(3, 1, Fraction(1, 5), 0, 0)])
         exporter.set_weight(2, Fraction(1, 3), [whole(1)])
         harness.ingest(
             sample(generation=1, rules=rules(0, 1)), sample(generation=1, rules=1), sample(generation=2, rules=2)
         )
-        expected = {(0, None): Selected(0, 0), (1, 0): Selected(2, 4), (1, 1): Selected(1, 10), (2, 1): Selected(1, 3)}
-        assert exporter.selected() == expected
+        expected = {(0, 1): Selected(0, 0), (1, 2): Selected(2, 4), (1, 3): Selected(1, 10), (2, 3): Selected(1, 3)}
+        assert cache.selected() == expected
+        assert exporter.selected() == {1: Selected(0, 0), 2: Selected(2, 4), 3: Selected(2, 13)}
         # The same generation again, as after a change of another exporter: nothing is forgotten.
         exporter.set_weight(1, Fraction(1, 2), [whole(0), whole(2)])
-        assert exporter.selected() == {k: v for k, v in expected.items() if k != (1, 1)} | {(1, 2): Selected(0, 0)}
+        assert cache.selected() == {k: v for k, v in expected.items() if k != (1, 3)} | {(1, 4): Selected(0, 0)}
+        assert exporter.selected()[3] == Selected(2, 13)
         assert harness.stats["packets_represented"] == 17
         for generation in range(3, 3 + KNOWN_GENERATIONS):
             exporter.set_weight(generation, ONE, [whole(0)])
-        assert {generation for generation, _ in exporter.selected()} == set(range(3, 3 + KNOWN_GENERATIONS))
+        assert {generation for generation, _ in cache.selected()} == set(range(3, 3 + KNOWN_GENERATIONS))
+        # The other ones of before may come again as others.
+        assert exporter.selected() == {2: Selected(2, 4)}
         assert harness.stats["packets_represented"] == 17
 
 
@@ -201,7 +210,7 @@ def generations(draw: st.DrawFn) -> list[tuple[Fraction, dict[int | None, Select
     for _ in range(draw(st.integers(1, 3))):
         numbers = draw(st.sets(st.sampled_from([None, 0, 1, 2, 31, 63]), max_size=4))
         points = st.integers(1, 2)
-        selectors = {n: Selector(n, draw(FRACTIONS), draw(DOMAINS), draw(points)) for n in numbers}
+        selectors = {n: Selector(number_of(n), n, draw(FRACTIONS), draw(DOMAINS), draw(points)) for n in numbers}
         made.append((draw(FRACTIONS), selectors))
     return made
 

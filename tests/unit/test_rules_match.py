@@ -58,13 +58,13 @@ def test_matches_that_exclude_each_other_do_not_overlap(one: str, other: str) ->
 
 
 def test_the_empty_match_takes_every_packet() -> None:
-    assert compiled("") == compiled(" , ") == Match(compiled("").text, {}) or compiled(" , ").octets == {}
-    assert not compiled("").is_empty
+    assert compiled("") == Match("", {})
+    assert compiled(" , ") == Match(" , ", {})
 
 
 def test_an_interface_that_is_not_there_matches_nothing() -> None:
     match = compiled("udp,in_port=eth9")
-    assert match.is_empty
+    assert 0 in match.octets.values()
     assert interfaces('udp,in_port="eth9"') == ("eth9",)
     assert interfaces("udp") == ()
 

@@ -13,19 +13,20 @@ import pytest
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import BURST_RECORDS
 from exporter.options import ExporterOptions, Target
-from exporter.selector import Selector
 from lib.samples import batch, sample
 from sampler import linktable
 from sampler import observation as observation_module
 from sampler.config import Config, SamplerOptions
 from sampler.datapath import Datapath
 from sampler.errors import EndedError, StartError
-from sampler.exporters import GENERATION_MAX, Exporters
+from sampler.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
 from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.observation import Observation
 from sampler.points import ObservationPoints
 from sampler.reports import Reports
 from sampler.rules.rule import FlowExporter, FlowRule
+from sampler.selection import KernelRule, Selection
+from sampler.wanted import Selector
 
 
 class QuietRing:
@@ -79,14 +80,15 @@ def observation(
 def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
     exporters = Exporters(lambda: Target("192.0.2.1"))
     exporters._generations = {GENERATION_MAX - 1: (Fraction(1), {})}
-    numbers = [exporters.tell(Fraction(1), []) for _ in range(KNOWN_GENERATIONS)]
+    numbers = [exporters.tell([], Selection(None)) for _ in range(KNOWN_GENERATIONS)]
     assert numbers == list(exporters._generations) == [GENERATION_MAX, *range(1, KNOWN_GENERATIONS)]
 
 
 def test_an_exporter_that_comes_knows_generations_of_before() -> None:
     """Samples of theirs, which are on the way still, are none of its own; they are not lost to it."""
     exporters = Exporters(lambda: Target("192.0.2.1"))
-    exporters.tell(Fraction(1), [("other", Selector(None, Fraction(1), 0, 0))])
+    rule = KernelRule(None, Fraction(1))
+    exporters.tell([Selector("other", 0, "", "65535/65535", "both", (), 0, 0)], Selection(None, [rule]))
     (made,) = exporters.make({"main": ExporterOptions(targets=(Target("127.0.0.1", 9),))}).values()
     with made:
         made.ingest(batch([sample(generation=1), sample(generation=2)]), 2)
@@ -108,7 +110,9 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     exporters = Exporters(lambda: Target("192.0.2.1"))
     exporters.run_on(Datapath(ring, exporters.sinks, exporters.flush))  # type: ignore[arg-type]
     exporters.join(exporters.make({"main": ExporterOptions(targets=(Target("127.0.0.1", 9),))}), {})
-    generation = exporters.tell(Fraction(1), [("main", Selector(None, Fraction(1), 0, 0))])
+    generation = exporters.tell(
+        [Selector("main", None, "", "1/1", "both", (), 0, 0)], Selection(KernelRule(None, Fraction(1)))
+    )
     bursts = 5
     flows = [sample(generation=generation, src_port=port) for port in range(bursts * BURST_RECORDS)]
     exporters.sinks["main"].ingest(batch(flows), len(flows))
@@ -116,6 +120,20 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     exporters.leave(["main"])
     assert exporters.sinks == {}
     assert ring.reads - before >= bursts
+
+
+def test_all_exporters_together_end_within_the_time_of_a_stop() -> None:
+    """The service manager kills what takes longer than TimeoutStopSec, and the flows that were to come with it."""
+    times: list[float] = []
+    sink = SimpleNamespace(tick=lambda _: None, flush=lambda _, now, end: times.append((end - now) / 10**9))
+    sink.close = lambda: None
+    exporters = Exporters(lambda: Target("192.0.2.1"))
+    exporters.sinks = dict.fromkeys("abc", sink)  # type: ignore[arg-type]
+    exporters.flush()
+    assert len(times) == 3
+    # None took the time that it had, so the last one may have all of it.
+    assert times[0] == pytest.approx(FLUSH_SECONDS / 3, rel=0.1)
+    assert max(times) <= FLUSH_SECONDS
 
 
 def test_last_messages_of_all_exporters_that_go_are_left_out() -> None:
@@ -141,7 +159,7 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     table = LinkTable()
     attached = asyncio.Event()
 
-    async def changes() -> AsyncIterator[Change]:
+    async def changes() -> AsyncIterator[list[Change]]:
         for link in (old, new):
             for change in table.apply(Dumped((link,))):
                 yield change
@@ -204,13 +222,15 @@ def test_only_what_differs_is_attached_and_detached() -> None:
         open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
         close=lambda ifindex, way: done.append(f"close {ifindex}.{way}") or 5,
     )
-    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    # Each attachment and detachment is told: a thousand take longer than the watchdog waits.
+    points = ObservationPoints(attach, gates, lambda: done.append("alive"))  # type: ignore[arg-type]
     a, b = Link(1, "a"), Link(2, "b")
 
     def steps(wanted: dict[Link, set[int]]) -> list[str]:
         done.clear()
         points.update(wanted)
-        return list(done)
+        assert done.count("alive") == len([step for step in done if step[0] in "+-"])
+        return [step for step in done if step != "alive"]
 
     assert steps({a: {0}}) == ["open 1.0", "+a0"]
     assert steps({a: {0}}) == []

@@ -27,7 +27,7 @@ def test_the_main_exporter_alone() -> None:
     whole, directions = found({"exporter": {"sampling": 7, "obs_domain_id": 3, "obs_point_id": 4}})
     assert whole.main == KernelRule(None, Fraction(1, 7), BOTH, None)
     assert whole.rules == ()
-    assert whole.selectors == (Selector("main", None, 3, 4),)
+    assert whole.selectors == (Selector("main", None, "", "1/7", "both", (), 3, 4),)
     assert directions == {ETH0: BOTH, ETH1: BOTH}
 
 
@@ -37,9 +37,9 @@ def test_rules_have_their_places_over_all_exporters() -> None:
     assert whole.main is None
     assert [rule.match.text for rule in whole.rules if isinstance(rule.match, Match)] == ["", "", "udp"]
     assert whole.selectors == (
-        Selector("collector-set-1", 0, 1, 0),
-        Selector("collector-set-1", 1, 0, 2),
-        Selector("collector-set-9", 2, 0, 0),
+        Selector("collector-set-1", 0, "", "655/65535", "both", (), 1, 0),
+        Selector("collector-set-1", 1, "", "655/65535", "both", (), 0, 2),
+        Selector("collector-set-9", 2, "udp", "655/65535", "both", (), 0, 0),
     )
 
 
