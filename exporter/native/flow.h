@@ -37,6 +37,23 @@ _Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE, "and the 
 
 __extension__ typedef unsigned __int128 u128;
 
+/* A part of a key: keys are compared and made in vectors, and hashed so. */
+typedef __u64 flow_vector __attribute__((vector_size(16), aligned(8), may_alias));
+
+_Static_assert(FLOW_KEY_PLAIN_SIZE % sizeof(flow_vector) == 0, "whole vectors");
+_Static_assert(sizeof(struct flow_key) % sizeof(flow_vector) == 0, "whole vectors");
+
+/* Whether the first `size` bytes of two keys are the same. */
+static inline int flow_key_is_same(const struct flow_key *one, const struct flow_key *other, unsigned int size)
+{
+	const flow_vector *left = (const flow_vector *)one, *right = (const flow_vector *)other;
+	flow_vector difference = { 0 };
+
+	for (unsigned int i = 0; i < size / sizeof(flow_vector); i++)
+		difference |= left[i] ^ right[i];
+	return !(difference[0] | difference[1]);
+}
+
 /* Lines beyond the third of a flow with this hash. */
 static inline unsigned int flow_extra_lines(__u32 hash)
 {

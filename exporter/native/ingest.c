@@ -56,7 +56,7 @@ static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 static int is_same(const struct flow *flow, const struct item *item)
 {
 	return flow->hash == item->hash && flow->point == item->point && flow->domain == item->domain &&
-	       !memcmp(&flow->key, item->key, item->size);
+	       flow_key_is_same(&flow->key, item->key, item->size);
 }
 
 static struct flow *find(const struct cache *cache, const struct item *item)

@@ -21,8 +21,6 @@ static void key_without_network(struct flow_key *copy, const struct flow_key *ke
 	memcpy(copy->dst_mac, key->dst_mac, sizeof(copy->dst_mac));
 }
 
-typedef __u64 vector __attribute__((vector_size(16), aligned(8), may_alias));
-
 /*
  * Profile "full": without the TTLs of IP and of the label. In vectors, because that is
  * how the hash reads it: what was stored in pieces cannot be loaded whole at once.
@@ -30,10 +28,10 @@ typedef __u64 vector __attribute__((vector_size(16), aligned(8), may_alias));
 static void key_without_ttl(struct flow_key *copy, const struct flow_key *key)
 {
 	const struct flow_key ttl = { .ip_ttl = 0xff, .mpls_label = htobe32(MPLS_TTL) };
-	const vector *from = (const vector *)key, *without = (const vector *)&ttl;
-	vector *to = (vector *)copy;
+	const flow_vector *from = (const flow_vector *)key, *without = (const flow_vector *)&ttl;
+	flow_vector *to = (flow_vector *)copy;
 
-	for (unsigned int i = 0; i < FLOW_KEY_PLAIN_SIZE / sizeof(vector); i++)
+	for (unsigned int i = 0; i < FLOW_KEY_PLAIN_SIZE / sizeof(flow_vector); i++)
 		to[i] = from[i] & ~without[i];
 	copy->tunnel.type = key->tunnel.type;
 	if (key->tunnel.type)

@@ -8,14 +8,34 @@
 #define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
 #define FRAGMENT_FLAGS (FRAGMENT_MORE | FRAGMENT_DONT)
 
-/* The low `length` octets of `value`, big-endian. */
+/* The low `length` octets of `value`, big-endian. Most are of a length that is one store, and no call. */
 static inline void put_uint(__u8 *to, __u64 value, unsigned int length)
 {
-	value = htobe64(value);
-	if (length == 8)
-		memcpy(to, &value, 8);
+	switch (length) {
+	case 1:
+		*to = (__u8)value;
+		break;
+	case 4:
+		put32(to, (__u32)value);
+		break;
+	default:
+		value = htobe64(value);
+		if (length == 8)
+			memcpy(to, &value, 8);
+		else
+			memcpy(to, (const __u8 *)&value + 8 - length, length);
+	}
+}
+
+/* The same for octets that are in the order of the wire already. */
+static inline void put_octets(__u8 *to, const __u8 *from, unsigned int length)
+{
+	if (length == 1)
+		*to = *from;
+	else if (length == 4)
+		memcpy(to, from, 4);
 	else
-		memcpy(to, (const __u8 *)&value + 8 - length, length);
+		memcpy(to, from, length);
 }
 
 /* Microseconds before Export Time, kept in what 158/159 can say (RFC 7011 section 5.1) when the clock was stepped. */
@@ -108,7 +128,7 @@ __u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 exp
 
 	for (const struct op *op = plan->ops; op < end; op++) {
 		if (op->code == OP_COPY) {
-			memcpy(to, (const __u8 *)flow + op->offset, op->length);
+			put_octets(to, (const __u8 *)flow + op->offset, op->length);
 		} else if (op->code == OP_TUNNEL_KEY) {
 			to = put_tunnel_key(to, &flow->key.tunnel);
 			continue;
