@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAIN = "main"  # the name of the main exporter
 DEFAULT_PATH = Path("/etc/xdpfix/xdpfix.toml")
+DEFAULT_METRICS = f"127.0.0.1:{configkeys.METRICS_PORT}"  # where there is a table for them
 DEFAULT_CONTROL_SOCKET = Path("/run/xdpfix/control.sock")
 # Seconds after which `xdpfix run` without a configuration shows a flow: somebody is watching.
 WATCH_ACTIVE_TIMEOUT = 5
@@ -154,7 +155,8 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         sampler = table("sampler", document.get("sampler", {}))
         sampler_values = values("sampler.", sampler, configkeys.SAMPLER, ("interface", "tunnel_ports"))
         exporter_values = values("exporter.", table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
-        metrics_values = values("metrics.", table("metrics", document.get("metrics", {})), configkeys.METRICS)
+        metrics = {"listen": DEFAULT_METRICS} if "metrics" in document else {}
+        metrics |= values("metrics.", table("metrics", document.get("metrics", {})), configkeys.METRICS)
         obs_point_ids = _interface_tables(table("sampler.interface", sampler.get("interface", {})))
         tunnel_ports = _tunnel_ports(table("sampler.tunnel_ports", sampler.get("tunnel_ports", {})))
         others = flow_exporters(document.get("flow_exporter", []))
@@ -169,7 +171,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         ExporterOptions(**exporter_values),
         others,
         has_main,
-        MetricsOptions(**metrics_values),
+        MetricsOptions(**metrics),
     )
 
 

@@ -253,6 +253,12 @@ def test_interface_tables():
     assert config.parse(document).sampler.obs_point_ids == (("eth0", 7), ("vnet0", 0))
 
 
+def test_metrics_are_served_on_loopback_where_there_is_a_table():
+    assert config.parse({}).metrics.listen == ""
+    assert config.parse({"metrics": {}}).metrics.listen == "127.0.0.1:9477"
+    assert config.parse({"metrics": {"listen": ""}}).metrics.listen == ""
+
+
 @pytest.mark.parametrize(
     ("value", "listen"),
     [
