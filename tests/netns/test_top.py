@@ -129,7 +129,7 @@ def test_screen(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
             await pilot.press("slash", "ctrl+c")
             await until(pilot, lambda: not app.is_running)
 
-        drive(daemon.socket, steps)
+        drive(daemon.socket, steps, interval=0.4)
 
 
 def test_losses_stand_out(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
