@@ -21,7 +21,8 @@ from sampler.selection import Selection
 from sampler.selectorids import SelectorIds
 
 NS_PER_S = 10**9
-# The default cache is flushed within a second; all together are paced within this, below the unit's TimeoutStopSec.
+# The default cache is flushed within a second; all together are paced within this. Detaching from a thousand
+# interfaces takes half a minute before it: the unit's TimeoutStopSec is for both.
 FLUSH_SECONDS = 45
 # An exporter that a reload takes away: so long the others wait.
 LEAVE_SECONDS = 1
