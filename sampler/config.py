@@ -80,7 +80,7 @@ class Config:
         sampler: what to sample and how.
         exporter: the main exporter's options; enable_tunnel_sampling is for all exporters.
         flow_exporters: exporters for what single rules take.
-        has_main: the main exporter runs: there is a table for it, or no other exporter.
+        has_main: the main exporter runs: it has targets, or there is no other exporter.
         metrics: where the figures are given as metrics.
 
     """
@@ -162,7 +162,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
         others = flow_exporters(document.get("flow_exporter", []))
     except ConfigError as error:
         raise ConfigError(prefix + str(error)) from None
-    has_main = "exporter" in document or not others
+    has_main = bool(exporter_values.get("targets")) or not others
     if overrides is not None:
         _override(overrides, sampler_values, exporter_values)
         has_main = has_main or overrides.targets is not None or overrides.sampling is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+from dataclasses import replace
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
@@ -50,6 +51,11 @@ def warnings(config: Config) -> list[str]:
     ]
     if config.has_main:
         found += _main_warnings(config.exporter)
+    elif replace(config.exporter, enable_tunnel_sampling=True) != ExporterOptions():
+        found.append(
+            "exporter: has no targets, so beside flow exporters the main exporter does not run; of this table only "
+            "enable_tunnel_sampling counts"
+        )
     listen = config.metrics.listen
     if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
         found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')

@@ -18,13 +18,17 @@ def flow(number: int, **keys: Any) -> dict[str, Any]:
 
 
 def test_equal_configurations_need_nothing() -> None:
-    document = {"sampler": {"interfaces": ["a"]}, "exporter": {"sampling": 7}, "flow_exporter": [flow(1)]}
+    document = {
+        "sampler": {"interfaces": ["a"]},
+        "exporter": {"sampling": 7, "targets": ["192.0.2.1"]},
+        "flow_exporter": [flow(1)],
+    }
     one, other = parsed(**document), parsed(**document)
     assert plan(one, other) == Plan(one, (), {}, {}, (), False)
 
 
 def test_exporters_that_come_change_and_go() -> None:
-    old = parsed(exporter={}, flow_exporter=[flow(1), flow(2)])
+    old = parsed(exporter={"targets": ["192.0.2.1"]}, flow_exporter=[flow(1), flow(2)])
     new = parsed(flow_exporter=[flow(2, cache_max_flows=5), flow(3)])
     found = plan(old, new)
     options = ExporterOptions(targets=(Target("192.0.2.9"),))

@@ -60,11 +60,15 @@ def test_every_key_of_both_tables_is_read() -> None:
     assert {*EXPORTER, *ELSEWHERE, "interface_obs_point_ids"} == set(ExporterOptions.__dataclass_fields__)
 
 
-def test_the_main_exporter_runs_with_its_table_or_alone() -> None:
+def test_the_main_exporter_runs_with_targets_or_alone() -> None:
     assert config.parse({}).has_main
     assert config.parse({"exporter": {}}).has_main
     assert not parsed(exporter()).has_main
-    assert parsed(exporter(), exporter={}).has_main
+    assert not parsed(exporter(), exporter={}).has_main
+    assert parsed(exporter(), exporter={"targets": ["192.0.2.1"]}).has_main
+    # What is for all exporters can be said without it.
+    without = parsed(exporter(), exporter={"enable_tunnel_sampling": False})
+    assert not without.has_main and not without.exporter.enable_tunnel_sampling
     document = {"flow_exporter": [exporter()]}
     assert config.parse(document, Overrides(targets=["192.0.2.1"])).has_main
     assert config.parse(document, Overrides(sampling="7")).has_main

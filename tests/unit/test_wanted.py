@@ -12,6 +12,7 @@ from sampler.wanted import Selector, Wanted, missing, wanted
 LO, ETH0, ETH1, VNET = Link(1, "lo"), Link(2, "eth0", physical=True), Link(3, "eth1", physical=True), Link(4, "vnet0")
 LINKS = (LO, ETH0, ETH1, VNET)
 BOTH = frozenset({0, 1})
+MAIN = {"targets": ["192.0.2.1"]}  # beside flow exporters the main exporter runs with targets
 
 
 def found(document: dict[str, Any], links: tuple[Link, ...] = LINKS) -> tuple[Wanted, dict[Link, frozenset[int]]]:
@@ -46,7 +47,7 @@ def test_rules_have_their_places_over_all_exporters() -> None:
 def test_interfaces_that_only_a_rule_names_are_not_the_main_exporters() -> None:
     document = {
         "sampler": {"interfaces": ["eth0"]},
-        "exporter": {"enable_output_sampling": False},
+        "exporter": MAIN | {"enable_output_sampling": False},
         "flow_exporter": [flow({"interfaces": ["vnet*"], "direction": "egress"}, {"direction": "egress"})],
     }
     whole, directions = found(document)
@@ -60,9 +61,9 @@ def test_interfaces_that_only_a_rule_names_are_not_the_main_exporters() -> None:
 
 
 def test_a_link_that_comes_needs_a_generation_only_where_rules_differ() -> None:
-    alike = {"sampler": {"interfaces": ["*"]}, "exporter": {}, "flow_exporter": [flow({})]}
+    alike = {"sampler": {"interfaces": ["*"]}, "exporter": MAIN, "flow_exporter": [flow({})]}
     assert found(alike, LINKS[:2])[0] == found(alike)[0]
-    apart = {"sampler": {"interfaces": ["eth*"]}, "exporter": {}, "flow_exporter": [flow({"interfaces": ["*"]})]}
+    apart = {"sampler": {"interfaces": ["eth*"]}, "exporter": MAIN, "flow_exporter": [flow({"interfaces": ["*"]})]}
     assert found(apart, LINKS[:2])[0] != found(apart)[0]
 
 
