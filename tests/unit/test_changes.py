@@ -62,6 +62,6 @@ def test_flow_exporters_by_their_names() -> None:
 
 
 def test_the_main_exporter_comes_and_goes() -> None:
-    before, after = ({"flow_exporter": [flow(1)]}, {"exporter": {}, "flow_exporter": [flow(1)]})
+    before, after = ({"flow_exporter": [flow(1)]}, {"exporter": {"targets": ["192.0.2.1"]}, "flow_exporter": [flow(1)]})
     assert changes(parse(before), parse(after)) == ["main: added"]
     assert changes(parse(after), parse(before)) == ["main: removed"]
