@@ -63,5 +63,6 @@ def test_flow_exporters_by_their_names() -> None:
 
 def test_the_main_exporter_comes_and_goes() -> None:
     before, after = ({"flow_exporter": [flow(1)]}, {"exporter": {"targets": ["192.0.2.1"]}, "flow_exporter": [flow(1)]})
-    assert changes(parse(before), parse(after)) == ["main: added"]
-    assert changes(parse(after), parse(before)) == ["main: removed"]
+    targets = '["192.0.2.1:4739"]'
+    assert changes(parse(before), parse(after)) == [f"exporter.targets: [] → {targets}", "main: added"]
+    assert changes(parse(after), parse(before)) == [f"exporter.targets: {targets} → []", "main: removed"]
