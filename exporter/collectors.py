@@ -220,7 +220,7 @@ class Collector:
         end = time.monotonic() + seconds
         while self.outbox is not None and time.monotonic() < end and not self.outbox.flushed():
             self.drain(time.monotonic_ns())
-            time.sleep(0.01)
+            time.sleep(0.01)  # what is waited for is another with each transport: no descriptor stands for all
         if self.outbox is not None:
             self.outbox.close()
         self.leftovers.abandon()

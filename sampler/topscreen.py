@@ -105,7 +105,7 @@ class Top(App[None]):
         """Begin to ask; a signal that would end the process gives the terminal back first."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
+            with contextlib.suppress(RuntimeError):  # not in the main thread
                 loop.add_signal_handler(number, self.exit)
         self._focus_table()
         self.set_interval(self._interval, self._tick)

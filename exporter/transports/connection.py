@@ -1,6 +1,7 @@
 """What a collector asks of a transport: a connection that is ready, and that takes messages without ever blocking."""
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class DisconnectedError(OSError):
     """The connection has ended. Any other OSError of a connection is about one message."""
 
 
-class Connection:
+class Connection(ABC):
     """A connection that is ready; a transport overrides what it does otherwise.
 
     Attributes:
@@ -67,11 +68,11 @@ class Connection:
         """Octets of the longest message that it takes now, None if there is no such limit or it is unknown."""
         return None
 
+    @abstractmethod
     def send(self, message: Outgoing) -> None:
         """Take one message whole. BlockingIOError: not now. DisconnectedError. OSError: not this one."""
-        raise NotImplementedError
 
-    def check(self, now_ns: int) -> None:
+    def check(self, now_ns: int) -> None:  # noqa: B027 - not every one has something to look after
         """Look after the connection, at every tick. DisconnectedError, or OSError where it was told of a failure."""
 
     def flush(self) -> bool:
@@ -90,9 +91,9 @@ class Connection:
         """Return what takes its place, in a session of its own; None: it goes on."""
         return None
 
+    @abstractmethod
     def close(self) -> None:
         """End it in order."""
-        raise NotImplementedError
 
 
 def resolve(host: str, port: int, kind: int, protocol: int = 0, flags: int = 0) -> list[Address]:

@@ -139,7 +139,7 @@ class Writer(threading.Thread):
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise OSError(errno.EBUSY, "another process writes it: name another file") from None
-                time.sleep(0.02)
+                time.sleep(0.02)  # in the attempt's thread; a lock can be waited for, but not for so long only
 
     def _finish(self) -> None:
         """Close the file and give it its lasting name; one without flows goes. Old ones go, too."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scapy.error import Scapy_Exception
 
+from lib.flowdiff import Flow
 from lib.oracle_frames import MTU, ORACLE_FRAMES, ipv4_udp
 from lib.replay import frames
 
@@ -129,3 +130,13 @@ def _is_sound(frame: bytes) -> bool:
 def _trimmed(frame: bytes) -> bytes:
     packet = ip_packet(frame)
     return frame[: len(frame) - len(packet) + ip_length(packet)] if packet else frame
+
+
+def flow_name(flow: Flow) -> str:
+    """The name of the packet that a flow is of: its source address tells them apart."""
+    return name_of(str(flow["sourceMacAddress"]))
+
+
+def flow_packets(flow: Flow) -> list[bytes]:
+    """The IP packets that a flow is of."""
+    return [packet for frame in frames_of(str(flow["sourceMacAddress"])) if (packet := ip_packet(frame))]

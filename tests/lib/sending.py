@@ -39,6 +39,11 @@ def clock(step_ns: int = 10**6) -> Iterator[int]:
     return count(NOW, step_ns)
 
 
+def quick() -> Iterator[int]:
+    """A clock by which it is soon time for the next attempt: a server may not listen yet at the first."""
+    return clock(10**9)
+
+
 def tick_until(exporter: Exporter, condition: Callable[[], object], moments: Iterator[int] | None = None) -> None:
     """Tick until the condition is true."""
     moments = moments or clock()

@@ -17,7 +17,7 @@ from lib.fixtures import _root  # noqa: F401 - found by its name
 from lib.flowdiff import Flow, Key, collect, comparable, compare
 from lib.netns import Namespace, veth
 from lib.oracle_frames import MTU
-from lib.oracle_traffic import capture, frames_of, ip_packet, mutated, name_of, traffic
+from lib.oracle_traffic import capture, flow_name, flow_packets, mutated, name_of, traffic
 from lib.ovs import OpenVSwitch
 from lib.ovs_differences import contradictions, differences
 from lib.replay import ETHERNET
@@ -44,15 +44,7 @@ enable_tunnel_sampling = false
 """
 
 
-def _packets(flow: Flow) -> list[bytes]:
-    return [packet for frame in frames_of(str(flow["sourceMacAddress"])) if (packet := ip_packet(frame))]
-
-
-def _name(flow: Flow) -> str:
-    return name_of(str(flow["sourceMacAddress"]))
-
-
-ALLOWED = differences(_packets) + contradictions(_packets)
+ALLOWED = differences(flow_packets) + contradictions(flow_packets)
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def _assert_same(case: Case, sink: Sink, profile: str) -> None:
     wait_until(lambda: sink.total() >= case.due, 30, f"{case.due} packets in xdpfix's flows")
     oracle, ours = (comparable(flows, profile) for flows in (case.flows, collect(sink.records)))
-    report = compare(oracle, ours, ALLOWED, _name)
+    report = compare(oracle, ours, ALLOWED, flow_name)
     assert not report.problems, "\n" + "\n".join(report.problems)
     if case.name == "made-up":
         unused = [difference.reason for difference in ALLOWED if difference not in report.used]
@@ -148,15 +140,15 @@ def test_read(case: Case, tmp_path: Path, profile: str) -> None:
 def test_comparison_sees_each_fault(case: Case) -> None:
     """A flow too few, one too many, and a field that is wrong: each is a problem of its own."""
     flows = case.flows
-    assert compare(flows, flows, (), _name).problems == []
+    assert compare(flows, flows, (), flow_name).problems == []
     key = next(key for key, flow in flows.items() if flow["octetDeltaCount"] and flow["ipTTL"])
     flow, name = flows[key], name_of(str(flows[key]["sourceMacAddress"]))
     fewer = {k: v for k, v in flows.items() if k != key}
-    (problem,) = compare(flows, fewer, ALLOWED, _name).problems
+    (problem,) = compare(flows, fewer, ALLOWED, flow_name).problems
     assert problem.startswith(f"only in the oracle: {name} ")
-    (problem,) = compare(fewer, flows, ALLOWED, _name).problems
+    (problem,) = compare(fewer, flows, ALLOWED, flow_name).problems
     assert problem.startswith(f"only in xdpfix: {name} ")
     for wrong in ("packetDeltaCount", "layer2OctetDeltaCount", "octetDeltaCount", "ethernetHeaderLength"):
         value = int(flow[wrong])
-        (problem,) = compare(flows, flows | {key: flow | {wrong: value + 1}}, ALLOWED, _name).problems
+        (problem,) = compare(flows, flows | {key: flow | {wrong: value + 1}}, ALLOWED, flow_name).problems
         assert problem == f"{name}: {wrong} oracle {value} xdpfix {value + 1}"

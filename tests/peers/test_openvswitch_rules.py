@@ -14,10 +14,9 @@ import pytest
 from exporter.decoder import Decoder
 from lib.corpus import captures
 from lib.fixtures import _root  # noqa: F401 - found by its name
-from lib.flowdiff import Flow
 from lib.netns import Namespace, veth
 from lib.oracle_frames import MTU
-from lib.oracle_traffic import capture, frames_of, ip_packet, mutated, name_of, traffic
+from lib.oracle_traffic import capture, flow_name, flow_packets, mutated, traffic
 from lib.ovs import OpenVSwitch, OvsRule
 from lib.ovs_differences import contradictions, differences
 from lib.ovs_rule_flows import EveryDomain, Sampler, collectors, oracle_flows, our_flows
@@ -51,15 +50,7 @@ TAKEN_OTHERWISE = {
 Z = 4.892  # two-sided normal quantile of 1e-6
 
 
-def _packets(flow: Flow) -> list[bytes]:
-    return [packet for frame in frames_of(str(flow["sourceMacAddress"])) if (packet := ip_packet(frame))]
-
-
-def _name(flow: Flow) -> str:
-    return name_of(str(flow["sourceMacAddress"]))
-
-
-ALLOWED = differences(_packets) + contradictions(_packets)
+ALLOWED = differences(flow_packets) + contradictions(flow_packets)
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Case:
 
     def compare(self, ours: Mapping[str, Flows], profile: str) -> Selections:
         """Hold our flows against Open vSwitch's."""
-        return compare_rules(self.flows, ours, ALLOWED, _name, profile)
+        return compare_rules(self.flows, ours, ALLOWED, flow_name, profile)
 
 
 @pytest.fixture(scope="module", params=["made-up", "mutated", "captured"])
@@ -135,9 +126,13 @@ def test_comparison_sees_each_fault(case: Case) -> None:
     flows = case.flows["tcp,tcp_dst=443"]
     key, flow = next(iter(flows.items()))
     wrong = (
-        ("tcp,tcp_dst=443", {k: f for k, f in flows.items() if k != key}, f"only in the oracle: {_name(flow)} "),
-        ("udp,udp_src=5000", case.flows["udp,udp_src=5000"] | {key: flow}, f"only in xdpfix: {_name(flow)} "),
-        ("tcp,tcp_dst=443", flows | {key: flow | {"packetDeltaCount": 99}}, f"{_name(flow)}: packetDeltaCount oracle "),
+        ("tcp,tcp_dst=443", {k: f for k, f in flows.items() if k != key}, f"only in the oracle: {flow_name(flow)} "),
+        ("udp,udp_src=5000", case.flows["udp,udp_src=5000"] | {key: flow}, f"only in xdpfix: {flow_name(flow)} "),
+        (
+            "tcp,tcp_dst=443",
+            flows | {key: flow | {"packetDeltaCount": 99}},
+            f"{flow_name(flow)}: packetDeltaCount oracle ",
+        ),
     )
     for match, found, problem in wrong:
         (shown,) = case.compare({**case.flows, match: found}, "ovs").problems

@@ -5,7 +5,6 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,12 @@ from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target
 from exporter.transports import dtls
 from lib.certificates import Authority, fingerprint
-from lib.sending import NOW, connect, exporter_to, ports, tick_until
+from lib.sending import NOW, connect, exporter_to, ports, quick, tick_until
 from lib.sslserver import MUTUAL, SslServer
 
 SECOND = 10**9
 # Records of a certificate's chain in flight are cut for this path.
 SMALL_MTU = 600
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def collector(authority: Authority) -> tuple[Path, Path]:
-    return authority.issue("collector", "collector.test", "127.0.0.1")
-
-
-def quick() -> Iterator[int]:
-    """A clock by which it is soon time for the next attempt: a server may not listen yet at the first."""
-    return iter(range(NOW, NOW + 10**18, SECOND))
 
 
 def deliver(exporter: Exporter, server: SslServer, number: int) -> None:

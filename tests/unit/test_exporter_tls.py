@@ -1,7 +1,6 @@
 """TLS with `openssl s_server` as the collector: who is let in, who is sent to, and what a refusal says (T-46, T-47)."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,11 @@ from exporter.errors import ExporterError
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions, Target, TlsOptions
 from lib.certificates import Authority, fingerprint
-from lib.sending import NOW, connect, exporter_to, ports, tick_until
+from lib.sending import NOW, connect, exporter_to, ports, quick, tick_until
 from lib.sslserver import MUTUAL, SslServer
 from lib.wait import wait_until
 
 SECOND = 10**9
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def collector(authority: Authority) -> tuple[Path, Path]:
-    return authority.issue("collector", "collector.test", "127.0.0.1")
-
-
-def quick() -> Iterator[int]:
-    """A clock by which it is soon time for the next attempt: a server may not listen yet at the first."""
-    return iter(range(NOW, NOW + 10**18, SECOND))
 
 
 def refusal(exporter: Exporter) -> str:
