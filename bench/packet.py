@@ -18,11 +18,11 @@ from lib.programs import program
 from lib.rules import exactly, key_offset, rule
 from lib.traffic import udp_frame
 from sampler._native import ffi, lib
-from sampler.gates import Gates
-from sampler.loader import load
-from sampler.maps import Maps
-from sampler.ring import Ring
-from sampler.selection import KernelRule, Selection
+from sampler.kernel.gates import Gates
+from sampler.kernel.loader import load
+from sampler.kernel.maps import Maps
+from sampler.kernel.ring import Ring
+from sampler.kernel.selection import KernelRule, Selection
 
 IFINDEX = 1
 REPEAT = 200_000

@@ -59,7 +59,7 @@ struct window {
 };
 
 #if SAMPLER_KERNEL
-/* sampler/maps.py makes the map by this size. */
+/* sampler/kernel/maps.py makes the map by this size. */
 _Static_assert(sizeof(struct window) == 656, "window is a map's value");
 #endif
 

@@ -1,6 +1,6 @@
 /*
  * The maps as libbpf wants them declared. The sampler makes them and sets the sizes
- * (sampler/maps.py); both loaders are given their descriptors.
+ * (sampler/kernel/maps.py); both loaders are given their descriptors.
  */
 #ifndef XDPFIX_MAPS_H
 #define XDPFIX_MAPS_H

@@ -1,4 +1,4 @@
-"""What the parsers of the commands share: sampler.cli has those that run here, sampler.clients those that ask."""
+"""What the parsers of commands share: sampler.cli has those that run here, sampler.control.clients those that ask."""
 
 import argparse
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The command line: arguments in, exit code out. What the commands do is in the modules that they call.
 
-The commands that ask a running xdpfix are in sampler.clients.
+The commands that ask a running xdpfix are in sampler.control.clients.
 
 Those are imported when their command runs, so that `xdpfix check` needs no BPF and
 `xdpfix collect` no root.
@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sampler import clients, config
+from sampler import config
 from sampler.arguments import Commands, command
+from sampler.control import clients
 from sampler.errors import XdpfixError
 
 EXAMPLES = """\
@@ -124,11 +125,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return config.load(path, overrides)
 
     first = load()
-    from sampler import capabilities, logs
+    from sampler import logs
+    from sampler.kernel import capabilities
 
     logs.set_up()
     capabilities.require("xdpfix run")
-    from sampler import service
+    from sampler.daemon import service
 
     code: int = service.run(first, load)
     return code
@@ -184,7 +186,7 @@ def _add_collect(commands: Commands) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    from sampler import collect
+    from sampler.collector import collect
 
     code: int = collect.main(arguments)
     return code
@@ -218,7 +220,7 @@ def _read(arguments: argparse.Namespace) -> int:
     overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
     loaded = config.load(arguments.config, overrides)
     arguments.options, arguments.tunnel_ports = loaded.exporter, loaded.sampler.tunnel_ports
-    from sampler import read
+    from sampler.captures import read
 
     code: int = read.main(arguments)
     return code

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from exporter.options import ExporterOptions
 from sampler.config import Config
-from sampler.links import dump
-from sampler.linktable import Link, matches, overlaps, unmatched
+from sampler.daemon.links import dump
+from sampler.daemon.linktable import Link, matches, overlaps, unmatched
 from sampler.rules import advice
 
 

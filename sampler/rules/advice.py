@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from sampler.config import Config
-from sampler.linktable import Link, matches
+from sampler.daemon.linktable import Link, matches
 from sampler.rules.match import Match, compile_match, interfaces
 from sampler.rules.rule import PROBABILITY_ALL, FlowExporter, FlowRule
 

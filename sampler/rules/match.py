@@ -2,7 +2,7 @@
 
     compile_match("udp,tp_dst=53", resolve) -> Match
 
-sampler.rules.fields has the fields, one by one; sampler.selection writes a Match into the kernel's maps.
+sampler.rules.fields has the fields, one by one; sampler.kernel.selection writes a Match into the kernel's maps.
 """
 
 import difflib

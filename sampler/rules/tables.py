@@ -6,8 +6,8 @@ from exporter.options import RAW, UINT32_MAX, ExporterOptions
 from sampler import configkeys
 from sampler.configkeys import Reader, shown
 from sampler.errors import ConfigError
-from sampler.rawrates import Rate, check_raw
 from sampler.rules import match
+from sampler.rules.rawrates import Rate, check_raw
 from sampler.rules.rule import DIRECTIONS, PROBABILITY_ALL, RULES_MAX, FlowExporter, FlowRule
 from sampler.tables import Document, tables, values
 

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from sampler.linktable import Link
-from sampler.maps import Maps
+from sampler.daemon.linktable import Link
+from sampler.kernel.maps import Maps
 from sampler.tunnels.neighbours import Neighbours
 from sampler.tunnels.ports import TunnelPorts
 from sampler.tunnels.security import Security

@@ -11,7 +11,7 @@ from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, RTMGRP_NEIGH
 from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, ndmsg
 
-from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
+from sampler.daemon.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
 from sampler.tunnels.neighbourtable import Added, Deleted, Dumped, Entry, NeighbourEvent, Remote
 from sampler.tunnels.subscription import RECEIVE_BUFFER, Subscription
 

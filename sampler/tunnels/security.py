@@ -7,7 +7,7 @@ from typing import Any
 
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
-from sampler.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
+from sampler.daemon.links import DUMP_TRIES, NLM_F_DUMP_INTR, enlarge
 from sampler.tunnels import xfrm
 from sampler.tunnels.securitytable import (
     Network,

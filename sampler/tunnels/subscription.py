@@ -1,6 +1,6 @@
 """Follows one kind of netlink messages: subscribes, dumps, reads, and begins anew when messages were lost.
 
-Like sampler.links, in a task of its own that runs only while somebody wants it. What is
+Like sampler.daemon.links, in a task of its own that runs only while somebody wants it. What is
 followed is in sampler.tunnels.neighbours and sampler.tunnels.security.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from pyroute2.netlink.exceptions import NetlinkDecodeError, NetlinkError
 
-from sampler.links import PASSING, RETRY_DELAY
+from sampler.daemon.links import PASSING, RETRY_DELAY
 
 log = logging.getLogger(__name__)
 

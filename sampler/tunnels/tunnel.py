@@ -1,6 +1,6 @@
 """The tunnel of a tunnel netdev as its link describes it: the same for all kinds, each of which has a file beside this.
 
-No I/O, and no pyroute2: sampler.linktable keeps it with the link.
+No I/O, and no pyroute2: sampler.daemon.linktable keeps it with the link.
 """
 
 import ipaddress

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from sampler.maps import Maps
+from sampler.kernel.maps import Maps
 from sampler.tunnels.tunneltable import MapChange
 
 log = logging.getLogger(__name__)

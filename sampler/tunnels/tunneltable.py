@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
 from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Dumped, NeighbourEvent, NeighbourTable, Place, Remote
 from sampler.tunnels.ports import TunnelPorts, listed, port_types
 from sampler.tunnels.securitytable import Flow, Pair, SecurityEvent, SecurityTable

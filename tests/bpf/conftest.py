@@ -8,9 +8,9 @@ import pytest
 from lib.testrun import IFINDEX, Kernel
 from lib.tunnel_frames import ports
 from sampler._native import ffi, lib
-from sampler.gates import Gates
-from sampler.loader import load
-from sampler.maps import Maps
+from sampler.kernel.gates import Gates
+from sampler.kernel.loader import load
+from sampler.kernel.maps import Maps
 
 
 @pytest.fixture(params=["libbpf", "bcc"], scope="session")

@@ -9,8 +9,8 @@ from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import lib
 from sampler.errors import StartError
-from sampler.maps import log2_table
-from sampler.selection import scale
+from sampler.kernel.maps import log2_table
+from sampler.kernel.selection import scale
 
 FRAME = FRAMES["ipv4 tcp"]
 

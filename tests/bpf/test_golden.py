@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from exporter._native import ffi as exporter_ffi
 from lib.golden import NOW, RECORD_MESSAGES, assert_same, message_of, values_of
 from sampler._native import ffi
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 # The tunnel vectors carry ports that no encapsulation has; tests/unit feeds them as samples.
 FRAMES = {label: octets for label, octets in RECORD_MESSAGES if not label.startswith("tun_")}

@@ -9,11 +9,11 @@ from lib.frames import FRAMES
 from lib.receiver import Receiver
 from lib.testrun import Kernel
 from sampler.config import Config
-from sampler.datapath import Datapath
-from sampler.exporters import Exporters
-from sampler.linktable import LinkTable
-from sampler.observation import Observation
-from sampler.ring import Ring
+from sampler.daemon.datapath import Datapath
+from sampler.daemon.exporters import Exporters
+from sampler.daemon.linktable import LinkTable
+from sampler.daemon.observation import Observation
+from sampler.kernel.ring import Ring
 from sampler.rules.rule import FlowExporter, FlowRule
 
 PACKETS = 5

@@ -13,8 +13,8 @@ from lib.rules import key_offset, rule
 from lib.testrun import IFINDEX
 from lib.wait import wait_until
 from sampler._native import ffi, lib
-from sampler.ring import SAMPLE_SIZE, Ring
-from sampler.selection import KernelRule, Selection
+from sampler.kernel.ring import SAMPLE_SIZE, Ring
+from sampler.kernel.selection import KernelRule, Selection
 
 FRAME = FRAMES["ipv4 tcp"]
 RUNS = 5000  # packets of one test run

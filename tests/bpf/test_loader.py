@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sampler import loader_bcc
 from sampler.errors import StartError
-from sampler.loader import load
-from sampler.maps import Maps
+from sampler.kernel import loader_bcc
+from sampler.kernel.loader import load
+from sampler.kernel.maps import Maps
 
 
 def test_unknown_loader():

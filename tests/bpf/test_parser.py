@@ -5,8 +5,8 @@ import pytest
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX, octets
 from sampler._native import lib
-from sampler.loader_libbpf import LibbpfPrograms
-from sampler.parser import parse
+from sampler.captures.parser import parse
+from sampler.kernel.loader_libbpf import LibbpfPrograms
 
 
 @pytest.mark.parametrize("program", ["sample_xdp", "sample_tc_ingress", "sample_tc_egress"])

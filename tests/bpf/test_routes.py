@@ -12,10 +12,10 @@ from lib.netns import Namespace, veth
 from lib.traffic import send
 from lib.tunnel_frames import vxlan
 from sampler._native import ffi, lib
-from sampler.attach import Attacher
-from sampler.gates import Gates
-from sampler.ring import Ring
-from sampler.selection import KernelRule, Selection
+from sampler.kernel.attach import Attacher
+from sampler.kernel.gates import Gates
+from sampler.kernel.ring import Ring
+from sampler.kernel.selection import KernelRule, Selection
 
 ROUTER, STATION = "02:00:00:00:01:01", "02:00:00:00:01:02"
 ETHER = Ether(src=STATION, dst=ROUTER)

@@ -10,7 +10,7 @@ from lib.rules import OFFSETS, accepts, exactly, key_offset, random_rule, rule
 from lib.testrun import IFINDEX, octets
 from lib.tunnel_frames import FRAMES as TUNNEL_FRAMES
 from sampler._native import ffi, lib
-from sampler.selection import DIRECTIONS, KernelRule, Selection
+from sampler.kernel.selection import DIRECTIONS, KernelRule, Selection
 
 ALL = FRAMES | {f"tunnel {name}": case.frame for name, case in TUNNEL_FRAMES.items()}
 PROGRAMS = {

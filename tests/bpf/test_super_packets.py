@@ -24,7 +24,7 @@ from lib.tunnel_frames import (
     vxlan,
 )
 from sampler._native import lib
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 SIZE = 400  # a test run's packet is no longer than a page
 TIMESTAMPS = TCP(sport=1, dport=2, flags="A", options=[("NOP", None), ("NOP", None), ("Timestamp", (1, 2))])

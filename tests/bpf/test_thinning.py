@@ -12,8 +12,8 @@ import pytest
 from lib.frames import FRAMES
 from lib.rules import exactly, key_offset, rule
 from sampler._native import ffi, lib
-from sampler.ring import SAMPLE_SIZE, Ring
-from sampler.selection import KernelRule, Selection
+from sampler.kernel.ring import SAMPLE_SIZE, Ring
+from sampler.kernel.selection import KernelRule, Selection
 
 FRAME = FRAMES["ipv4 tcp"]
 FALSE_ALARM = 1e-6

@@ -12,7 +12,7 @@ import pytest
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX, Kernel, octets
 from sampler._native import ffi, lib
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 FRAME = FRAMES["ipv4 tcp"]  # from 02:…:02 to 02:…:01
 PROGRAMS = {"sample_xdp": 0, "sample_tc_ingress": 0, "sample_tc_egress": 1}

@@ -7,8 +7,8 @@ import pytest
 from lib.testrun import IFINDEX, octets
 from lib.tunnel_frames import FALLBACKS, FRAMES, PLAIN, ports
 from sampler._native import lib
-from sampler.loader_libbpf import LibbpfPrograms
-from sampler.parser import parse
+from sampler.captures.parser import parse
+from sampler.kernel.loader_libbpf import LibbpfPrograms
 
 PORTS = ports()
 MISSES = {

@@ -12,10 +12,10 @@ from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import ffi, lib
 from sampler.errors import StartError
-from sampler.features import kernel_features
-from sampler.loader import PROGRAMS
-from sampler.loader_bcc import compile_programs, load_program
-from sampler.maps import Maps
+from sampler.kernel.features import kernel_features
+from sampler.kernel.loader import PROGRAMS
+from sampler.kernel.loader_bcc import compile_programs, load_program
+from sampler.kernel.maps import Maps
 
 BUDGET = 50_000  # instructions processed: loads in tens of milliseconds, with room to the kernel's million
 

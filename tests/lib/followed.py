@@ -9,8 +9,8 @@ from typing import Any, Self
 from lib.netns import Namespace
 from lib.tunnelmaps import Kernel
 from lib.wait import PATIENCE
-from sampler.links import Links
-from sampler.maps import Maps
+from sampler.daemon.links import Links
+from sampler.kernel.maps import Maps
 from sampler.tunnels.follower import TunnelFollower
 from sampler.tunnels.ports import TunnelPorts
 from sampler.tunnels.subscription import RECEIVE_BUFFER

@@ -14,7 +14,7 @@ from lib.ovs_tunnel_frames import Taker, TunnelPackets
 from lib.ovs_tunnel_oddities import add_oddities
 from lib.tunnel_frames import IPV4, IPV6, TEB
 from sampler._native import lib
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 L2_KINDS: tuple[Kind, ...] = ("vxlan", "gpe", "geneve", "gre", "gre bare")
 L3_KINDS: tuple[Kind, ...] = ("gpe", "gre")

@@ -5,8 +5,8 @@ import socket
 from fractions import Fraction
 
 from sampler._native import ffi
+from sampler.kernel.selection import KernelRule
 from sampler.rules.match import Match
-from sampler.selection import KernelRule
 
 SAMPLE_SIZE = ffi.sizeof("struct sample")
 META_SIZE = ffi.sizeof("struct sample_meta")

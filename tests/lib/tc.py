@@ -10,8 +10,8 @@ import pytest
 from pyroute2 import IPRoute
 
 from lib.netns import Namespace
-from sampler import clsact
 from sampler._native import lib
+from sampler.kernel import clsact
 
 # tcx came with Linux 6.6 (commit e420bed02507); before it, clsact takes its place.
 HAS_TCX = tuple(int(part) for part in platform.release().split(".")[:2]) >= (6, 6)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sampler._native import ffi, lib
-from sampler.gates import Gates
-from sampler.loader import Programs
-from sampler.maps import Maps
-from sampler.selection import KernelRule, Selection
+from sampler.kernel.gates import Gates
+from sampler.kernel.loader import Programs
+from sampler.kernel.maps import Maps
+from sampler.kernel.selection import KernelRule, Selection
 
 IFINDEX = 1  # loopback: the one interface that every namespace has
 

@@ -12,7 +12,7 @@ from scapy.layers.inet import TCP
 
 from lib.capturefile import PCAP_MAGIC, PCAP_MAGIC_NANO, pcap
 from sampler._native import ffi
-from sampler.capture import Capture, CaptureError, batches
+from sampler.captures.capture import Capture, CaptureError, batches
 
 
 def pcapng(frames: list[bytes], link_type: int = 1) -> bytes:
@@ -148,7 +148,7 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 READ_PIPE = """
 import select, sys
 from sampler._native import ffi
-from sampler.capture import Capture
+from sampler.captures.capture import Capture
 batch = ffi.new("struct sample[]", 8)
 with Capture("-") as capture:
     while (count := capture.read(batch)) != 0:

@@ -6,7 +6,7 @@ import pytest
 
 from lib.corpus import captures
 from lib.tunnel_frames import ports
-from sampler.capture import Capture, CaptureError, batches
+from sampler.captures.capture import Capture, CaptureError, batches
 
 
 @pytest.mark.parametrize("package", ["tcpdump", "ndpi"])

@@ -6,7 +6,7 @@ import pytest
 
 from lib.frames import FRAMES
 from sampler._native import lib
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 # name: ethertype, ip version, protocol, source port, destination port, TCP flags, IP octets, fragment, flags
 EXPECTED = {

@@ -27,7 +27,7 @@ from lib.capturefile import pcap
 from lib.receiver import Receiver
 from lib.tunnel_frames import FALLBACKS, FRAMES
 from lib.wait import wait_until
-from sampler.capture import TUNNEL_MISSES
+from sampler.captures.capture import TUNNEL_MISSES
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")

@@ -8,7 +8,7 @@ import pytest
 from lib.testrun import octets
 from lib.tunnel_frames import FALLBACKS, FRAMES, IN_ETHER, OVER_UDP4, OVER_UDP6, PLAIN, ports, segment, stt
 from sampler._native import ffi, lib
-from sampler.parser import parse
+from sampler.captures.parser import parse
 
 PORTS = ports()
 KEY_LENGTH = {

@@ -12,10 +12,10 @@ from lib.netns import Namespace, send_frames
 from lib.programs import TC_OK, TC_SHOT, TC_UNSPEC, XDP_PASS, Counter, program
 from lib.tc import ETH_P_IP, HAS_TCX, WAYS, add_filter, link_tcx
 from lib.wait import wait_until
-from sampler import clsact
 from sampler._native import lib
-from sampler.attach import Attacher, Hook, InterfaceGoneError
 from sampler.errors import StartError
+from sampler.kernel import clsact
+from sampler.kernel.attach import Attacher, Hook, InterfaceGoneError
 
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
 

@@ -5,15 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sampler.capabilities import NEEDED
+from sampler.kernel.capabilities import NEEDED
 
 SCRIPT = """
 import json, os, subprocess, sys, threading
 sys.path.insert(0, "tests")
 from lib.netns import Namespace, veth
 from lib.programs import CountingPrograms
-from sampler import capabilities
-from sampler.attach import Attacher
+from sampler.kernel import capabilities
+from sampler.kernel.attach import Attacher
 
 def sets():
     lines = open("/proc/thread-self/status").read().splitlines()

@@ -8,8 +8,8 @@ from pyroute2 import AsyncIPRoute
 
 from lib.netns import Namespace
 from lib.wait import PATIENCE
-from sampler.links import Links, dump
-from sampler.linktable import Appeared, Changed, Gone, Moved, Renamed, overlaps
+from sampler.daemon.links import Links, dump
+from sampler.daemon.linktable import Appeared, Changed, Gone, Moved, Renamed, overlaps
 
 
 class Follower:
@@ -154,7 +154,7 @@ def test_messages_may_wait_beyond_what_the_host_allows_everyone(namespace, monke
             # The kernel doubles what it is asked for, and cuts a plain request to the limit first.
             assert opened[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 4 * limit
 
-    monkeypatch.setattr("sampler.links.AsyncIPRoute", Recorded)
+    monkeypatch.setattr("sampler.daemon.links.AsyncIPRoute", Recorded)
     with namespace.enter():
         asyncio.run(scenario())
 

@@ -13,7 +13,7 @@ from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import wait_until
-from sampler.control import tell
+from sampler.control.server import tell
 
 CONFIG = """
 [sampler]

@@ -18,8 +18,8 @@ from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import PATIENCE, wait_until
-from sampler.control import tell
-from sampler.topscreen import Top
+from sampler.console.topscreen import Top
+from sampler.control.server import tell
 
 CONFIG = """
 [sampler]

@@ -15,8 +15,8 @@ from lib.netns import Namespace
 from lib.tunnelmaps import GRE, Kernel, number
 from lib.wait import PATIENCE
 from sampler._native import lib
-from sampler.linktable import Link
-from sampler.maps import Maps
+from sampler.daemon.linktable import Link
+from sampler.kernel.maps import Maps
 from sampler.tunnels.follower import TunnelFollower
 from sampler.tunnels.neighbourtable import UNKNOWN_MAC
 from sampler.tunnels.ports import TunnelPorts

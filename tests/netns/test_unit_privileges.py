@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lib.wait import PATIENCE
-from sampler import control
+from sampler.control import server as control
 
 TREE = Path(__file__).parents[2]
 UNIT = (TREE / "systemd/xdpfix.service").read_text()

@@ -15,7 +15,7 @@ import pytest
 
 from lib.corpus import captures
 from lib.dissector import Row, dissect, merge, number
-from sampler.capture import Capture, CaptureError, batches
+from sampler.captures.capture import Capture, CaptureError, batches
 
 TCP = 6
 PORTS = {

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.options import ExporterOptions, Target
-from sampler.changes import changes
 from sampler.config import Config, SamplerOptions, parse
+from sampler.daemon.changes import changes
 from sampler.tunnels.ports import TunnelPorts
 
 

@@ -136,7 +136,8 @@ def test_a_library_that_is_not_installed():
 
 
 def test_a_service_without_metrics_imports_nothing_for_them():
-    code = "import sampler.service, sampler.clients, sys; print({'prometheus_client', 'textual'} & set(sys.modules))"
+    modules = "sampler.daemon.service, sampler.control.clients, sys"
+    code = f"import {modules}; print({{'prometheus_client', 'textual'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

@@ -23,9 +23,9 @@ from lib.harness import GRE, OUTER_V6, STT, VXLAN, Harness
 from lib.messages import ipfix_set, message, options_template, template, variable
 from lib.samples import sample
 from lib.wait import wait_until
+from sampler.collector.listen import listen, parse_listen
+from sampler.console.table import flow_cells, flow_line, header_line
 from sampler.errors import ConfigError, StartError
-from sampler.listen import listen, parse_listen
-from sampler.table import flow_cells, flow_line, header_line
 
 PROGRAM = str(Path(sys.executable).with_name("xdpfix"))
 FLOW = message(

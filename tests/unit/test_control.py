@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sampler.commands import table
-from sampler.control import PART, REQUEST_MAX, ControlServer, ask, tell
+from sampler.console.show import print_result
+from sampler.control.commands import table
+from sampler.control.server import PART, REQUEST_MAX, ControlServer, ask, tell
 from sampler.errors import ConfigError, StartError, XdpfixError
-from sampler.show import print_result
 
 
 class Service:

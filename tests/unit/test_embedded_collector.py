@@ -21,7 +21,7 @@ from lib.wait import wait_until
 # Prints its port, then lives as `xdpfix run` does until it is told to stop: by its standard input, or by on_closed.
 PROGRAM = """
 import os, select, sys
-from sampler.collect import EmbeddedCollector
+from sampler.collector.collect import EmbeddedCollector
 read, write = os.pipe()
 collector = EmbeddedCollector(on_closed=lambda: os.write(write, b"closed"))
 print(collector.address[1], file=sys.stderr, flush=True)

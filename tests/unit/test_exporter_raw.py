@@ -9,7 +9,7 @@ from lib.harness import START, UDP_V4, Harness
 from lib.samples import sample
 from sampler import config
 from sampler.errors import ConfigError
-from sampler.rawrates import Rate, check_raw
+from sampler.rules.rawrates import Rate, check_raw
 
 DOMAIN = 7
 

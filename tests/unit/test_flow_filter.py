@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from sampler.control.flowfilter import ordered, parse
 from sampler.errors import ConfigError
-from sampler.flowfilter import ordered, parse
 
 TCP: dict[str, Any] = {
     "interface": "eth0",

@@ -8,9 +8,9 @@ import pytest
 from exporter.snapshot import column
 from lib.harness import ARP, OTHER_V4, START, TCP_V6, Harness
 from lib.samples import sample
-from sampler.datapath import Datapath
+from sampler.control.flowrows import STEP, FlowRows, Wanted
+from sampler.daemon.datapath import Datapath
 from sampler.errors import ConfigError
-from sampler.flowrows import STEP, FlowRows, Wanted
 
 from .test_service import QuietRing
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sampler._native import ffi, lib
-from sampler.gates import Gates
+from sampler.kernel.gates import Gates
 
 RARE = 10**9
 # skip, drawn and behind of a gate that saw 100 packets, then 104: of these one was taken, with 3 behind it.

@@ -1,7 +1,7 @@
 """The ledger: every sample that a gate took is accounted for."""
 
-from sampler.gates import COUNTERS
-from sampler.ledger import Ledger
+from sampler.control.ledger import Ledger
+from sampler.kernel.gates import COUNTERS
 
 
 def test_what_nobody_selects_is_accounted_for() -> None:

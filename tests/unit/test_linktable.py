@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sampler.linktable import (
+from sampler.daemon.linktable import (
     Appeared,
     Changed,
     Dumped,

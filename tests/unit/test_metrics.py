@@ -17,14 +17,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from lib.harness import Harness
 from lib.wait import wait_until
-from sampler import scrapes
+from sampler.control import scrapes
+from sampler.control.ledger import ExporterLedger, Ledger
+from sampler.control.metrics import families
+from sampler.control.reports import Measured, Totals
+from sampler.control.scrapes import Scrapes
+from sampler.daemon.retired import Retired
 from sampler.errors import StartError
-from sampler.gates import COUNTERS
-from sampler.ledger import ExporterLedger, Ledger
-from sampler.metrics import families
-from sampler.reports import Measured, Totals
-from sampler.retired import Retired
-from sampler.scrapes import Scrapes
+from sampler.kernel.gates import COUNTERS
 
 RULE = {
     "exporter": "collector-set-1",

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from sampler.notify import Notifier, watchdog_interval
+from sampler.daemon.notify import Notifier, watchdog_interval
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -1,6 +1,6 @@
 """The lines of `xdpfix show exporters --ovs`. tests/peers compares them with Open vSwitch's own."""
 
-from sampler.ovsformat import lines
+from sampler.console.ovsformat import lines
 
 FIGURES = {
     "flows_created": 12,

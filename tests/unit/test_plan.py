@@ -6,7 +6,7 @@ from typing import Any
 from exporter.options import ExporterOptions, Target
 from sampler import config
 from sampler.config import Config
-from sampler.plan import Plan, plan
+from sampler.daemon.plan import Plan, plan
 
 
 def parsed(**document: Any) -> Config:

@@ -1,7 +1,7 @@
 """Counters of an exporter go on where those of the one before it ended."""
 
-from sampler.ledger import ExporterLedger
-from sampler.retired import Retired
+from sampler.control.ledger import ExporterLedger
+from sampler.daemon.retired import Retired
 
 A = {"target": "192.0.2.1:4739", "state": "connected", "messages_sent": 10, "refusals": 1, "records_waiting": 3}
 B = {"target": "192.0.2.2:4739", "state": "connected", "messages_sent": 4, "messages_lost": 2, "records_waiting": 0}

@@ -3,9 +3,9 @@
 from exporter.options import ExporterOptions
 from exporter.selector import Selected
 from sampler.config import Config, SamplerOptions
-from sampler.rulerows import rows
+from sampler.control.rulerows import rows
+from sampler.daemon.wanted import wanted
 from sampler.rules.rule import FlowExporter, FlowRule
-from sampler.wanted import wanted
 
 DNS = FlowRule("udp,tp_dst=53", 655, 1, 2, "ingress", ("eth1",))
 ALL = FlowRule()

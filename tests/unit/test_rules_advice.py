@@ -6,7 +6,7 @@ import pytest
 
 from sampler import config
 from sampler.config import Config
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
 from sampler.rules import advice
 
 LINKS = (Link(1, "lo", loopback=True), Link(2, "eth0", physical=True), Link(3, "vnet0"))

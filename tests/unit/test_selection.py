@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 
 from lib.rules import LATE, OFFSETS, SAMPLE_SIZE, exactly, rule
-from sampler.ruletables import octet_tables, port_table
-from sampler.selection import DIRECTIONS, KernelRule, Selection
+from sampler.kernel.ruletables import octet_tables, port_table
+from sampler.kernel.selection import DIRECTIONS, KernelRule, Selection
 
 MAIN = KernelRule(None, Fraction(1, 400))
 

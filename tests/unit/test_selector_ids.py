@@ -18,11 +18,11 @@ from exporter.options import ExporterOptions, Target
 from lib.receiver import Receiver
 from lib.samples import batch, sample
 from sampler.config import Config, SamplerOptions
-from sampler.exporters import Exporters
-from sampler.rulerows import rows
+from sampler.control.rulerows import rows
+from sampler.daemon.exporters import Exporters
+from sampler.daemon.selectorids import SelectorIds
+from sampler.daemon.wanted import Selector, wanted
 from sampler.rules.rule import FlowExporter, FlowRule
-from sampler.selectorids import SelectorIds
-from sampler.wanted import Selector, wanted
 
 NS_PER_S = 10**9
 STEPS = 60

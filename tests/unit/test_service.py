@@ -14,19 +14,19 @@ from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import BURST_RECORDS
 from exporter.options import ExporterOptions, Target
 from lib.samples import batch, sample
-from sampler import linktable
-from sampler import observation as observation_module
 from sampler.config import Config, SamplerOptions
-from sampler.datapath import Datapath
+from sampler.control.reports import Reports
+from sampler.daemon import linktable
+from sampler.daemon import observation as observation_module
+from sampler.daemon.datapath import Datapath
+from sampler.daemon.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
+from sampler.daemon.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
+from sampler.daemon.observation import Observation
+from sampler.daemon.points import ObservationPoints
+from sampler.daemon.wanted import Selector
 from sampler.errors import EndedError, StartError
-from sampler.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
-from sampler.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
-from sampler.observation import Observation
-from sampler.points import ObservationPoints
-from sampler.reports import Reports
+from sampler.kernel.selection import KernelRule, Selection
 from sampler.rules.rule import FlowExporter, FlowRule
-from sampler.selection import KernelRule, Selection
-from sampler.wanted import Selector
 
 
 class QuietRing:

@@ -3,8 +3,8 @@
 import io
 
 from lib.tunnelmaps import EXTERNAL, GRE
-from sampler.linktable import Link
-from sampler.show import print_result, tunnels
+from sampler.console.show import print_result, tunnels
+from sampler.daemon.linktable import Link
 from sampler.tunnels.ports import TunnelPorts
 from sampler.tunnels.tunneltable import TunnelTable
 

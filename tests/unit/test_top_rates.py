@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sampler import toprates
-from sampler.toprates import HOLD_NS, CounterRates, FlowRates
+from sampler.console import toprates
+from sampler.console.toprates import HOLD_NS, CounterRates, FlowRates
 
 S = 10**9
 T = 1000 * S  # the first snapshot

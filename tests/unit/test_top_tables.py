@@ -4,8 +4,18 @@ from typing import Any
 
 import pytest
 
-from sampler.toprates import RatedFlow
-from sampler.toptables import SORTS, exporters, flows, interfaces, ledger, ledger_counts, short, target_counts, totals
+from sampler.console.toprates import RatedFlow
+from sampler.console.toptables import (
+    SORTS,
+    exporters,
+    flows,
+    interfaces,
+    ledger,
+    ledger_counts,
+    short,
+    target_counts,
+    totals,
+)
 
 
 @pytest.mark.parametrize(

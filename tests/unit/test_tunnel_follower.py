@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib.tunnelmaps import GRE, VXLAN
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
 from sampler.tunnels import follower
 from sampler.tunnels.follower import TunnelFollower
 from sampler.tunnels.neighbours import Neighbours

@@ -6,7 +6,7 @@ import pytest
 
 from lib.recorded import decoded
 from sampler._native import ffi
-from sampler.links import link_of
+from sampler.daemon.links import link_of
 from sampler.tunnels.tunnel import Tunnel, TunnelType
 
 V4, W4, G4 = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("233.252.0.1")

@@ -21,7 +21,7 @@ from lib.tunnelmaps import (
     number,
 )
 from sampler._native import ffi, lib
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
 from sampler.tunnels import tunneltable
 from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Added, Deleted, Entry, Place, Remote
 from sampler.tunnels.ports import PORTS, STT_BIT, TunnelPorts, port_types

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.tunnelmaps import EXTERNAL, GRE, GROUP, MAC, OTHER, REMOTE, REMOTE6, VXLAN, Kernel, ipsec
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
 from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Added, Deleted, Dumped, Entry, Remote
 from sampler.tunnels.ports import TunnelPorts
 from sampler.tunnels.securitytable import PolicyGone, PolicySeen

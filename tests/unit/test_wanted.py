@@ -4,10 +4,10 @@ from fractions import Fraction
 from typing import Any
 
 from sampler import config
-from sampler.linktable import Link
+from sampler.daemon.linktable import Link
+from sampler.daemon.wanted import Selector, Wanted, missing, wanted
+from sampler.kernel.selection import KernelRule
 from sampler.rules.match import Match, compile_match
-from sampler.selection import KernelRule
-from sampler.wanted import Selector, Wanted, missing, wanted
 
 LO, ETH0, ETH1, VNET = Link(1, "lo"), Link(2, "eth0", physical=True), Link(3, "eth1", physical=True), Link(4, "vnet0")
 LINKS = (LO, ETH0, ETH1, VNET)

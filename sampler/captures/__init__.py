@@ -1,0 +1,1 @@
+"""Captures through the same parser, cache and exporter."""

@@ -1,0 +1,267 @@
+"""`xdpfix read`: captures through the parser, cache and exporter of `run`, driven by the time of the capture.
+
+Flows expire as the capture's time goes on, and what is left at the end of the last capture ends as forced
+(flowEndReason 4); so does what is left where a capture begins earlier than the one before it came to. A capture that
+is piped in goes on by the wall clock while the pipe is quiet.
+"""
+
+import argparse
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from exporter.collectors import Collector
+from exporter.decoder import Decoder, Record
+from exporter.exporter import FORCED_END, Exporter
+from exporter.options import ExporterOptions
+from exporter.selector import main_selector
+from sampler._native import ffi, lib
+from sampler.captures.capture import Capture, CaptureError, CaptureStats
+from sampler.collector.collect import record_json
+from sampler.collector.messagefile import MessageFile
+from sampler.console.table import FlowTable
+from sampler.errors import StartError
+from sampler.tunnels.ports import TunnelPorts, port_types
+
+BATCH = 1024
+NS_PER_S = 1_000_000_000
+TICK_MS = 250  # of a quiet pipe: flows are shown within that of their timeout
+PROGRESS_S = 0.5
+CONNECT_S = 30.0  # for collectors to be connected to: longer than one attempt takes
+STALL_S = 10.0
+GENERATION = 1
+# A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
+RECORDS_PER_S = 150_000
+FLUSH_NS = 60 * NS_PER_S
+STDIN = 0  # sys.stdin is None where it was closed
+# Packets of several queues or interfaces are captured a little out of order: only a capture that begins earlier
+# than this before the last packet has a time of its own.
+REORDER_NS = NS_PER_S
+ROWS_AT_END = 1000  # of the table on a terminal
+
+
+class Reader:
+    """Captures, one after the other, into one exporter. Times are ns since 1970.
+
+    `ports` are those that tunnels are known by; None: tunnels are not looked into.
+    """
+
+    def __init__(self, exporter: Exporter, sampling: int, ports: TunnelPorts | None) -> None:
+        self.exporter = exporter
+        self.sampling = sampling
+        self._ports = None if ports is None else ffi.new("struct port_tunnels[]", lib.PORT_ENTRIES)
+        if ports is not None:
+            ffi.memmove(self._ports, port_types(ports), lib.PORT_ENTRIES * 8)
+        self.stats = CaptureStats()
+        self.errors: list[str] = []
+        self.opened = 0
+        self.now_ns = 0
+        self._connected = False  # so long as there is no sample
+        self.stopped = False
+        self._batch = ffi.new("struct sample[]", BATCH)
+        self._started = time.monotonic()
+        self._read_at = time.monotonic()
+        self._progressed = time.monotonic()
+
+    def read(self, path: str) -> None:
+        """Read one capture to its end, or to where it is damaged; what went wrong is in `errors`."""
+        try:
+            if path == "-":
+                if os.isatty(STDIN):
+                    raise CaptureError("standard input: a terminal holds no capture: pipe one in, or name a file")
+                self._wait(STDIN, None)
+            if self.stopped:
+                return
+            with Capture(path) as capture:
+                self.opened += 1
+                capture.set_sampling(self.sampling, GENERATION)
+                if self._ports is not None:
+                    capture.set_tunnels(self._ports)
+                try:
+                    self._read(capture, Path(path).stat().st_size if path != "-" else 0)
+                finally:
+                    self.stats += capture.stats()
+        except CaptureError as error:
+            # A signal also ends the wait for a capture's header.
+            if not self.stopped:
+                self.errors.append(str(error))
+
+    def _read(self, capture: Capture, size: int) -> None:
+        begun = False
+        while not self.stopped and (count := capture.read(self._batch)) != 0:
+            if count is None:
+                if capture.fd is not None:
+                    self._wait(capture.fd, TICK_MS)
+                    if self._connected:
+                        self.exporter.tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
+                continue
+            self._read_at = time.monotonic()
+            if not begun:
+                begun = True
+                self._begin(self._batch[0].meta.time)
+            # Before this batch, what timed out since the last one ends.
+            self._advance(self._batch[0].meta.time)
+            self.exporter.ingest(self._batch, count)
+            self._advance(self._batch[count - 1].meta.time)
+            self._pace()
+            self._progress(capture, size)
+
+    def _begin(self, first_ns: int) -> None:
+        """Put the clock to the first packet of a capture, also back."""
+        if not self._connected:
+            self._connected = True
+            self.now_ns = first_ns
+            self._connect()
+        elif first_ns + REORDER_NS < self.now_ns:
+            self.finish()
+            self.now_ns = first_ns
+            self.exporter.rewind(first_ns)
+
+    def _wait(self, fd: int, timeout_ms: int | None) -> None:
+        """Wait until a pipe has something, in steps, so that a signal ends it."""
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        while not poller.poll(timeout_ms or TICK_MS) and timeout_ms is None and not self.stopped:
+            pass
+
+    def _connect(self) -> None:
+        """Connect to the collectors before the first flow ends: a capture is not read twice."""
+        deadline = time.monotonic() + CONNECT_S
+        while True:
+            self.exporter.tick(self.now_ns)
+            waiting = [collector for collector in self.exporter.collectors if not collector.connected]
+            if not waiting:
+                return
+            failed = [collector for collector in waiting if collector.counters["start_errors"]]
+            if failed or time.monotonic() > deadline:
+                collector = (failed or waiting)[0]
+                cause = collector.error or "no answer"
+                raise StartError(
+                    f"collector {collector.target} cannot be reached ({cause}): "
+                    "give another --target, or none to see the flows here"
+                )
+            time.sleep(0.01)
+
+    def _advance(self, time_ns: int) -> None:
+        self.now_ns = max(self.now_ns, time_ns)
+        self.exporter.tick(self.now_ns)
+
+    def _pace(self) -> None:
+        if self.exporter.options.targets:
+            due = self._started + self.exporter.stats()["records"] / RECORDS_PER_S
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._wait_for_collectors(lambda collector: collector.busy)
+
+    def _wait_for_collectors(self, holds_up: Callable[[Collector], bool]) -> None:
+        """Wait for collectors that can say that they are behind, but not for one that stalls."""
+        deadline = time.monotonic() + STALL_S
+        while any(map(holds_up, self.exporter.collectors)) and not self.stopped and time.monotonic() < deadline:
+            time.sleep(0.001)
+            for collector in self.exporter.collectors:
+                collector.drain(self.now_ns)
+
+    def _progress(self, capture: Capture, size: int) -> None:
+        """Say how far a long file is, on a terminal where no flows appear."""
+        if not size or sys.stdout.isatty() or not sys.stderr.isatty():
+            return
+        if time.monotonic() - self._progressed > PROGRESS_S:
+            self._progressed = time.monotonic()
+            print(f"\r{capture.name}: {100 * capture.stats().position // size} %\033[K", end="\r", file=sys.stderr)
+
+    def finish(self) -> None:
+        """End all flows."""
+        if self._connected:
+            self.exporter.flush(FORCED_END, self.now_ns, self.now_ns + FLUSH_NS)
+            self._wait_for_collectors(lambda collector: collector.waiting > 0)
+
+    def summary(self) -> str:
+        """One line: where packets and flows went."""
+        stats, counters = self.stats, self.exporter.stats()
+        parts = [f"{stats.packets} packets ({stats.octets} octets) in {self.opened} capture{'s' * (self.opened != 1)}"]
+        if self.sampling > 1:
+            parts.append(f"{stats.sampled} sampled (1 in {self.sampling})")
+        parts += [f"{counters['flows_created']} flows", f"{counters['records']} records"]
+        names = ("truncated", "malformed", "chain", "snapped")
+        parts += [f"{getattr(stats, name)} {name}" for name in names if getattr(stats, name)]
+        parts += [f"{count} tunnel_{name}" for name, count in stats.tunnel_missed.items() if count]
+        causes = ("samples_excluded_", "samples_lost_")
+        parts += [
+            f"{n} {name.removeprefix('samples_')}" for name, n in counters.items() if name.startswith(causes) and n
+        ]
+        lost = sum(collector.records_lost for collector in self.exporter.collectors)
+        parts += [f"{lost} records lost on the way to collectors"] if lost else []
+        return ", ".join(parts)
+
+
+@contextmanager
+def stop_on_signal(reader: Reader) -> Iterator[None]:
+    """SIGINT and SIGTERM end the reading, and the flows read so far are still flushed."""
+
+    def stop(number: int, frame: object) -> None:
+        reader.stopped = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def deliver_to(show: Callable[[Record], None] | None, file: MessageFile | None) -> Callable[[bytes], None]:
+    """What a recorder delivers messages to: what shows each flow, a file, or both."""
+    decoder = Decoder()
+
+    def deliver(octets: bytes) -> None:
+        if file is not None:
+            file.write(octets)
+        if show is not None:
+            for record in decoder.decode(octets, "read"):
+                if not record.scope_count:
+                    show(record)
+
+    return deliver
+
+
+def show_json(record: Record) -> None:
+    """Print one flow as `xdpfix collect --json` does, from no address."""
+    print(record_json(record, ("read", 0)), flush=True)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the command and give the exit code.
+
+    `arguments` are files, options (ExporterOptions), tunnel_ports (TunnelPorts), json, table and write.
+    """
+    options: ExporterOptions = arguments.options
+    with ExitStack() as stack:
+        file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
+        # The capture's times are wall times already, and only collectors need a pace.
+        pause = time.sleep if options.targets else lambda _: None
+        exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
+        exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
+        show: Callable[[Record], None] | None = None
+        if arguments.json:
+            show = show_json
+        elif arguments.table or not options.targets:
+            show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+        if show or file:
+            exporter.record(deliver_to(show, file))
+        ports = arguments.tunnel_ports if options.enable_tunnel_sampling else None
+        reader = Reader(exporter, options.sampling, ports)
+        with stop_on_signal(reader):
+            for path in arguments.files:
+                if not reader.stopped:
+                    reader.read(path)
+            reader.finish()
+        told = [*reader.errors, *([reader.summary()] if reader.opened else [])]
+    # Now that a table on the terminal has ended.
+    for sentence in told:
+        print(f"xdpfix: {sentence}", file=sys.stderr)
+    return StartError.exit_code if reader.errors else 0

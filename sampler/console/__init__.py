@@ -1,0 +1,1 @@
+"""How flows and figures look on a terminal."""

@@ -1,0 +1,1 @@
+"""The running service: what it samples, for whom, and what a reload changes."""

@@ -1,0 +1,98 @@
+"""The perf rings as seen from Python: a context manager around sampler/native/ring.c. The data thread reads them."""
+
+import errno
+import math
+import os
+from typing import Any, Self
+
+from sampler._native import ffi, lib
+from sampler.errors import StartError
+from sampler.kernel.maps import Maps
+
+SAMPLE_SIZE: int = ffi.sizeof("struct sample")
+BATCH_SIZE: int = lib.BATCH_SIZE
+
+
+class Ring:
+    """One perf ring a CPU, of `pages` pages each (a power of two), and the half-filled batches behind them.
+
+    Batches are writable buffers of `struct sample` that the caller owns; use `new_batch`. All methods but `wake`
+    belong to one thread.
+
+    Raises:
+        StartError: the rings cannot be opened.
+
+    """
+
+    def __init__(self, maps: Maps, pages: int) -> None:
+        out = ffi.new("struct ring **")
+        err = lib.ring_new(out, maps.fd("ring"), maps.fd("cpus"), pages)
+        if err:
+            raise StartError(_explain(-err, pages))
+        self._ring: Any = out[0]
+        self._cpus = maps.cpus
+
+    def new_batch(self) -> bytearray:
+        """A batch with room for one full ring batch a CPU, and at least 1024 samples."""
+        return bytearray(max(1024, BATCH_SIZE * (self._cpus + 1)) * SAMPLE_SIZE)
+
+    def poll(self, timeout: float) -> None:
+        """Wait until a ring is a quarter full, `wake` is called, or `timeout` seconds are over."""
+        # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
+        lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
+
+    def wake(self) -> None:
+        """End a `poll`. May be called from any thread."""
+        if self._ring is not None:
+            lib.ring_wake(self._ring)
+
+    def read(self, batch: bytearray) -> int:
+        """Samples copied to `batch` out of full batches; 0 when the rings are empty."""
+        samples = ffi.from_buffer("struct sample[]", batch)
+        return int(lib.ring_read(self._ring, samples, len(samples)))
+
+    def peek(self, batch: bytearray) -> int:
+        """Samples copied to `batch` out of half-filled batches. Call it when `read` has emptied the rings."""
+        samples = ffi.from_buffer("struct sample[]", batch)
+        return int(lib.ring_peek(self._ring, samples, len(samples)))
+
+    def rescan(self) -> int:
+        """Follow CPUs that came or went. Rings opened; negative errno when a ring could not be opened."""
+        return int(lib.ring_rescan(self._ring))
+
+    def stats(self) -> dict[str, int]:
+        """Samples appended = received + lost + pending; peeked is a part of received; cpus counts open rings."""
+        stats = ffi.new("struct ring_stats *")
+        lib.ring_get_stats(self._ring, stats)
+        return {name: int(getattr(stats, name)) for name, _ in ffi.typeof("struct ring_stats").fields}
+
+    def close(self) -> None:
+        """Close the rings. Idempotent."""
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            lib.ring_free(ring)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _explain(err: int, pages: int) -> str:
+    what = f"cannot open a perf ring of {pages} pages on every CPU: {os.strerror(err)}"
+    if err == errno.EACCES:
+        # Debian's and Ubuntu's kernels know a level above upstream's highest, which asks for CAP_SYS_ADMIN.
+        return (
+            f"{what}; run xdpfix as root or grant CAP_PERFMON; where the sysctl kernel.perf_event_paranoid is 3 or "
+            "more, set it to 2, or grant CAP_SYS_ADMIN too (systemd/perf-event-paranoid.conf)"
+        )
+    if err == errno.EPERM:
+        # What perf_event_mlock_kb does not cover; or somebody else's filter, since CAP_PERFMON is there.
+        return (
+            f"{what}: more than may be locked, or a container forbids it; lower sampler.ring_pages, raise the sysctl "
+            "kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK"
+        )
+    if err == errno.ENOMEM:
+        return f"{what}; lower sampler.ring_pages"
+    return what
