@@ -54,6 +54,19 @@ enum tunnel_miss {
 	TUNNEL_MISSES = 8,
 };
 
+/*
+ * What the XDP program of the interface, when it is observed, decided on the packet: its action plus one.
+ * An action that the kernel does not know is ABORTED, as the kernel takes it.
+ */
+enum verdict {
+	VERDICT_NONE = 0,	/* no program is observed */
+	VERDICT_ABORTED = 1,
+	VERDICT_DROP = 2,
+	VERDICT_PASS = 3,
+	VERDICT_TX = 4,
+	VERDICT_REDIRECT = 5,
+};
+
 /* Outer header of an encapsulated packet. All zero: not tunnelled. 48 bytes. */
 struct tunnel_key {
 	__u8 src_addr[16];	/* IPv4 in the first 4 bytes, rest 0 */
@@ -101,7 +114,9 @@ struct flow_key {
 struct sample_meta {
 	__u64 time;		/* ns, CLOCK_MONOTONIC */
 	__u64 rules;		/* bitmap of the flow rules that selected it, by their place in its generation */
-	__u32 packets;		/* wire packets that this sample stands on: gso_segs, else 1 */
+	__u16 packets;		/* wire packets that this sample stands on: gso_segs, else 1 */
+	__u8 verdict;		/* enum verdict */
+	__u8 reserved;
 	__u32 frame_octets;	/* layer 2 octets of all of them, headers included, no FCS */
 	__u32 ip_octets;	/* IP total lengths of all of them; 0 without IP */
 	__u32 ip_length;	/* IP total length of each of them; the last may be shorter */

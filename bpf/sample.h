@@ -23,6 +23,7 @@ _Static_assert(__builtin_offsetof(struct flow_key, flow_label) == 36, "flow_key 
 _Static_assert(__builtin_offsetof(struct flow_key, src_addr) == 48, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct flow_key, tunnel) == FLOW_KEY_PLAIN_SIZE, "flow_key is ABI");
 _Static_assert(__builtin_offsetof(struct tunnel_key, key) == 32, "tunnel_key is ABI");
+_Static_assert(__builtin_offsetof(struct sample_meta, verdict) == 18, "sample_meta is ABI");
 _Static_assert(__builtin_offsetof(struct sample_meta, generation) == 40, "sample_meta is ABI");
 
 #endif

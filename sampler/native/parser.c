@@ -1,5 +1,6 @@
 /* The BPF parser and gate, compiled for user space: `xdpfix read` and the tests run what the kernel runs. */
 #include <errno.h>
+#include <stdint.h>
 
 #include "gate.h"
 #include "parse.h"
@@ -28,7 +29,7 @@ int parse_super_packet(const void *frame, __u32 captured, const struct frame_inf
 		.tunnels = ports != NULL,
 	};
 
-	if (captured > info->length || !info->segments)
+	if (captured > info->length || !info->segments || info->segments > UINT16_MAX)
 		return -EINVAL;
 	packet.loaded = load(&window, frame, captured);
 	memset(out, 0, sizeof(*out));

@@ -5,7 +5,7 @@
 /* What is known of a frame beside its octets. */
 struct frame_info {
 	__u32 length;	/* octets of the frame, captured or not */
-	__u32 segments;	/* wire packets that it stands for (GSO, GRO), at least 1 */
+	__u32 segments;	/* wire packets that it stands for (GSO, GRO), 1 to 65535 */
 	__u32 segment_size;	/* octets of payload in each of them */
 	__u16 vlan_tci;	/* of a VLAN tag held beside it */
 	__u8 vlan_present;
@@ -16,7 +16,7 @@ struct frame_info {
  * Parses a frame, of which the first `captured` octets are given, into `out`. `ports` are the
  * PORT_ENTRIES entries of destination ports that are tunnels'; NULL: no tunnel is followed, not
  * even GRE. Interface, direction, time and generation stay 0.
- * Returns 0, or -EINVAL when more is captured than the frame has, or it stands for no packet.
+ * Returns 0, or -EINVAL when more is captured than the frame has, or it stands for no packet or too many.
  */
 int parse_super_packet(const void *frame, __u32 captured, const struct frame_info *info,
 		       const struct port_tunnels *ports, struct sample *out);
