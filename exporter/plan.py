@@ -1,6 +1,7 @@
 """Plans: templates compiled to the operations that exporter/native/encode.c runs a record by."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from exporter._native import ffi, lib
 from exporter.profiles import Profile
@@ -79,6 +80,9 @@ DERIVED: dict[str, int] = {
     "egressInterface": lib.OP_EGRESS_INTERFACE,
     "tunnelKey": lib.OP_TUNNEL_KEY,
     "layer2SegmentId": lib.OP_LAYER2_SEGMENT,
+    "forwardingStatus": lib.OP_FORWARDING_STATUS,
+    "droppedPacketDeltaCount": lib.OP_DROPPED_PACKETS,
+    "droppedOctetDeltaCount": lib.OP_DROPPED_OCTETS,
 }
 
 # Places in struct flow's flag_counts: the flags' bits in the TCP header.
@@ -101,6 +105,7 @@ class Op:
     length: int
 
 
+@cache
 def _field_of(path: str) -> tuple[int, int]:
     """Offset and size of a field of struct flow."""
     names = path.split(".")
@@ -161,6 +166,7 @@ def make_encoder(profile: Profile, virtual_obs_id: str = "") -> "ffi.CData":
         plan.template_id = template.id
         plan.ip = "octetDeltaCount" in names
         plan.flags = not names.isdisjoint(FLAG_COUNTS)
+        plan.verdict = "droppedPacketDeltaCount" in names
         plan.tunnel_key = "tunnelKey" in names
     result = ffi.new("struct encoder **")
     code = lib.encoder_create(result, plans, len(profile.templates), list(profile.by_kind), constant, len(constant))

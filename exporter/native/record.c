@@ -8,6 +8,14 @@
 #define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
 #define FRAGMENT_FLAGS (FRAGMENT_MORE | FRAGMENT_DONT)
 
+/* IANA, forwardingStatus (89), by RFC 7270 section 4.12: the status in the top two bits, the reason below. */
+enum forwarding_status {
+	STATUS_UNKNOWN = 0,
+	STATUS_FORWARDED = 64,	/* for an unknown reason: it goes on to the network stack */
+	STATUS_FORWARDED_WHOLE = 66,	/* not fragmented */
+	STATUS_DROPPED = 128,	/* for an unknown reason */
+};
+
 /* The low `length` octets of `value`, big-endian. Most are of a length that is one store, and no call. */
 static inline void put_uint(__u8 *to, __u64 value, unsigned int length)
 {
@@ -71,6 +79,35 @@ static inline __u32 interface(const struct flow *flow, unsigned int direction)
 	return flow->key.direction == direction ? flow->key.ifindex : flow->other_ifindex;
 }
 
+static __u64 forwarding_status(__u8 verdict)
+{
+	switch (verdict) {
+	case VERDICT_ABORTED:
+	case VERDICT_DROP:
+		return STATUS_DROPPED;
+	case VERDICT_PASS:
+		return STATUS_FORWARDED;
+	case VERDICT_TX:
+	case VERDICT_REDIRECT:
+		return STATUS_FORWARDED_WHOLE;
+	default:
+		return STATUS_UNKNOWN;
+	}
+}
+
+/* What is in the line of the verdict; 0 where there is none. */
+static __u64 verdict_value(unsigned int code, struct flow *flow)
+{
+	const struct flow_verdict *verdict;
+
+	if (!(flow->hash & FLOW_VERDICT))
+		return 0;
+	verdict = flow_verdict(flow);
+	if (code == OP_FORWARDING_STATUS)
+		return forwarding_status(verdict->last);
+	return code == OP_DROPPED_PACKETS ? verdict->dropped_packets : verdict->dropped_ip_octets;
+}
+
 static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 {
 	const struct flow_key *key = &flow->key;
@@ -117,6 +154,10 @@ static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 		return flow->hash & FLOW_FLAG_COUNTS ? flow_flag_counts(flow)[op->offset] >> 32 : 0;
 	case OP_LAYER2_SEGMENT:
 		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
+	case OP_FORWARDING_STATUS:
+	case OP_DROPPED_PACKETS:
+	case OP_DROPPED_OCTETS:
+		return verdict_value(op->code, flow);
 	default:
 		return 0;	/* encoder_create() let no other code in */
 	}
