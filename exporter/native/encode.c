@@ -148,14 +148,25 @@ static void cut_apart(__u64 *value, __u32 *fraction, __u32 *carry, __u64 *droppe
 	flow_count(value, fraction, (u128)*dropped << 32);
 }
 
+/* Not inlined: flows without a verdict are many. */
+static void cut_verdict(struct carry *carry, struct flow *flow, const struct plan *plan)
+{
+	struct flow_verdict *verdict = flow_verdict(flow);
+
+	cut_apart(&flow->packets, &flow->packets_fraction, &carry->packets, &verdict->dropped_packets,
+		  &verdict->dropped_packets_fraction, &carry->dropped_packets);
+	if (plan->ip)
+		cut_apart(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets, &verdict->dropped_ip_octets,
+			  &verdict->dropped_ip_octets_fraction, &carry->dropped_ip_octets);
+}
+
 /* Cut the fractions of the counters that the record shows; the next record gets them. */
 static void cut(struct carry *carry, struct flow *flow, const struct plan *plan)
 {
-	struct flow_verdict *verdict = plan->verdict && flow->hash & FLOW_VERDICT ? flow_verdict(flow) : NULL;
+	int decided = plan->verdict && flow->hash & FLOW_VERDICT;
 
-	if (verdict)
-		cut_apart(&flow->packets, &flow->packets_fraction, &carry->packets, &verdict->dropped_packets,
-			  &verdict->dropped_packets_fraction, &carry->dropped_packets);
+	if (decided)
+		cut_verdict(carry, flow, plan);
 	else
 		carry_over(&flow->packets, &flow->packets_fraction, &carry->packets);
 	carry_over(&flow->frame_octets, &flow->frame_octets_fraction, &carry->frame_octets);
@@ -163,10 +174,7 @@ static void cut(struct carry *carry, struct flow *flow, const struct plan *plan)
 		cut_flags(carry, flow);
 	if (!plan->ip)
 		return;
-	if (verdict)
-		cut_apart(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets, &verdict->dropped_ip_octets,
-			  &verdict->dropped_ip_octets_fraction, &carry->dropped_ip_octets);
-	else
+	if (!decided)
 		carry_over(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets);
 	carry_over(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, &carry->ip_octets_sumsq);
 }

@@ -22,8 +22,9 @@ enum op_code {
 	OP_FRAGMENT_FLAGS = 17,	/* bits of fragmentFlags (197) */
 	OP_ICMP_TYPE_CODE = 18,	/* type * 256 + code */
 	OP_FLAG_COUNT = 19,	/* packets with the TCP flag whose bit is number `offset` */
-	OP_TUNNEL_KEY = 20,	/* variable length: a length octet, then the low octets of the key */
-	OP_LAYER2_SEGMENT = 21,	/* top octet 1 for VXLAN, then the VNI in the low octets */
+	OP_LAYER2_SEGMENT = 20,	/* top octet 1 for VXLAN, then the VNI in the low octets */
+	/* Those from here on are in few records. */
+	OP_TUNNEL_KEY = 21,	/* variable length: a length octet, then the low octets of the key */
 	OP_FORWARDING_STATUS = 22,	/* forwardingStatus (89) of the verdict */
 	OP_DROPPED_PACKETS = 23,
 	OP_DROPPED_OCTETS = 24,	/* of IP */

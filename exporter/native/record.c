@@ -154,13 +154,21 @@ static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 		return flow->hash & FLOW_FLAG_COUNTS ? flow_flag_counts(flow)[op->offset] >> 32 : 0;
 	case OP_LAYER2_SEGMENT:
 		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
-	case OP_FORWARDING_STATUS:
-	case OP_DROPPED_PACKETS:
-	case OP_DROPPED_OCTETS:
-		return verdict_value(op->code, flow);
 	default:
-		return 0;	/* encoder_create() let no other code in */
+		return 0;	/* encoder_create() lets no other code in, and put_record() none from OP_TUNNEL_KEY on */
 	}
+}
+
+/* What few records have: apart, so that the others do not ask for each. Returns where it ends. */
+static __attribute__((noinline)) __u8 *put_rare(__u8 *to, const struct op *op, struct flow *flow, const __u8 *constant)
+{
+	if (op->code == OP_TUNNEL_KEY)
+		return put_tunnel_key(to, &flow->key.tunnel);
+	if (op->code == OP_CONSTANT)
+		memcpy(to, constant + op->offset, op->length);
+	else
+		put_uint(to, verdict_value(op->code, flow), op->length);
+	return to + op->length;
 }
 
 __u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 export_time, const __u8 *constant)
@@ -168,16 +176,14 @@ __u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 exp
 	const struct op *end = plan->ops + plan->op_count;
 
 	for (const struct op *op = plan->ops; op < end; op++) {
-		if (op->code == OP_COPY) {
-			put_octets(to, (const __u8 *)flow + op->offset, op->length);
-		} else if (op->code == OP_TUNNEL_KEY) {
-			to = put_tunnel_key(to, &flow->key.tunnel);
+		if (op->code >= OP_TUNNEL_KEY) {
+			to = put_rare(to, op, flow, constant);
 			continue;
-		} else if (op->code == OP_CONSTANT) {
-			memcpy(to, constant + op->offset, op->length);
-		} else {
-			put_uint(to, op_value(op, flow, export_time), op->length);
 		}
+		if (op->code == OP_COPY)
+			put_octets(to, (const __u8 *)flow + op->offset, op->length);
+		else
+			put_uint(to, op_value(op, flow, export_time), op->length);
 		to += op->length;
 	}
 	return to;
