@@ -55,7 +55,7 @@ def kinds() -> tuple[Kind, ...]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object each, told apart by identity
 class Profile:
     """Templates of data records and, for each of kinds(), the index of its template.
 
