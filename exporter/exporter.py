@@ -130,8 +130,8 @@ class Exporter:
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
 
-        Options data tells of these selectors from now on, and of those of generations from LASTING_FIRST on. Where that changes by what collectors multiply, all flows
-        end first, as forced: what was counted before goes out before.
+        Options data tells of these selectors from now on, and of those of lasting generations. Where that changes by
+        what collectors multiply, all flows end first, as forced: what was counted before goes out before.
         """
         if self._status.changes_interval(generation, gate, selectors) and self._ticked_ns is not None:
             self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
