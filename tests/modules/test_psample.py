@@ -39,10 +39,18 @@ INGRESS, EGRESS, TENTH, TUNNEL, LOST, SWITCH, HALF = 10, 11, 12, 13, 14, 20, 21
 SMALL = {LOST: 1 << 15}
 
 
-def config(sink: Sink) -> str:
+RULE = """
+[[flow_exporter.sample]]
+match = "udp"
+probability = 65535
+interfaces = ["a"]
+"""
+
+
+def config(sink: Sink, rule: str = "") -> str:
     groups = (INGRESS, EGRESS, TENTH, TUNNEL, LOST, SWITCH, HALF)
     sources = (SOURCE.format(group=group, point=100 + group, buffer=SMALL.get(group, 1 << 24)) for group in groups)
-    return CONFIG.format(target=sink.target) + "".join(sources)
+    return CONFIG.format(target=sink.target) + rule + "".join(sources)
 
 
 def tc_sample(namespace: Namespace, name: str, direction: str, rate: int, group: int, *more: str) -> None:
@@ -63,6 +71,17 @@ def datapath(namespace: Namespace, name: str) -> Iterator[int]:
         namespace.run("ovs-dpctl", "del-dp", "dp0")
 
 
+def unload() -> None:
+    """Take psample out of the kernel, as soon as what other tests had made is gone."""
+
+    def gone() -> bool:
+        command = ["modprobe", "--remove", "--quiet", "act_sample", "openvswitch", "psample"]
+        subprocess.run(command, capture_output=True, check=False)
+        return not Path("/sys/module/psample").exists()
+
+    wait_until(gone, what="psample unloaded")
+
+
 def messages(daemon: Daemon, group: int) -> dict[str, int]:
     counts: dict[str, int] = daemon.show("stats")["psample"][str(group)]
     return counts
@@ -74,7 +93,7 @@ def wait_samples(daemon: Daemon, group: int, count: int) -> None:
 
 def test_psample(tmp_path: Path) -> None:
     """One start for all, since that is what takes time in a machine."""
-    subprocess.run(["modprobe", "--remove", "act_sample", "openvswitch", "psample"], check=False)
+    unload()
     with Namespace() as here, Namespace() as there, Sink(here) as sink:
         here.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
         there.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
@@ -94,6 +113,11 @@ def test_psample(tmp_path: Path) -> None:
             assert rows[f"psample group {TENTH}"]["probability"] == "1/10"
             stats = daemon.show("stats")
             assert stats["errors"] == []
+            # One rule more: sources go on, and what psample and our own program both sample is told.
+            assert len(daemon.reload(config(sink, RULE))) == 1
+            daemon.wait_log(f"a (ingress) is sampled by psample group {INGRESS} and by xdpfix itself")
+            assert daemon.show("stats")["psample"] == stats["psample"]
+            expected[INGRESS, 100 + INGRESS, 0] += check_exporters(daemon, there, sink)
             daemon.stop()
         for (domain, point, direction), packets in expected.items():
             mine = {"observationPointId": point, "flowDirection": direction}
@@ -185,13 +209,24 @@ def check_switch(daemon: Daemon, here: Namespace, there: Namespace) -> dict[tupl
     return {(500, 200 + SWITCH, 0): sent, (500, 200 + HALF, 0): int(count * 2**32 / 2147516417)}
 
 
+def check_exporters(daemon: Daemon, there: Namespace, sink: Sink) -> int:
+    """Another exporter takes the groups over, and the first comes back: each counts what it was given."""
+    other = config(sink).replace("collector_set_id = 1", "collector_set_id = 2").replace("exporter = 1", "exporter = 2")
+    for number, text in enumerate((other, config(sink)), 1):
+        before = messages(daemon, INGRESS)["samples"]
+        daemon.reload(text)
+        send(there, "b", [udp_frame()] * number)
+        wait_samples(daemon, INGRESS, before + number)
+        assert daemon.show("stats")["errors"] == []
+        (row,) = [row for row in daemon.show("rules") if row["match"].startswith("psample")]
+        assert (row["exporter"], row["samples"]) == (("collector-set-2", 1), ("collector-set-1", 2))[number - 1]
+    return 3
+
+
 def check_module(daemon: Daemon, here: Namespace, there: Namespace) -> int:
     """The module goes and comes, with other numbers for its family: packets sampled after that."""
     here.run("tc", "qdisc", "del", "dev", "vx0", "clsact")
-    done = subprocess.run(
-        ["modprobe", "--remove", "act_sample", "openvswitch", "psample"], capture_output=True, text=True, check=False
-    )
-    assert not Path("/sys/module/psample").exists(), done.stderr
+    unload()
     wait_until(lambda: daemon.text().count("has not loaded its module") == 2)
     wait_until(lambda: not daemon.show("exporters")["collector-set-1"]["psample"][0]["receiving"])
     before = messages(daemon, INGRESS)["samples"]
