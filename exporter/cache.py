@@ -17,6 +17,9 @@ from exporter.transports.connection import Endpoint
 NS_PER_S = 10**9
 SAMPLE_SIZE = ffi.sizeof("struct sample")
 KNOWN_GENERATIONS: int = lib.WEIGHT_GENERATIONS  # whose weights a cache keeps at once
+# And those that it keeps for good, from this number on: of selectors that the samples themselves tell.
+LASTING_GENERATIONS: int = lib.WEIGHT_LASTING
+LASTING_FIRST: int = lib.WEIGHT_LASTING_FIRST
 
 
 def weight_table(probability: Fraction, scale: Fraction = Fraction(1)) -> list[int]:
@@ -87,8 +90,8 @@ class Cache:
         if not Fraction(1, 2**32 - 1) <= gate <= 1:
             raise ValueError(f"sampling probability {gate} is out of range: take one of 1/{2**32 - 1}..1")
         self._generations[generation] = gate, tuple(selectors)
-        while len(self._generations) > KNOWN_GENERATIONS:
-            del self._generations[next(iter(self._generations))]
+        for number in [number for number in self._generations if number < LASTING_FIRST][:-KNOWN_GENERATIONS]:
+            del self._generations[number]
         self._intervals |= {item.obs_domain_id: round(1 / (gate * item.thinning)) for item in selectors}
         # Samples of older generations that are still to come count so that the N of now is right for them, too.
         for number in self._generations if self._raw else [generation]:
@@ -119,9 +122,8 @@ class Cache:
             for generation, (_, selectors) in self._generations.items()
             for item in selectors
         }
-        limit = KNOWN_GENERATIONS * lib.SELECTORS
-        stats = ffi.new("struct selector_stats[]", limit)
-        count = lib.cache_get_selector_stats(self.handle, stats, limit)
+        stats = ffi.new("struct selector_stats[]", len(ids))
+        count = lib.cache_get_selector_stats(self.handle, stats, len(ids))
         return {
             (item.generation, ids[item.generation, item.number]): Selected(
                 int(item.samples),

@@ -130,14 +130,14 @@ class Exporter:
     def set_weight(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> None:
         """Say how the samples of this generation of the configuration were taken: see Cache.set_weight().
 
-        Options data tells of these selectors from now on. Where that changes by what collectors multiply, all flows
-        end first, as forced: what was counted before goes out before.
+        Options data tells of these selectors from now on, and of those of lasting generations. Where that changes by
+        what collectors multiply, all flows end first, as forced: what was counted before goes out before.
         """
-        if self._status.changes_interval(gate, selectors) and self._ticked_ns is not None:
+        if self._status.changes_interval(generation, gate, selectors) and self._ticked_ns is not None:
             self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
         self._status.count()
         self.cache.set_weight(generation, gate, selectors)
-        if self._status.set_selectors(gate, selectors):
+        if self._status.set_selectors(generation, gate, selectors):
             self.exporting.catalog.set_domain(self._status.domain)
 
     def set_interfaces(self, interfaces: Iterable[tuple[int, str, str]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from exporter.cache import Cache
+from exporter.cache import LASTING_FIRST, Cache
 from exporter.options import RAW, ExporterOptions
 from exporter.optionsdata import figures
 from exporter.optionsdata.figures import Estimate, Figures, Interface, Loss
@@ -57,6 +57,8 @@ class Status:
         self._metering: Metering | None = None
         self._ignored = Loss()
         self._selectors: tuple[figures.Selector, ...] = ()
+        self._lasting: dict[int, tuple[figures.Selector, ...]] = {}  # those of generations that stay, among these
+        self._passing: tuple[figures.Selector, ...] = ()  # the others
         self._main: int | None = None  # the id of the main one of them
         # What the gates had done when that began; None: they did something since that was not for it.
         self._before: Metering | None = Metering()
@@ -89,14 +91,20 @@ class Status:
         mean = counted.octets_estimate / counted.packets_estimate if counted.packets_estimate else 0
         return replace(self._ignored, octets=round(self._ignored.packets * mean))
 
-    def set_selectors(self, gate: Fraction, selectors: Sequence[Selector]) -> bool:
+    def set_selectors(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
         self.count()
         told = _told(gate, selectors)
-        changed = bool(told) and told != self._selectors  # none: this exporter takes nothing any more
-        if changed:
-            self._selectors, self.domain = told, told[0].domain
+        before = self._selectors
+        if generation >= LASTING_FIRST:
+            self._lasting[generation] = told
+        elif told:  # none: this exporter takes nothing any more
+            self._passing = told
             self._begin_main(selectors)
+        self._selectors = self._with_lasting(self._passing)
+        changed = self._selectors != before
+        if changed:
+            self.domain = self._selectors[0].domain
         self._counts.keep(selector.id for selector in self._selectors)
         return changed
 
@@ -116,9 +124,14 @@ class Status:
         self.count()
         return self._counts.totals()
 
-    def changes_interval(self, gate: Fraction, selectors: Sequence[Selector]) -> bool:
+    def _with_lasting(self, passing: tuple[figures.Selector, ...]) -> tuple[figures.Selector, ...]:
+        return passing + tuple(selector for told in self._lasting.values() for selector in told)
+
+    def changes_interval(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Whether by these selectors collectors are to multiply otherwise in a domain that is in use."""
-        before, after = self._intervals(self._selectors), self._intervals(_told(gate, selectors))
+        told = _told(gate, selectors)
+        before = self._intervals(self._selectors)
+        after = self._intervals(told if generation >= LASTING_FIRST else self._with_lasting(told))
         return any(before[domain] != after[domain] for domain in before.keys() & after.keys())
 
     def _intervals(self, selectors: Iterable[figures.Selector]) -> dict[int, int]:

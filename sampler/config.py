@@ -16,6 +16,7 @@ from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
 from sampler import configkeys
 from sampler.errors import ConfigError
+from sampler.psample.options import PsampleSource, psample_sources
 from sampler.rules.rule import FlowExporter, FlowRule
 from sampler.rules.tables import flow_exporters
 from sampler.tables import Document, known, table, values
@@ -82,6 +83,7 @@ class Config:
         flow_exporters: exporters for what single rules take.
         has_main: the main exporter runs: it has targets, or there is no other exporter.
         metrics: where the figures are given as metrics.
+        psample: groups of the kernel's psample whose samples are taken, too.
 
     """
 
@@ -90,6 +92,7 @@ class Config:
     flow_exporters: tuple[FlowExporter, ...] = ()
     has_main: bool = True
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
+    psample: tuple[PsampleSource, ...] = ()
 
     @property
     def exporters(self) -> dict[str, ExporterOptions]:
@@ -151,7 +154,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     """Check a TOML document; `source` names it in errors. ConfigError."""
     prefix = f"{source}: " if source else ""
     try:
-        known("", document, ("sampler", "exporter", "flow_exporter", "metrics"))
+        known("", document, ("sampler", "exporter", "flow_exporter", "metrics", "psample"))
         sampler = table("sampler", document.get("sampler", {}))
         sampler_values = values("sampler.", sampler, configkeys.SAMPLER, ("interface", "tunnel_ports"))
         exporter_values = values("exporter.", table("exporter", document.get("exporter", {})), configkeys.EXPORTER)
@@ -166,12 +169,18 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     if overrides is not None:
         _override(overrides, sampler_values, exporter_values)
         has_main = has_main or overrides.targets is not None or overrides.sampling is not None
+    exporter = ExporterOptions(**exporter_values)
+    try:
+        psample = psample_sources(document.get("psample", []), (MAIN, exporter) if has_main else None, others)
+    except ConfigError as error:
+        raise ConfigError(prefix + str(error)) from None
     return Config(
         SamplerOptions(**sampler_values, obs_point_ids=obs_point_ids, tunnel_ports=tunnel_ports),
-        ExporterOptions(**exporter_values),
+        exporter,
         others,
         has_main,
         MetricsOptions(**metrics),
+        psample,
     )
 
 

@@ -33,7 +33,15 @@ def lines(config: Config) -> list[str]:
         found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
     if config.metrics.listen:
         found.append(f"metrics: http://{config.metrics.listen}/metrics")
-    return found + advice.lines(config, links)
+    return found + advice.lines(config, links) + _psample_lines(config)
+
+
+def _psample_lines(config: Config) -> list[str]:
+    return [
+        f"psample group {source.group}: its samples for {source.exporter}; observation domain and point of the cookie, "
+        f"{source.obs_domain_id} and {source.obs_point_id} without one"
+        for source in config.psample
+    ]
 
 
 def warnings(config: Config) -> list[str]:

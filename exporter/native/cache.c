@@ -37,6 +37,7 @@ void cache_destroy(struct cache *cache)
 	if (!cache)
 		return;
 	slab_destroy(&cache->slab);
+	generations_free(&cache->generations);
 	free(cache->buckets);
 	free(cache->endpoints);
 	free(cache->points);

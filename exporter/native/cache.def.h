@@ -83,7 +83,7 @@ int cache_set_points(struct cache *cache, const struct cache_point *points, unsi
  */
 int cache_set_config(struct cache *cache, const struct cache_config *config);
 
-/* The weight and the selectors of a generation, instead of those it had. 0, or -EINVAL for a selector's number. */
+/* The weight and the selectors of a generation, instead of those it had. 0, -EINVAL for a selector's number, -ENOMEM. */
 int cache_set_weight(struct cache *cache, const struct weight *weight, const struct selector *selectors,
 		     unsigned int count);
 

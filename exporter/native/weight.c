@@ -1,6 +1,7 @@
 /* Weights of samples by generation and selector. */
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "weight.h"
@@ -14,12 +15,18 @@ static void add_totals(struct total *sum, const struct generation *generation)
 	}
 }
 
+/* NULL: no memory. */
 static struct generation *place(struct generations *generations, __u16 number)
 {
 	struct generation *generation = generations_find(generations, number);
 
 	if (generation)
 		return generation;
+	if (number >= WEIGHT_LASTING_FIRST) {
+		generation = calloc(1, sizeof(*generation));
+		generations->lasting[number - WEIGHT_LASTING_FIRST] = generation;
+		return generation;
+	}
 	generation = &generations->known[generations->next];
 	add_totals(&generations->replaced, generation);
 	memset(generation->selectors, 0, sizeof(generation->selectors));
@@ -27,6 +34,12 @@ static struct generation *place(struct generations *generations, __u16 number)
 	if (generations->count < WEIGHT_GENERATIONS)
 		generations->count++;
 	return generation;
+}
+
+void generations_free(struct generations *generations)
+{
+	for (unsigned int i = 0; i < WEIGHT_LASTING; i++)
+		free(generations->lasting[i]);
 }
 
 int generations_set(struct generations *generations, const struct weight *weight, const struct selector *selectors,
@@ -38,6 +51,8 @@ int generations_set(struct generations *generations, const struct weight *weight
 		if (selectors[i].number >= SELECTORS)
 			return -EINVAL;
 	generation = place(generations, weight->generation);
+	if (!generation)
+		return -ENOMEM;
 	generation->weight = *weight;
 	generation->rules = 0;
 	generation->main = 0;
@@ -63,6 +78,8 @@ struct generation *generations_find(struct generations *generations, __u16 numbe
 {
 	unsigned int recent = generations->recent;
 
+	if (number >= WEIGHT_LASTING_FIRST)
+		return generations->lasting[number - WEIGHT_LASTING_FIRST];
 	if (recent < generations->count && generations->known[recent].weight.generation == number)
 		return &generations->known[recent];
 	for (unsigned int i = 0; i < generations->count; i++) {
@@ -79,27 +96,36 @@ static int has_selector(const struct generation *generation, unsigned int number
 	return number == SELECTOR_MAIN ? generation->main : generation->rules >> number & 1;
 }
 
+static unsigned int generation_stats(const struct generation *generation, struct selector_stats *stats,
+				     unsigned int limit)
+{
+	unsigned int found = 0;
+
+	for (unsigned int number = 0; number < SELECTORS && found < limit; number++) {
+		const struct counter *counter = &generation->selectors[number];
+
+		if (has_selector(generation, number))
+			stats[found++] = (struct selector_stats){
+				.generation = generation->weight.generation, .number = number,
+				.samples = counter->samples, .packets = counter->total.packets,
+				.packets_estimate = counter->packets.total,
+				.packets_variance = counter->packets.variance,
+				.octets_estimate = counter->octets.total,
+				.octets_variance = counter->octets.variance,
+			};
+	}
+	return found;
+}
+
 unsigned int generations_stats(const struct generations *generations, struct selector_stats *stats, unsigned int limit)
 {
 	unsigned int found = 0;
 
-	for (unsigned int i = 0; i < generations->count; i++) {
-		const struct generation *generation = &generations->known[i];
-
-		for (unsigned int number = 0; number < SELECTORS && found < limit; number++) {
-			const struct counter *counter = &generation->selectors[number];
-
-			if (has_selector(generation, number))
-				stats[found++] = (struct selector_stats){
-					.generation = generation->weight.generation, .number = number,
-					.samples = counter->samples, .packets = counter->total.packets,
-					.packets_estimate = counter->packets.total,
-					.packets_variance = counter->packets.variance,
-					.octets_estimate = counter->octets.total,
-					.octets_variance = counter->octets.variance,
-				};
-		}
-	}
+	for (unsigned int i = 0; i < generations->count; i++)
+		found += generation_stats(&generations->known[i], stats + found, limit - found);
+	for (unsigned int i = 0; i < WEIGHT_LASTING; i++)
+		if (generations->lasting[i])
+			found += generation_stats(generations->lasting[i], stats + found, limit - found);
 	return found;
 }
 
@@ -109,5 +135,8 @@ __u64 generations_represented(const struct generations *generations)
 
 	for (unsigned int i = 0; i < generations->count; i++)
 		add_totals(&sum, &generations->known[i]);
+	for (unsigned int i = 0; i < WEIGHT_LASTING; i++)
+		if (generations->lasting[i])
+			add_totals(&sum, generations->lasting[i]);
 	return sum.packets;
 }

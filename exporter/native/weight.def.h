@@ -6,6 +6,13 @@
 /* Generations known at once: samples of an older configuration are in flight for milliseconds. */
 #define WEIGHT_GENERATIONS 16
 
+/*
+ * Beside these, generations of the highest numbers stay known for good: those of selectors that come with the
+ * samples (the kernel's psample), and do not change with the configuration of the gates.
+ */
+#define WEIGHT_LASTING 16
+#define WEIGHT_LASTING_FIRST 65520	/* 2^16 - WEIGHT_LASTING */
+
 /* Selectors of one exporter in a generation: one a flow rule (bits of struct sample_meta.rules), and the main one. */
 #define SELECTORS 65
 #define SELECTOR_MAIN 64	/* its number; it takes what struct sample_meta.main says */

@@ -41,9 +41,18 @@ struct generations {
 	unsigned int next;	/* the oldest, replaced by the next new generation */
 	unsigned int recent;	/* where the last sample found its own */
 	struct total replaced;	/* counted in generations that are known no more */
+	struct generation *lasting[WEIGHT_LASTING];	/* NULL until it is told */
 };
 
-/* A generation that is known already keeps what its selectors counted. 0, or -EINVAL for a selector's number. */
+_Static_assert(WEIGHT_LASTING_FIRST + WEIGHT_LASTING == 1 << 16, "the highest numbers that a sample can carry");
+
+/* What generations_set allocated. */
+void generations_free(struct generations *generations);
+
+/*
+ * A generation that is known already keeps what its selectors counted. 0, -EINVAL for a selector's number, or
+ * -ENOMEM.
+ */
 int generations_set(struct generations *generations, const struct weight *weight, const struct selector *selectors,
 		    unsigned int count);
 

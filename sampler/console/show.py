@@ -33,6 +33,9 @@ TUNNEL_COLUMNS = (
     "sampled",
 )
 
+# Of a psample group, what stands in the ledger.
+PSAMPLE_LOSSES = ("lost_socket", "lost_kernel", "lost_combinations", "lost_malformed")
+
 # How the counters of enum tunnel_miss begin.
 TUNNEL = "tunnel_"
 
@@ -80,6 +83,9 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
     rows.append(row("  lost: ring", None, ring["lost"]))
     rows.append(row("  on the way", None, ring["pending"]))
     rows.append(row("received", None, ring["received"]))
+    for group, counts in stats["psample"].items():
+        rows += [row(f"psample {group} {name.replace('_', ': ', 1)}", None, counts[name]) for name in PSAMPLE_LOSSES]
+        rows.append(row(f"psample {group} received", None, counts["samples"]))
     for name, exporter in stats["exporters"].items():
         causes = {key: value for key, value in exporter.items() if key.startswith(("excluded_", "lost_"))}
         if exporter["unselected"]:
@@ -96,9 +102,15 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         "ledger": rows,
         "parsed in part": parsed,
         "without their tunnel": missed,
+        **{f"psample {group}": _notes(counts) for group, counts in stats["psample"].items()},
         "links": stats["links"],
         "tunnels": stats["tunnels"],
     } | ({"does not sum": stats["errors"]} if stats["errors"] else {})
+
+
+def _notes(counts: Mapping[str, int]) -> dict[str, int]:
+    """What is to be known of a group's samples beside the ledger."""
+    return {name: count for name, count in counts.items() if name not in (*PSAMPLE_LOSSES, "messages", "samples")}
 
 
 def flows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

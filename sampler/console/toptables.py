@@ -243,6 +243,7 @@ def totals(snapshot: Snapshot, rated: Iterable[RatedFlow], rates: Rates) -> str:
     stats = snapshot["stats"]
     lost = sum(stats["samples"][name] for name in ("lost_budget", "lost_nested", "lost_unreadable"))
     lost += stats["ring"]["lost"]
+    lost += sum(counts[name] for counts in stats["psample"].values() for name in show.PSAMPLE_LOSSES)
     lost_records = sum(_lost(row) for exporter in snapshot["exporters"].values() for row in exporter["targets"])
     flows = sum(exporter["flows"] for exporter in snapshot["exporters"].values())
     parts = [

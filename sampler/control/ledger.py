@@ -3,6 +3,7 @@
 Pure data: the service collects the figures, `xdpfix show stats` and the tests read them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -82,6 +83,8 @@ class Ledger:
         observed: wire packets seen by the gates, exact, by (ifindex, direction).
         exporters: one column an exporter, with those before it that a reload replaced.
         absent: samples read while there was no exporter of the name, by name.
+        psample: counters of struct psample_stats by name, by the group that sent the samples.
+        psample_handed: samples of psample that were given to the one exporter that they are for, by its name.
 
     """
 
@@ -91,6 +94,8 @@ class Ledger:
     observed: dict[tuple[int, int], int]
     exporters: dict[str, ExporterLedger] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
+    psample: dict[int, dict[str, int]] = field(default_factory=dict)
+    psample_handed: Mapping[str, int] = field(default_factory=dict)
 
     def errors(self) -> list[str]:
         """One sentence for every sum that does not come out; none when the ledger is whole.
@@ -109,8 +114,14 @@ class Ledger:
         )
         for name, exporter in self.exporters.items():
             errors += exporter.errors(name)
-            handed = self.ring["received"] - self.absent.get(name, 0)
+            handed = self.ring["received"] - self.absent.get(name, 0) + self.psample_handed.get(name, 0)
             errors += _unequal((f"exporter {name}: samples handed over", handed, exporter.received))
+        for group, counts in self.psample.items():
+            parts = counts["samples"] + counts["lost_combinations"] + counts["lost_malformed"]
+            errors += _unequal((f"psample group {group}: messages", counts["messages"], parts))
+        if self.psample:
+            taken = sum(counts["samples"] for counts in self.psample.values())
+            errors += _unequal(("samples of psample", taken, sum(self.psample_handed.values())))
         return errors
 
     def as_dict(self) -> dict[str, Any]:
@@ -123,6 +134,7 @@ class Ledger:
             "samples": dict(self.samples),
             "packets": dict(self.packets),
             "ring": dict(self.ring),
+            "psample": {str(group): dict(counts) for group, counts in self.psample.items()},
             "exporters": {
                 name: {key: value for key, value in vars(exporter).items() if key != "causes"} | exporter.causes
                 for name, exporter in self.exporters.items()

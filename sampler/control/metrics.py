@@ -28,6 +28,7 @@ def families(measured: Measured) -> Iterator[Metric]:
     ledger = measured.totals.ledger
     yield from _interfaces(measured)
     yield from _kernel(ledger)
+    yield from _psample(ledger)
     yield from _exporters(ledger, measured.totals.exporters)
     yield from _targets(measured.totals.exporters)
     yield from _rules(measured.rules)
@@ -111,6 +112,25 @@ def _kernel(ledger: Ledger) -> Iterator[Metric]:
         yield _counter(
             f"xdpfix_parsed_in_part_{noun}", f"{what} with headers that were not read.", _by("cause", partly), noun
         )
+
+
+def _psample(ledger: Ledger) -> Iterator[Metric]:
+    """Of groups that were ever configured: nothing of hosts without."""
+    if not ledger.psample:
+        return
+
+    def series(choose: Callable[[str], bool], label: str) -> Series:
+        for group, counts in ledger.psample.items():
+            yield from _by(label, {name: n for name, n in counts.items() if choose(name)}, group=str(group))
+
+    outcomes = ("samples", *(name for name in next(iter(ledger.psample.values())) if name.startswith("lost_")))
+    yield _counter(
+        "xdpfix_psample_messages",
+        "Samples that a psample group sent, by what became of them: samples are those that its exporter got.",
+        series(lambda name: name in outcomes, "outcome"),
+    )
+    notes = "Samples of a psample group of which something is to be known."
+    yield _counter("xdpfix_psample_notes", notes, series(lambda name: name not in (*outcomes, "messages"), "what"))
 
 
 def _exporters(ledger: Ledger, exporters: Mapping[str, Figures]) -> Iterator[Metric]:

@@ -120,7 +120,17 @@ class Reports:
             samples, packets = self._gates.counters()
             figures = self._datapath.figures()
             ledgers = {name: ExporterLedger.of(exporter.stats) for name, exporter in figures.items()}
-            ledger = Ledger(samples, packets, self._ring.stats(), observed, ledgers, self._datapath.absent)
+            psample = self._datapath.psample
+            ledger = Ledger(
+                samples,
+                packets,
+                self._ring.stats(),
+                observed,
+                ledgers,
+                self._datapath.absent,
+                psample.stats(),
+                dict(psample.handed),
+            )
             return Totals(ledger, figures, self._datapath.ticks)
 
         return await self._on_datapath(read)
@@ -141,13 +151,24 @@ class Reports:
         return {"netdevs": rows, "ports": self._tunnels.table.ports}
 
     async def _exporters(self) -> dict[str, Any]:
-        figures = await self._on_datapath(self._datapath.figures)
-        return {name: exporter.as_dict() for name, exporter in figures.items()}
+        def read() -> dict[str, Any]:
+            rows_of = self._datapath.psample.rows_of
+            return {
+                name: exporter.as_dict() | ({"psample": rows} if (rows := rows_of(name)) else {})
+                for name, exporter in self._datapath.figures().items()
+            }
+
+        return await self._on_datapath(read)
 
     async def rules(self) -> list[dict[str, Any]]:
-        """Rows of the rules of all exporters."""
-        counts = await self._on_datapath(self._rule_reader.counts)
-        return rulerows.rows(self._rule_reader.selectors(), counts)
+        """Rows of the rules of all exporters, and of what psample's samples say of their selection."""
+
+        def read() -> tuple[Mapping[int, Selected], list[dict[str, Any]]]:
+            counts = self._rule_reader.counts()
+            return counts, self._datapath.psample.rows(counts)
+
+        counts, others = await self._on_datapath(read)
+        return rulerows.rows(self._rule_reader.selectors(), counts) + others
 
     async def _flows(self, **options: Any) -> list[dict[str, Any]]:
         return await self._flow_rows.select(Wanted(**options))

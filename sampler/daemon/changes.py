@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from sampler.configkeys import shown
+from sampler.psample.options import PsampleSource
 from sampler.rules.rule import FlowExporter, FlowRule
 
 
@@ -20,6 +21,8 @@ def changes(before: Any, after: Any, path: str = "") -> list[str]:
             found.append(f"main: {'added' if new else 'removed'}")
         elif name == "flow_exporters":
             found += _flow_exporters(old, new)
+        elif name == "psample":
+            found += _psample(old, new)
         elif is_dataclass(old) and type(old) is type(new):
             found += changes(old, new, where)
         else:
@@ -35,6 +38,15 @@ def _flow_exporters(before: Sequence[FlowExporter], after: Sequence[FlowExporter
             found.append(f"{name}: added, with {len(exporter.rules)} rules")
         else:
             found += changes(old[name].options, exporter.options, name) + _rules(name, old[name].rules, exporter.rules)
+    return found
+
+
+def _psample(before: Sequence[PsampleSource], after: Sequence[PsampleSource]) -> list[str]:
+    old, new = ({source.group: source for source in sources} for sources in (before, after))
+    found = [f"psample {group}: removed" for group in old if group not in new]
+    for group, source in new.items():
+        known = old.get(group)
+        found += changes(known, source, f"psample {group}") if known else [f"psample {group}: added"]
     return found
 
 

@@ -1,4 +1,4 @@
-"""The data thread: rings → batches → flow caches → collectors. The control side talks to it by `call`.
+"""The data thread: rings and psample → batches → flow caches → collectors. The control side talks to it by `call`.
 
 It owns the rings and the exporters; no other thread touches them. Everything long is
 a C call with the GIL released, and nothing here runs per packet.
@@ -18,6 +18,7 @@ from exporter.transports.connection import Endpoint
 from sampler.daemon.retired import Figures, Retired
 from sampler.errors import EndedError
 from sampler.kernel.ring import Ring
+from sampler.psample.sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Datapath(threading.Thread):
         self._ring = ring
         self._flush = flush
         self.sinks = sinks
+        self.psample = Sources(ring, sinks)
         self._retired = Retired()
         self._absent: dict[str, int] = {}
         self._gone: list[Endpoint] = []
@@ -91,7 +93,8 @@ class Datapath(threading.Thread):
 
     def welcome(self, name: str) -> None:
         """On the data thread, before an exporter comes: samples that it has not got are not missing."""
-        self._absent[name] = self._ring.stats()["received"] - self._retired.received(name)
+        read = self._ring.stats()["received"] + self.psample.handed[name]
+        self._absent[name] = read - self._retired.received(name)
 
     @property
     def absent(self) -> dict[str, int]:
@@ -139,6 +142,7 @@ class Datapath(threading.Thread):
         for _ in range(2):
             self._read_rings(until)
             self._feed(self._ring.peek(self._batch))
+        self.psample.read(until)
 
     def rest(self, seconds: float) -> None:
         """On the data thread, in the pauses of what takes long there: wait, and read the rings, or they run over."""
@@ -149,14 +153,17 @@ class Datapath(threading.Thread):
                 return
             self._ring.poll(left)
             self._read_rings(until)
+            self.psample.read(until)
 
     def _loop(self) -> None:
         next_tick = next_rescan = time.monotonic()
         while not self._stopping:
             now = time.monotonic()
-            if now < next_tick:
-                self._ring.poll(next_tick - now)
+            wake = min(next_tick, self.psample.rest_until(now))
+            if now < wake:
+                self._ring.poll(wake - now)
             self._read_rings(until=next_tick)
+            self.psample.read(until=next_tick)
             now = time.monotonic()
             if now >= next_tick:
                 self._tick()
@@ -180,6 +187,7 @@ class Datapath(threading.Thread):
 
     def _tick(self) -> None:
         self._feed(self._ring.peek(self._batch))
+        self.psample.look()
         now = time.monotonic_ns()
         for sink in self.sinks.values():
             sink.tick(now)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from exporter.cache import KNOWN_GENERATIONS
+from exporter.cache import KNOWN_GENERATIONS, LASTING_FIRST
 from exporter.exporter import FORCED_END, Exporter, check
 from exporter.options import ExporterOptions, Target
 from exporter.selector import Selected, Selector
@@ -26,7 +26,7 @@ NS_PER_S = 10**9
 FLUSH_SECONDS = 45
 # An exporter that a reload takes away: so long the others wait.
 LEAVE_SECONDS = 1
-GENERATION_MAX = 2**16 - 1  # generations are 16 bit in samples
+GENERATION_MAX = LASTING_FIRST - 1  # of those that a cache forgets when newer ones come
 
 # What a generation is: the gate's probability, and the selectors of each exporter by name.
 Taken = tuple[Fraction, Mapping[str, tuple[Selector, ...]]]

@@ -1,6 +1,7 @@
 """Says in the log that samples are being lost, how many, why, and what to do; not more often than need be."""
 
 import logging
+from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
 
@@ -16,17 +17,25 @@ ADVICE = {
 
 
 class LossLog:
-    """Compares the kernel's counters with those before. Time comes in as an argument (seconds)."""
+    """Compares counters with those before. Time comes in as an argument (seconds).
 
-    def __init__(self) -> None:
-        self._told: dict[str, int] = dict.fromkeys(ADVICE, 0)
-        self._due: dict[str, float] = dict.fromkeys(ADVICE, 0.0)
+    Args:
+        advice: what to do about the losses that each counter counts.
+        what: is lost.
+
+    """
+
+    def __init__(self, advice: Mapping[str, str] = ADVICE, what: str = "samples") -> None:
+        self._advice = advice
+        self._what = what
+        self._told: dict[str, int] = dict.fromkeys(advice, 0)
+        self._due: dict[str, float] = dict.fromkeys(advice, 0.0)
 
     def check(self, samples: dict[str, int], now: float) -> None:
-        """Log what was lost since it was last told, if that is due. `samples` is Gates.counters()[0]."""
-        for name, advice in ADVICE.items():
+        """Log what was lost since it was last told, if that is due. `samples` are the counters by name."""
+        for name, advice in self._advice.items():
             lost = samples[name] - self._told[name]
             if lost > 0 and now >= self._due[name]:
-                log.warning("%d samples lost (%s): %s", lost, name, advice)
+                log.warning("%d %s lost (%s): %s", lost, self._what, name, advice)
                 self._told[name] = samples[name]
                 self._due[name] = now + INTERVAL

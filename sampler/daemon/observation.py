@@ -23,6 +23,7 @@ from sampler.errors import StartError
 from sampler.kernel import clsact
 from sampler.kernel.attach import Attacher, Attachment
 from sampler.kernel.gates import Gates
+from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Observation:
         gates: Gates,
         tunnels: TunnelFollower,
         exporters: Exporters,
+        psample: PsampleFollower,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
@@ -52,6 +54,7 @@ class Observation:
         self._gates = gates
         self._tunnels = tunnels
         self._exporters = exporters
+        self._psample = psample
         self.points = ObservationPoints(self._attach, gates, alive)
         self._selected: Wanted | None = None
         self._warned: set[str] = set()
@@ -107,6 +110,7 @@ class Observation:
         before = self.points.links
         # First: the kernel side is to know a tunnel netdev before its first packet.
         self._tunnels.set_links(links)
+        self._psample.set_links(links, self._tunnels.table.port_types)
         # The first sample of an interface must have the right id.
         ids = dict(self._config.sampler.obs_point_ids)
         self._exporters.set_obs_point_ids([(link.ifindex, ids[link.name]) for link in links if link.name in ids])
@@ -191,6 +195,8 @@ class Observation:
         return list(dict.fromkeys(glob for globs in self._config.sampled_globs for glob in globs))
 
     def _tell_none(self) -> None:
+        if self._config.psample and not self._config.sampled_globs:
+            return
         physical = () in self._config.sampled_globs
         globs = ", ".join([*self._globs, *["a physical interface"] * physical])
         names = ", ".join(link.name for link in self._links.table.links)

@@ -31,12 +31,13 @@ from sampler.daemon.losslog import LossLog
 from sampler.daemon.notify import Notifier, watchdog_interval
 from sampler.daemon.observation import Observation
 from sampler.daemon.plan import plan
-from sampler.errors import ConfigError, StartError, XdpfixError
+from sampler.errors import ConfigError, EndedError, StartError, XdpfixError
 from sampler.kernel import capabilities, loader
 from sampler.kernel.attach import Attacher
 from sampler.kernel.gates import Gates
 from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
+from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -92,10 +93,19 @@ class Service:
             self._datapath = Datapath(self._ring, self._exporters.sinks, self._exporters.flush)
             self._exporters.run_on(self._datapath)
             # From here on flows can be lost: whatever fails, the thread ends, and before the ring is closed.
+            stack.callback(self._datapath.psample.close)
             stack.callback(self._datapath.finish)
+            self._psample = PsampleFollower(self._datapath)
             attacher = Attacher(programs)
             self._observation = Observation(
-                self._config, self._links, attacher, self._gates, tunnels, self._exporters, self._feed_watchdog
+                self._config,
+                self._links,
+                attacher,
+                self._gates,
+                tunnels,
+                self._exporters,
+                self._psample,
+                self._feed_watchdog,
             )
             self._observation.check(self._config)
             points = self._observation.points
@@ -112,6 +122,7 @@ class Service:
                 await _first(started.wait(), following)
                 await tunnels.settled()
                 self._observation.require_interfaces()
+                self._configure_psample()
                 capabilities.keep_needed()
                 if self._viewer is not None:
                     self._viewer.start()
@@ -153,6 +164,9 @@ class Service:
             samples, packets = self._gates.counters()
             losses.check(samples, time.monotonic())
             self._observation.tell_metering(packets)
+            with contextlib.suppress(EndedError):  # that the data thread has ended is told below
+                self._psample.look()
+            self._psample.tell_twice(self._links.table.links, self._exporters.selectors)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), interval)
         if following.done() and (error := following.exception()) is not None:
@@ -204,6 +218,9 @@ class Service:
             self._notifier.ready(self._status())
         return changed
 
+    def _configure_psample(self) -> None:
+        self._psample.configure(self._config.psample, self._config.exporter.enable_tunnel_sampling)
+
     async def settled(self) -> None:
         """Wait until the data thread has done what it was handed."""
         await asyncio.wrap_future(self._datapath.call(lambda: None))
@@ -230,6 +247,7 @@ class Service:
         # Those that come know each generation from its begin, those that go get all that was sampled for them.
         self._exporters.join(made, steps.changed)
         self._observation.configure(steps.config, steps.attach)
+        self._configure_psample()
         self._exporters.leave(steps.removed)
         return changed
 

@@ -41,6 +41,19 @@ class Ring:
         # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
         lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
 
+    def watch(self, fd: int) -> None:
+        """Let `poll` end when there is something to read at this descriptor, too: once, until `rearm`. OSError."""
+        if err := lib.ring_watch(self._ring, fd):
+            raise OSError(-err, os.strerror(-err))
+
+    def rearm(self, fd: int) -> None:
+        """Let it end `poll` once more; at once where something waits."""
+        lib.ring_rearm(self._ring, fd)
+
+    def unwatch(self, fd: int) -> None:
+        """No longer; before the descriptor is closed."""
+        lib.ring_unwatch(self._ring, fd)
+
     def wake(self) -> None:
         """End a `poll`. May be called from any thread."""
         if self._ring is not None:

@@ -214,6 +214,25 @@ int ring_poll(struct ring *ring, int timeout)
 	return 0;
 }
 
+int ring_watch(struct ring *ring, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
+
+	return epoll_ctl(ring->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+int ring_rearm(struct ring *ring, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
+
+	return epoll_ctl(ring->epoll_fd, EPOLL_CTL_MOD, fd, &event) ? -errno : 0;
+}
+
+int ring_unwatch(struct ring *ring, int fd)
+{
+	return epoll_ctl(ring->epoll_fd, EPOLL_CTL_DEL, fd, NULL) ? -errno : 0;
+}
+
 void ring_wake(struct ring *ring)
 {
 	__u64 one = 1;

@@ -26,6 +26,14 @@ int ring_rescan(struct ring *ring);
 /* Wait until a ring is a quarter full, ring_wake is called or `timeout` ms are over. Returns 0 or -errno. */
 int ring_poll(struct ring *ring, int timeout);
 
+/*
+ * Let ring_poll end when there is something to read at this descriptor, too: once, and again after each ring_rearm.
+ * So what comes one by one wakes its reader at a pace that the reader chooses. Returns 0 or -errno.
+ */
+int ring_watch(struct ring *ring, int fd);
+int ring_rearm(struct ring *ring, int fd);
+int ring_unwatch(struct ring *ring, int fd);
+
 /* End a ring_poll from another thread. Async-signal-safe. */
 void ring_wake(struct ring *ring);
 

@@ -31,7 +31,7 @@ def warnings(config: Config, links: Sequence[Link]) -> list[str]:
     names = {link.name for link in links}
     for exporter in config.flow_exporters:
         path = f"flow_exporter {exporter.collector_set_id}"
-        if not exporter.rules:
+        if not exporter.rules and all(source.exporter != exporter.name for source in config.psample):
             found.append(f"{path}: no rule, nothing is sampled for it: add [[flow_exporter.sample]] below it")
         for place, rule in enumerate(exporter.rules, 1):
             where = f"{path}: rule {place}"

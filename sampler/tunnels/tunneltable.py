@@ -246,6 +246,11 @@ class TunnelTable:
         }
 
     @property
+    def port_types(self) -> bytes:
+        """The octet of every port: see sampler.tunnels.ports.port_types."""
+        return self._types
+
+    @property
     def ports(self) -> dict[str, list[int]]:
         """The ports that the parser takes for tunnels, by kind."""
         return listed(self._types)

@@ -1,7 +1,8 @@
 """Seeds of the fuzzers, one small frame of each kind that the parser knows, built by scapy.
 
 `python3 tests/fuzz/seeds.py FOLDER` writes them: FOLDER/parser/NAME in the input format of parser_fuzz.c, and
-FOLDER/capture/NAME.pcap (link types that are read) for capture_fuzz.c. `frames()` gives the frames to other tests.
+FOLDER/capture/NAME.pcap (link types that are read) for capture_fuzz.c, FOLDER/psample/NAME for psample_fuzz.c.
+`frames()` gives the frames to other tests.
 """
 
 import sys
@@ -24,7 +25,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Padding, Raw
 from scapy.utils import PcapWriter
 
-from lib import tunnel_frames
+from lib import psample, tunnel_frames
 
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 IPV4 = IP(src="192.0.2.1", dst="198.51.100.2", tos=0x28, ttl=61)
@@ -92,11 +93,30 @@ def link_header(link: str, frame: Packet) -> bytes:
     }[link]
 
 
+def psample_messages() -> dict[str, bytes]:
+    """Messages of the kernel's psample by name."""
+    frame = bytes(ETHERNET / IPV4 / DNS)
+    cookie = bytes(range(8))
+    parts = {
+        "tc-ingress": psample.attributes(frame, rate=10, sequence=7),
+        "tc-egress": psample.attributes(frame, iif=2, oif=3, length=1500, time_ns=1),
+        "ovs": psample.attributes(frame, rate=psample.ALL, probability=True, cookie=cookie),
+        "tunnel": psample.attributes(frame, iif=4, tunnel=psample.tunnel(src=50000, dst=4789)),
+        "tunnel-ipv6": psample.attributes(frame, iif=9, tunnel=psample.tunnel(1, bytes(16), bytes(range(16)))),
+        "layer3": psample.attributes(bytes(IPV4 / DNS), iif=3),
+        "unknown-link": psample.attributes(bytes(IPV4 / DNS), iif=77),
+        "empty": psample.attributes(b"", length=60),
+    }
+    return {name: psample.message(found) for name, found in parts.items()}
+
+
 def main(folder: Path) -> None:
     """Write all seeds."""
-    parser, capture = folder / "parser", folder / "capture"
-    parser.mkdir(parents=True, exist_ok=True)
-    capture.mkdir(parents=True, exist_ok=True)
+    parser, capture, messages = folder / "parser", folder / "capture", folder / "psample"
+    for each in (parser, capture, messages):
+        each.mkdir(parents=True, exist_ok=True)
+    for name, octets in psample_messages().items():
+        (messages / name).write_bytes(bytes([2]) + octets)
     for name, frame in frames().items():
         octets = seed(name, frame)
         (parser / name).write_bytes(octets)

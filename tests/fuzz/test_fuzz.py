@@ -1,4 +1,4 @@
-"""The native parser and the capture reader under libFuzzer, address and undefined-behaviour sanitizers.
+"""The parser, captures and messages of psample under libFuzzer, address and undefined-behaviour sanitizers.
 
 A bounded run for every `make test`; for a long one, run the built programs by hand (see the build fixture).
 """
@@ -55,6 +55,11 @@ def test_parser_survives_any_frame(tmp_path: Path, seeds: Path) -> None:
 def test_capture_reader_survives_any_file(tmp_path: Path, seeds: Path) -> None:
     program = build(tmp_path, "capture_fuzz.c", *CAPTURE_SOURCES)
     fuzz(program, tmp_path / "corpus", seeds / "capture", RUNS // 10)
+
+
+def test_psample_survives_any_message(tmp_path: Path, seeds: Path) -> None:
+    program = build(tmp_path, "psample_fuzz.c", NATIVE / "psample_message.c", NATIVE / "psample_sample.c")
+    fuzz(program, tmp_path / "corpus", seeds / "psample", RUNS // 2)
 
 
 def test_frames_ended_at_every_octet(tmp_path: Path, seeds: Path) -> None:

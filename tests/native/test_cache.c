@@ -212,9 +212,49 @@ static void test_selectors(void)
 	cache_destroy(cache);
 }
 
+/* A generation that lasts is known however many pass, and keeps what it counted when more selectors come. */
+static void test_lasting(void)
+{
+	struct selector both[2] = { { .number = 0, .factor = 2, .point = 1 }, { .number = 63, .factor = 3, .point = 2 } };
+	struct cache *cache = make(100000, 60, 15, 0);
+	struct weight weight = weight_one();
+	struct selector_stats counted[2 * (WEIGHT_LASTING + WEIGHT_GENERATIONS)];
+	struct cache_stats stats;
+	unsigned int count;
+
+	for (unsigned int i = 0; i < WEIGHT_LASTING; i++) {
+		struct sample sample = tcp(1, SECOND);
+
+		weight.generation = sample.meta.generation = WEIGHT_LASTING_FIRST + i;
+		sample.meta.rules = 1;
+		cache_ingest(cache, &sample, 1);
+		CHECK(!cache_set_weight(cache, &weight, both, 1));
+		cache_ingest(cache, &sample, 1);
+		CHECK(!cache_set_weight(cache, &weight, both, 2));
+		sample.meta.rules = 1ull << 63;
+		cache_ingest(cache, &sample, 1);
+	}
+	for (unsigned int generation = 1; generation <= 2 * WEIGHT_GENERATIONS; generation++) {
+		weight.generation = generation;
+		CHECK(!cache_set_weight(cache, &weight, both, 1));
+	}
+	count = cache_get_selector_stats(cache, counted, 2 * (WEIGHT_LASTING + WEIGHT_GENERATIONS));
+	CHECK(count == WEIGHT_GENERATIONS + 2 * WEIGHT_LASTING);
+	for (unsigned int i = WEIGHT_GENERATIONS; i < count; i++) {
+		CHECK(counted[i].generation == WEIGHT_LASTING_FIRST + (i - WEIGHT_GENERATIONS) / 2);
+		CHECK(counted[i].samples == 1 && counted[i].packets == (counted[i].number ? 3 : 2));
+	}
+	CHECK(cache_get_selector_stats(cache, counted, 3) == 3);
+	cache_get_stats(cache, &stats);
+	CHECK(stats.lost_generation == WEIGHT_LASTING && stats.represented == 5 * WEIGHT_LASTING);
+	check_ledger(cache);
+	cache_destroy(cache);
+}
+
 int main(void)
 {
 	test_selectors();
+	test_lasting();
 	test_growth();
 	test_random(~0ull, 0);
 	test_random(~0ull, 1);

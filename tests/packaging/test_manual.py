@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sampler import cli, config, configkeys
+from sampler.psample import options as psample
 from sampler.rules import tables as rules
 from sampler.rules.rule import FlowRule
 
@@ -53,13 +54,17 @@ def test_page_and_example_describe_the_same_keys() -> None:
     tables += example["exporter"].pop("tls"), example["exporter"].pop("file")
     # Of flow exporters those that [exporter] has not.
     keys = [*chain(*tables), *example["sampler"], *example["exporter"], *example["metrics"]]
-    keys += ["collector_set_id", *rules.SAMPLE]
+    keys += ["collector_set_id", *rules.SAMPLE, *psample.SOURCE]
     assert sorted(in_page) == sorted(keys)
 
 
 def test_example_has_every_key_with_its_default() -> None:
     example = example_with_every_key()
-    assert set(example) == {"sampler", "exporter", "flow_exporter", "metrics"}
+    assert set(example) == {"sampler", "exporter", "flow_exporter", "metrics", "psample"}
+    (source,) = example.pop("psample")
+    assert set(source) == set(psample.SOURCE)
+    defaults = psample.PsampleSource(source["group"], config.MAIN)
+    assert psample.PsampleSource(**source | {"exporter": config.MAIN}) == defaults
     (flow_exporter,) = example.pop("flow_exporter")
     (sample,) = flow_exporter["sample"]
     assert set(sample) == set(rules.SAMPLE)

@@ -81,7 +81,7 @@ def test_every_key_of_both_options_is_read_from_the_file_and_no_other():
         ({"exporter": {"samplin": 1}}, "exporter.samplin = 1: unknown key; did you mean sampling?"),
         ({"sampler": {"hok": "tc"}}, 'sampler.hok = "tc": unknown key; did you mean hook?'),
         ({"exportr": {}}, "exportr: unknown key; did you mean exporter?"),
-        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, flow_exporter, metrics, sampler"),
+        ({"zzz": 1}, "zzz = 1: unknown key; known are exporter, flow_exporter, metrics, psample, sampler"),
         ({"exporter": 1}, "exporter = 1: must be a table: write [exporter] on a line of its own"),
         (
             {"sampler": {"interface": {"eth0": {"obs_point": 1}}}},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.cache import KNOWN_GENERATIONS, Cache
+from exporter.cache import KNOWN_GENERATIONS, LASTING_FIRST, Cache
 from exporter.collectors import Endpoint
 from exporter.options import ExporterOptions
 from exporter.selector import Selected, Selector, main_selector
@@ -188,6 +188,27 @@ def test_selectors_tell_what_they_counted_by_generation():
         # The other ones of before may come again as others.
         assert exporter.selected() == {2: Selected(2, 4)}
         assert harness.stats["packets_represented"] == 17
+
+
+def test_a_lasting_generation_stays_and_is_told_beside_the_others():
+    with Harness(template_interval=1, stats_interval=1) as harness:
+        exporter = harness.exporter
+        first, second = Selector(100, 0, Fraction(1, 10), 0, 7), Selector(101, 1, Fraction(1, 4), 0, 8)
+        exporter.set_weight(LASTING_FIRST, ONE, [first])
+        harness.ingest(sample(UDP_V4, generation=LASTING_FIRST, rules=rules(0)))
+        exporter.set_weight(LASTING_FIRST, ONE, [first, second])
+        for generation in range(1, 2 * KNOWN_GENERATIONS):
+            exporter.set_weight(generation, ONE / 3, [main_selector(harness.options)])
+        harness.ingest(sample(UDP_V4, generation=LASTING_FIRST, rules=rules(1)))
+        assert exporter.selected() == {1: Selected(0, 0), 100: Selected(1, 10), 101: Selected(1, 4)}
+        harness.tick()
+        harness.tick(START + 5, ticks=50)
+        reports = [record.values for record in harness.told("selectorId", "samplingProbability")]
+        told = {report["selectorId"]: report["samplingProbability"] for report in reports}
+        assert told == {1: pytest.approx(1 / 3), 100: pytest.approx(0.1), 101: 0.25}
+        harness.flush()
+        counted = {record.values["observationPointId"]: record.values["packetDeltaCount"] for record in harness.records}
+        assert counted == {7: 10, 8: 4}
 
 
 @pytest.mark.parametrize("protocol", [6, 17, 132])

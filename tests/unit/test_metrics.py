@@ -25,6 +25,8 @@ from sampler.control.scrapes import Scrapes
 from sampler.daemon.retired import Retired
 from sampler.errors import StartError
 from sampler.kernel.gates import COUNTERS
+from sampler.psample.options import PsampleSource
+from sampler.psample.source import Source
 
 RULE = {
     "exporter": "collector-set-1",
@@ -48,8 +50,15 @@ def measured(numbers: Iterator[int]) -> Measured:
         (target,) = harness.exporter.targets()
     target = {name: next(numbers) if isinstance(value, int) else value for name, value in target.items()}
     figures = Retired().figures("main", stats, [target, target | {"target": '[2001:db8::1]:4739 "x"\\'}])
+    with Source(PsampleSource(10, "main")) as source:
+        group = {name: next(numbers) for name in source.stats() if name != "messages"}
     ledger = Ledger(
-        samples, packets, ring | {"appended": samples["appended"]}, {}, {"main": ExporterLedger.of(figures.stats)}
+        samples,
+        packets,
+        ring | {"appended": samples["appended"]},
+        {},
+        {"main": ExporterLedger.of(figures.stats)},
+        psample={10: group | {"messages": 0}},
     )
     return Measured(
         Totals(ledger, {"main": figures}, next(numbers)),
@@ -102,6 +111,15 @@ def test_what_nobody_selects_is_an_outcome() -> None:
         assert found == outcomes | more
     causes = {sample.labels["cause"] for sample in families["xdpfix_parsed_in_part_samples"].samples}
     assert causes == {"truncated", "malformed", "chain"}
+
+
+def test_groups_of_psample_have_outcomes_and_notes() -> None:
+    families = {family.name: family for family in scraped(measured(count(1)))}
+    outcomes = {sample.labels["outcome"] for sample in families["xdpfix_psample_messages"].samples}
+    assert outcomes == {"samples", "lost_socket", "lost_kernel", "lost_combinations", "lost_malformed"}
+    notes = {sample.labels["what"] for sample in families["xdpfix_psample_notes"].samples}
+    assert {"super_packets", "cut", "tunnel_header"} < notes
+    assert {sample.labels["group"] for sample in families["xdpfix_psample_notes"].samples} == {"10"}
 
 
 def test_names_follow_the_rules() -> None:

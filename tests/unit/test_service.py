@@ -70,8 +70,9 @@ def observation(
     """One whose kernel side and exporters take everything. `named` gets the names of interfaces."""
     exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1, set_interfaces=named)
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
-    tunnels = SimpleNamespace(set_links=lambda _: None)
-    found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
+    tunnels = SimpleNamespace(set_links=lambda _: None, table=SimpleNamespace(port_types=b""))
+    psample = SimpleNamespace(set_links=lambda *_: None)
+    found = Observation(config, links, None, gates, tunnels, exporters, psample)  # type: ignore[arg-type]
     if attach is not None:
         found.points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
     return found

@@ -97,6 +97,7 @@ STATS = {
     "samples": {"selected": 10, "unselected": 0, "lost_budget": 4, "lost_nested": 0, "lost_unreadable": 0},
     "packets": {"selected": 12, "unselected": 0, "lost_budget": 5, "lost_nested": 0, "lost_unreadable": 0},
     "ring": {"received": 3, "lost": 3, "pending": 0},
+    "psample": {"10": {"samples": 5, "lost_socket": 2, "lost_kernel": 0, "lost_combinations": 0, "lost_malformed": 0}},
     "packets_observed": {"2 ingress": 40},
     "packets_observed_before": 0,
     "exporters": {},
@@ -139,7 +140,7 @@ def test_losses_are_marked_and_those_that_go_on_more() -> None:
     assert (counts["  lost: budget", "samples"], counts["selected", "wire packets"]) == (4, 12)
     table = ledger(SNAPSHOT, {("  lost: ring", "samples"): 1.5, ("received", "samples"): 20.0})
     marked = {table.rows[place][0].strip(): mark for place, mark in table.marks.items()}
-    assert marked == {"lost: budget": "warning", "lost: ring": "lost"}
+    assert marked == {"lost: budget": "warning", "lost: ring": "lost", "psample 10 lost: socket": "warning"}
     assert ("received", "", "-", "3", "20") in table.rows
 
 
@@ -163,4 +164,4 @@ def test_interfaces_that_are_refused_are_marked() -> None:
 def test_totals() -> None:
     rates = {(2, "packets_in"): 100.0, ("received", "samples"): 7.0, ("main", "", "records"): 2.0}
     line = totals(SNAPSHOT, FLOWS, rates)
-    assert line == "100 pkt/s  980k bit/s  7 samples/s  6 flows  2 rec/s  lost 7 samples, 4 records"
+    assert line == "100 pkt/s  980k bit/s  7 samples/s  6 flows  2 rec/s  lost 9 samples, 4 records"

@@ -1,0 +1,1 @@
+"""The kernel's psample groups as a second source of samples."""

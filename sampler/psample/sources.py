@@ -1,0 +1,200 @@
+"""All sources as the data thread has them: messages → batches → the exporter that each source names.
+
+A sample whose combination is new stops its source, until the exporter knows the weight; nothing here runs per packet.
+"""
+
+import itertools
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from exporter.exporter import Exporter
+from exporter.selector import Selected
+from sampler.kernel.ring import Ring
+from sampler.psample.combinations import COMBINATIONS_MAX, FIRST_ID, Combination, Combinations
+from sampler.psample.source import LOSSES, Family, Source
+
+log = logging.getLogger(__name__)
+
+# Messages come one by one, and each would wake the thread: a few hundred of them wait for each other instead, in
+# seconds. A tenth of the tick that half-filled batches of our own samples wait for.
+PAUSE = 0.01
+
+
+class Sources:
+    """Belongs to the data thread, but for `seen` and `lost`.
+
+    Args:
+        ring: whose poll is to end when a sample comes.
+        sinks: the exporters by name.
+
+    Attributes:
+        seen: group, ifindex and direction that samples came from, at the last look; for other threads.
+        lost: samples lost by cause, over all sources, at the last look; for other threads.
+        handed: samples given to exporters, by name.
+
+    """
+
+    def __init__(self, ring: Ring, sinks: Mapping[str, Exporter]) -> None:
+        self._ring = ring
+        self._sinks = sinks
+        self._sources: dict[int, Source] = {}
+        self._batch = bytearray()
+        self._ids = itertools.count(FIRST_ID)
+        self._combinations: dict[str, tuple[Exporter, Combinations]] = {}
+        self._before: dict[int, Counter[str]] = {}  # of sources that were closed
+        self._due = math.inf  # when the sockets may end a poll again
+        self.seen: tuple[tuple[int, int, int], ...] = ()
+        self.lost: dict[str, int] = dict.fromkeys(LOSSES, 0)
+        self.handed: Counter[str] = Counter()
+
+    def change(self, removed: Iterable[int], added: Iterable[Source]) -> None:
+        """Close the sources of these groups, after what waits there; let others begin."""
+        for group in removed:
+            self._read(self._sources[group], None)
+            source = self._sources.pop(group)
+            self._close_socket(source)
+            self._before.setdefault(group, Counter()).update(source.stats())
+            source.close()
+        for source in added:
+            self._sources[source.options.group] = source
+        if self._sources and not self._batch:
+            self._batch = self._ring.new_batch()
+
+    def connect(self, groups: Iterable[int], family: Family | None) -> dict[int, str]:
+        """Let these sources receive by the family, anew, or not any more. A sentence for each that cannot."""
+        refused = {}
+        for group in groups:
+            source = self._sources[group]
+            self._read(source, None)
+            self._close_socket(source)
+            if family is None:
+                continue
+            try:
+                source.connect(family)
+                self._ring.watch(source.fd)
+            except OSError as error:
+                refused[group] = f"psample group {group}: {error.strerror}; joining it needs CAP_NET_ADMIN"
+        return refused
+
+    def _close_socket(self, source: Source) -> None:
+        if source.fd >= 0:
+            self._ring.unwatch(source.fd)
+            source.disconnect()
+
+    def rest_until(self, now: float) -> float:
+        """When read() is to be called at the latest. Where that is infinite, a message ends the ring's poll."""
+        if now >= self._due:
+            self._due = math.inf
+            for source in self._sources.values():
+                if source.fd >= 0:
+                    self._ring.rearm(source.fd)
+        return self._due
+
+    def read(self, until: float | None = None) -> None:
+        """Read until nothing waits, or, under overload, until the time `until`."""
+        for source in self._sources.values():
+            self._read(source, until)
+
+    def _read(self, source: Source, until: float | None) -> None:
+        name = source.options.exporter
+        while True:
+            count = source.read(self._batch)
+            if count:
+                self._sinks[name].ingest(self._batch, count)
+                self.handed[name] += count
+                self._due = time.monotonic() + PAUSE
+            unknown = source.unknown()
+            if unknown is not None:
+                self._add(source, unknown)
+            elif not count or (until is not None and time.monotonic() >= until):
+                return
+
+    def _add(self, source: Source, combination: Combination) -> None:
+        name = source.options.exporter
+        sink = self._sinks[name]
+        if name not in self._combinations or self._combinations[name][0] is not sink:
+            self._combinations[name] = sink, Combinations(self._ids)
+        combinations = self._combinations[name][1]
+        count = len(combinations)
+        place = combinations.place(combination)
+        if place is None:
+            source.add_no_more()
+            log.warning(
+                "psample group %d: more than %d combinations of rate, observation domain and point for %s: samples of "
+                "others are lost; have fewer, or name another exporter for some groups",
+                combination.group,
+                COMBINATIONS_MAX,
+                name,
+            )
+            return
+        if len(combinations) > count:
+            sink.set_weight(place.generation, Fraction(1), combinations.selectors(place.generation))
+        source.add(combination, place)
+
+    def look(self) -> None:
+        """At a tick: count what was lost, and tell other threads."""
+        if not self._sources:
+            return
+        for source in self._sources.values():
+            source.look()
+        self.seen = tuple((group, *place) for group, source in self._sources.items() for place in source.seen())
+        stats = self.stats().values()
+        self.lost = {name: sum(counters[name] for counters in stats) for name in LOSSES}
+
+    def stats(self) -> dict[int, dict[str, int]]:
+        """Counters of each group, with those of sources of before."""
+        now = {group: source.stats() for group, source in self._sources.items()}
+        every = {group: Counter(self._before.get(group, {})) for group in sorted(self._before.keys() | now.keys())}
+        for group, counters in now.items():
+            every[group].update(counters)
+        return {group: dict(counters) for group, counters in every.items()}
+
+    def rows(self, counts: Mapping[int, Selected]) -> list[dict[str, Any]]:
+        """Rows of `xdpfix show rules`, one a combination; `counts` are by selectorId."""
+        found = []
+        for name, (sink, combinations) in self._combinations.items():
+            if self._sinks.get(name) is not sink:
+                continue
+            for combination, selector in combinations.items():
+                selected = counts.get(selector.id, Selected())
+                share = combination.share
+                found.append(
+                    {
+                        "exporter": name,
+                        "match": f"psample group {combination.group}",
+                        "probability": f"{share.numerator}/{share.denominator}",
+                        "direction": "both",
+                        "interfaces": ["*"],
+                        "obs_domain_id": combination.obs_domain_id,
+                        "obs_point_id": combination.obs_point_id,
+                        "selector_id": selector.id,
+                        "samples": selected.samples,
+                        "packets": selected.packets,
+                    }
+                )
+        return found
+
+    def rows_of(self, name: str) -> list[dict[str, Any]]:
+        """Rows of `xdpfix show exporters`: the sources of this exporter with what they took and lost."""
+        stats = self.stats()
+        return [
+            {"group": group, "receiving": source.fd >= 0} | {key: stats[group][key] for key in ("samples", *LOSSES)}
+            for group, source in self._sources.items()
+            if source.options.exporter == name
+        ]
+
+    @property
+    def sources(self) -> list[Source]:
+        """All that there are."""
+        return list(self._sources.values())
+
+    def close(self) -> None:
+        """Close all."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
