@@ -17,7 +17,7 @@ from sampler.daemon import linktable
 from sampler.daemon.exporters import Exporters
 from sampler.daemon.links import Links, together
 from sampler.daemon.linktable import Link
-from sampler.daemon.points import EGRESS, INGRESS, ObservationPoints
+from sampler.daemon.points import INGRESS, ObservationPoints
 from sampler.daemon.wanted import Wanted, missing, wanted
 from sampler.errors import StartError
 from sampler.kernel import clsact
@@ -61,8 +61,8 @@ class Observation:
         self._running = False  # until then a refusal ends the start, with its sentence
 
     def _attach(self, link: Link, direction: int) -> Attachment:
-        self._attacher.ingress, self._attacher.egress = direction == INGRESS, direction == EGRESS
-        return self._attacher.attach(link.ifindex, link.name, self._config.sampler.hook, link.kind)
+        way = "ingress" if direction == INGRESS else "egress"
+        return self._attacher.attach(link.ifindex, link.name, way, self._config.sampler.hook, link.kind)
 
     async def follow(self, started: asyncio.Event) -> None:
         """Follow the links; the event is set when all that were there are sampled or refused."""

@@ -29,8 +29,7 @@ class Point:
     @property
     def hooks(self) -> list[str]:
         """Where the programs sit: "ingress tcx", "egress clsact" …."""
-        parts = [self.attachments[direction] for direction in sorted(self.attachments)]
-        return [f"{hook.direction} {hook.kind}" for attachment in parts for hook in attachment.hooks]
+        return [str(self.attachments[direction].hook) for direction in sorted(self.attachments)]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class ObservationPoints:
     """Attaches to links and lets them go. Belongs to the main thread.
 
     Args:
-        attach: attaches the program of one direction (enum direction) to a link, for example Attacher.attach with hook
-            and directions bound.
+        attach: attaches the program of one direction (enum direction) to a link, for example Attacher.attach with the
+            hook bound.
         gates: where the gates of a link are opened before, and closed after.
         alive: called after each step: the kernel takes some 15 ms for one, and half a minute for a thousand links.
 

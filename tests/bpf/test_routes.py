@@ -74,10 +74,11 @@ class Router:
         self.gates.open(self.indexes[1], lib.DIRECTION_EGRESS)
         attacher = Attacher(programs)
         self.attachments = []
-        for name, ingress, how in (("in0", True, hook), ("out0", False, "tc")):
-            attacher.ingress, attacher.egress = ingress, not ingress
+        for name, way in (("in0", "ingress"), ("out0", "egress")):
             index = self.router.ifindex(name)
-            self.attachments.append(self.router.call(lambda i=index, n=name, h=how: attacher.attach(i, n, h, "veth")))
+            self.attachments.append(
+                self.router.call(lambda i=index, n=name, w=way: attacher.attach(i, n, w, hook, "veth"))
+            )
 
     def run(self, command, *words):
         return self.router.run(*command.split(), *words)

@@ -32,7 +32,7 @@ with Namespace() as here:
         thread.join()
         for hook in ("auto", "xdp", "xdp-generic"):
             for tcx in (True, False):
-                Attacher(programs, tcx=tcx).attach(index, "xf0", hook).close()
+                Attacher(programs, tcx=tcx).attach(index, "xf0", "ingress", hook).close()
         seen["missing"] = capabilities.missing()
         print(json.dumps(seen))
         sys.stdout.flush()

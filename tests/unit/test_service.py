@@ -170,7 +170,7 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
     def attach(link: Link, direction: int) -> Any:
         done.append(f"attach {link.kind} {direction}")
         attached.set()
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
+        return SimpleNamespace(hook="", warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
 
     config = Config(SamplerOptions(interfaces=("vnet*",)), ExporterOptions(enable_output_sampling=False))
     observed = observation(config, SimpleNamespace(changes=changes, table=table), attach)
@@ -201,7 +201,7 @@ def test_links_that_come_together_make_one_generation(monkeypatch: pytest.Monkey
     observed = observation(
         config,
         SimpleNamespace(changes=changes, table=table),
-        lambda *_: SimpleNamespace(hooks=(), warnings=(), close=lambda: None),
+        lambda *_: SimpleNamespace(hook="", warnings=(), close=lambda: None),
     )
     generations: list[object] = []
     observed._gates.set_selection = lambda *_: generations.append(_)  # type: ignore[method-assign]
@@ -216,7 +216,7 @@ def test_only_what_differs_is_attached_and_detached() -> None:
 
     def attach(link: Link, direction: int) -> Any:
         done.append(f"+{link.name}{direction}")
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"-{link.name}{direction}"))
+        return SimpleNamespace(hook="", warnings=(), close=lambda: done.append(f"-{link.name}{direction}"))
 
     gates = SimpleNamespace(
         open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
@@ -248,7 +248,7 @@ def test_a_link_that_refuses_one_direction_is_let_go_in_both() -> None:
     def attach(link: Link, direction: int) -> Any:
         if direction == 1:
             raise StartError("no")
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {direction}"))
+        return SimpleNamespace(hook="", warnings=(), close=lambda: done.append(f"detach {direction}"))
 
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda _, way: done.append(f"close {way}") or 0)
     points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
