@@ -5,9 +5,10 @@ sampler.daemon.links feeds it from netlink; the service attaches and detaches by
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from sampler.kernel.xdpprograms import XdpProgram
 from sampler.tunnels.tunnel import Tunnel
 
 # Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
@@ -35,7 +36,7 @@ class Link:
         lower: ifindex of the link it is made on, or a veth's peer (IFLA_LINK, or a tunnel's own attribute); 0 for none.
         lower_elsewhere: `lower` is a number of another namespace (IFLA_LINK_NETNSID).
         mtu: octets.
-        xdp_program: id of the XDP program attached; 0 for none.
+        xdp: the XDP program attached, whosoever; None for none.
         alias: IFLA_IFALIAS, what people call it; empty for none.
         tunnel: what its packets look like underneath, for the kinds of sampler.tunnels.kinds; None for all others.
 
@@ -52,7 +53,7 @@ class Link:
     lower: int = 0
     lower_elsewhere: bool = False
     mtu: int = 0
-    xdp_program: int = 0
+    xdp: XdpProgram | None = None
     alias: str = ""
     tunnel: Tunnel | None = None
 
@@ -91,7 +92,22 @@ class Dumped:
     links: tuple[Link, ...]
 
 
-Event = Seen | Removed | Dumped
+@dataclass(frozen=True)
+class Looked:
+    """Event: these are the XDP programs of the links now, of which netlink does not tell when BPF links attach them.
+
+    Attributes:
+        before: what the table said of each link that was looked at, when the look began. Where it says something else
+            by now, a message has come meanwhile and is the newer one.
+        programs: by ifindex, of those that have one.
+
+    """
+
+    before: Mapping[int, XdpProgram | None]
+    programs: Mapping[int, XdpProgram]
+
+
+Event = Seen | Removed | Dumped | Looked
 
 
 @dataclass(frozen=True)
@@ -150,6 +166,8 @@ class LinkTable:
             return self._see(event.link)
         if isinstance(event, Removed):
             return self._remove(event.ifindex, event.moved)
+        if isinstance(event, Looked):
+            return self._look(event)
         there = {link.ifindex for link in event.links}
         changes: list[Change] = []
         for ifindex in sorted(self._links.keys() - there):
@@ -169,6 +187,14 @@ class LinkTable:
             # A number used again, its removal lost among the messages: another link.
             return [Gone(before), Appeared(link)]
         return [Renamed(link, before) if before.name != link.name else Changed(link, before)]
+
+    def _look(self, event: Looked) -> list[Change]:
+        changes: list[Change] = []
+        for ifindex, before in event.before.items():
+            link, now = self._links.get(ifindex), event.programs.get(ifindex)
+            if now != before and link is not None and link.xdp == before:
+                changes += self._see(replace(link, xdp=now))
+        return changes
 
     def _remove(self, ifindex: int, moved: bool) -> list[Change]:
         link = self._links.pop(ifindex, None)
