@@ -1,5 +1,6 @@
 """Attaches the programs to interfaces: by BPF link where the kernel has it, else by a clsact filter.
 
+Where a foreign XDP program is to be observed, that is what is attached to (sampler.kernel.tracers).
 Links die with the process. What has to be cleaned up by hand (clsact) is in
 sampler.kernel.clsact; what an interface does that makes counts inexact in sampler.kernel.offloads.
 
@@ -18,6 +19,9 @@ from typing import Protocol
 from sampler._native import lib
 from sampler.errors import StartError
 from sampler.kernel import clsact, offloads
+from sampler.kernel.tracer import TracerRefusedError
+from sampler.kernel.tracers import Tracers
+from sampler.kernel.xdpprograms import XdpProgram, program_id, shown
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +37,44 @@ class Programs(Protocol):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the packets of one direction are to be seen: "tc", "xdp", "xdp-generic", or "observe" with the program."""
+
+    kind: str
+    program: XdpProgram | None = None
+
+
+TC = Place("tc")
+
+
+@dataclass(frozen=True)
 class Hook:
-    """One program on one interface: direction "ingress" or "egress"; kind "tcx", "clsact", "xdp" or "xdp-generic"."""
+    """One program on one interface.
+
+    Attributes:
+        direction: "ingress" or "egress".
+        kind: "tcx", "clsact", "xdp", "xdp-generic", or "observe".
+        beside: the foreign XDP program that is observed, or that at tc takes packets away before.
+
+    """
 
     direction: str
     kind: str
+    beside: str = ""
+
+    @property
+    def at_tc(self) -> bool:
+        """It sits at tc."""
+        return self.kind in ("tcx", "clsact")
+
+    @property
+    def observed(self) -> bool:
+        """Packets are counted at a foreign XDP program, by a gate that is opened so."""
+        return self.kind == "observe"
 
     def __str__(self) -> str:
-        return f"{self.direction} {self.kind}"
+        beside = f" ({'' if self.observed else 'behind XDP program '}{self.beside})" if self.beside else ""
+        return f"{self.direction} {self.kind}{beside}"
 
 
 class Attachment:
@@ -71,21 +105,48 @@ class Attachment:
 
 
 class Attacher:
-    """Puts loaded programs on interfaces of the calling thread's network namespace."""
+    """Puts loaded programs on interfaces of the calling thread's network namespace.
 
-    def __init__(self, programs: Programs, tcx: bool = True) -> None:
+    Args:
+        programs: the loaded programs.
+        tracers: of foreign XDP programs; None: nothing is observed.
+        tcx: use tcx where the kernel has it.
+
+    """
+
+    def __init__(self, programs: Programs, tracers: Tracers | None = None, tcx: bool = True) -> None:
         self._programs = programs
+        self._tracers = tracers
         self._tcx = tcx and not os.environ.get(NO_TCX_ENVIRONMENT)
 
-    def attach(self, ifindex: int, name: str, direction: str, hook: str, kind: str | None = None) -> Attachment:
-        """Attach in one direction, "ingress" or "egress", by `hook` ("auto", "tc", "xdp", "xdp-generic").
+    @property
+    def own_xdp(self) -> int:
+        """The id of our own XDP program, which is no foreign one where it is attached."""
+        return program_id(self._programs.fd("sample_xdp"))
+
+    def attach(self, ifindex: int, name: str, direction: str, place: Place, kind: str | None = None) -> Attachment:
+        """Attach in one direction, "ingress" or "egress"; XDP has no egress.
 
         `kind` is the link's kind as netlink names it ("veth"), for the warnings. Raises
-        StartError; InterfaceGoneError when the interface went away meanwhile.
+        StartError; InterfaceGoneError when the interface went away meanwhile; where a program is to be
+        observed TracerRefusedError, and ProgramGoneError when it went away meanwhile.
         """
-        if direction == "ingress" and hook in ("xdp", "xdp-generic"):
-            return self._attach_xdp(ifindex, name, hook, kind)
+        if direction == "ingress" and place.program is not None:
+            return self._observe(name, place.program, kind)
+        if direction == "ingress" and place.kind in ("xdp", "xdp-generic"):
+            return self._attach_xdp(ifindex, name, place.kind, kind)
         return self._attach_tc(ifindex, name, direction)
+
+    def _observe(self, name: str, program: XdpProgram, kind: str | None) -> Attachment:
+        """Counts nothing before the gate is opened as an observed one."""
+        if self._tracers is None:
+            raise TracerRefusedError(program.id, "nothing is observed here")
+        if program.mode == "hardware":
+            raise TracerRefusedError(program.id, "it runs on the card, where nothing can look at it")
+        tracers, tracer = self._tracers, self._tracers.take(program.id)
+        hook = Hook("ingress", "observe", shown(program.id, tracer.name))
+        warnings = offloads.warnings(name, kind, generic=program.mode == "generic", ours=False)
+        return Attachment(name, hook, lambda: tracers.give_back(tracer), warnings)
 
     def _attach_xdp(self, ifindex: int, name: str, hook: str, kind: str | None) -> Attachment:
         generic = hook == "xdp-generic"

@@ -15,7 +15,7 @@ from lib.wait import wait_until
 from sampler._native import lib
 from sampler.errors import StartError
 from sampler.kernel import clsact
-from sampler.kernel.attach import Attacher, Hook, InterfaceGoneError
+from sampler.kernel.attach import TC, Attacher, Hook, InterfaceGoneError, Place
 
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
 
@@ -24,13 +24,13 @@ BOTH = ("ingress", "egress")
 
 
 @contextlib.contextmanager
-def attached(namespace, programs, hook="auto", name="xf0", ways=BOTH, tcx=True):
+def attached(namespace, programs, hook="tc", name="xf0", ways=BOTH, tcx=True):
     """Attached in these directions; gives the attachments."""
-    attacher, attachments = Attacher(programs, tcx), []
+    attacher, attachments = Attacher(programs, tcx=tcx), []
     try:
         with namespace.enter():
             for way in ways:
-                attachments.append(attacher.attach(namespace.ifindex(name), name, way, hook, "veth"))
+                attachments.append(attacher.attach(namespace.ifindex(name), name, way, Place(hook), "veth"))
         yield attachments
     finally:
         with namespace.enter():
@@ -49,9 +49,8 @@ def counted(programs, here, there, sent=3, answered=5):
 @pytest.mark.parametrize(
     ("hook", "tcx", "hooks", "expected"),
     [
-        ("auto", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
         ("tc", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
-        ("auto", False, [("ingress", "clsact"), ("egress", "clsact")], {IN: 3, OUT: 5, XDP: 0}),
+        ("tc", False, [("ingress", "clsact"), ("egress", "clsact")], {IN: 3, OUT: 5, XDP: 0}),
         ("xdp", True, [("ingress", "xdp"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
         ("xdp", False, [("ingress", "xdp"), ("egress", "clsact")], {IN: 0, OUT: 5, XDP: 3}),
         ("xdp-generic", True, [("ingress", "xdp-generic"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
@@ -174,7 +173,7 @@ def test_a_driver_without_xdp(namespace, programs):
 def test_a_link_that_is_gone(namespace, programs):
     for tcx in (True, False):
         with namespace.enter(), pytest.raises(InterfaceGoneError, match="xf9: no such interface"):
-            Attacher(programs, tcx=tcx).attach(9999, "xf9", "ingress", "auto")
+            Attacher(programs, tcx=tcx).attach(9999, "xf9", "ingress", TC)
 
 
 @pytest.mark.parametrize("tcx", WAYS)
@@ -217,8 +216,8 @@ def killed_while_attached(namespace, programs, tcx):
     if child == 0:
         try:
             with namespace.enter():
-                attacher = Attacher(programs, tcx)
-                there = [attacher.attach(namespace.ifindex("xf0"), "xf0", way, "auto") for way in BOTH]
+                attacher = Attacher(programs, tcx=tcx)
+                there = [attacher.attach(namespace.ifindex("xf0"), "xf0", way, TC) for way in BOTH]
             assert there
             os.write(write, b"attached")
             signal.pause()
@@ -276,7 +275,7 @@ def test_a_hundred_times_leaves_no_descriptor(pair, programs):
     here, _ = pair
 
     def once(number):
-        with attached(here, programs, "xdp-generic" if number % 3 == 0 else "auto", tcx=number % 10 != 0):
+        with attached(here, programs, "xdp-generic" if number % 3 == 0 else "tc", tcx=number % 10 != 0):
             pass
 
     once(0)

@@ -13,7 +13,7 @@ sys.path.insert(0, "tests")
 from lib.netns import Namespace, veth
 from lib.programs import CountingPrograms
 from sampler.kernel import capabilities
-from sampler.kernel.attach import Attacher
+from sampler.kernel.attach import Attacher, Place
 
 def sets():
     lines = open("/proc/thread-self/status").read().splitlines()
@@ -30,9 +30,9 @@ with Namespace() as here:
         thread = threading.Thread(target=lambda: seen.update(thread=sets()))
         thread.start()
         thread.join()
-        for hook in ("auto", "xdp", "xdp-generic"):
+        for hook in ("tc", "xdp", "xdp-generic"):
             for tcx in (True, False):
-                Attacher(programs, tcx=tcx).attach(index, "xf0", "ingress", hook).close()
+                Attacher(programs, tcx=tcx).attach(index, "xf0", "ingress", Place(hook)).close()
         seen["missing"] = capabilities.missing()
         print(json.dumps(seen))
         sys.stdout.flush()
