@@ -15,7 +15,7 @@ INGRESS, EGRESS = 0, 1
 OBSERVING = frozenset({"auto", "observe"})
 # A program that changes this often within so many seconds is not followed, until it has been the same for as long. To
 # observe one costs the verifier 50 ms and more, and each change a gap.
-RESTLESS_CHANGES = 6
+RESTLESS_CHANGES = 10
 RESTLESS_SECONDS = 10.0
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sampler.daemon.beside import Beside
 from sampler.daemon.linktable import Link
 from sampler.daemon.places import EGRESS, INGRESS, Places
-from sampler.errors import XdpfixError
+from sampler.errors import StartError, XdpfixError
 from sampler.kernel.attach import TC, Attachment, InterfaceGoneError, Place
 from sampler.kernel.gates import Gates
 from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
@@ -136,10 +136,12 @@ class ObservationPoints:
             try:
                 made = self._attach(link, direction, place)
                 self._alive()
-            except TracerRefusedError as error:
-                beside = self._beside.refused(link, place.program, error.reason)
             except ProgramGoneError:
+                # The next look at the link tells what is there now.
                 log.debug("%s: XDP program %d went before it was observed", link.name, place.program.id)
+            except StartError as error:
+                reason = error.reason if isinstance(error, TracerRefusedError) else str(error)
+                beside = self._beside.refused(link, place.program, reason)
             else:
                 if kept is not None:
                     self._detach(link, direction, kept)

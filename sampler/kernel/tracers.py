@@ -11,7 +11,7 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 # Refusals that are kept, so that a program on a thousand interfaces is tried once.
 REFUSALS = 256
 NO_CAPABILITY = (
-    "to open it takes CAP_SYS_ADMIN, which the service has with the drop-in observe.conf, and `xdpfix run` as root"
+    "to open it takes CAP_SYS_ADMIN: start xdpfix as root with this hook, or the service with the drop-in observe.conf"
 )
 
 
@@ -20,15 +20,17 @@ def refusal() -> str | None:
 
     The programs themselves may yet be refused.
     """
-    if not capabilities.may_open_programs():
-        return NO_CAPABILITY
+    return lockdown() if capabilities.may_open_programs() else NO_CAPABILITY
+
+
+def lockdown() -> str | None:
+    """Why this kernel takes no tracing programs from anybody, and the way out. None: it may."""
     try:
         locked = "[confidentiality]" in LOCKDOWN.read_text()
     except OSError:  # a kernel without it
-        locked = False
-    if locked:
-        return "this kernel refuses tracing programs (lockdown=confidentiality); boot it with lockdown=integrity"
-    return None
+        return None
+    why = "this kernel refuses tracing programs (lockdown=confidentiality); boot it with lockdown=integrity"
+    return why if locked else None
 
 
 class Tracers:
@@ -54,9 +56,9 @@ class Tracers:
         if program not in self._tracers:
             if program in self._refused:
                 raise TracerRefusedError(program, self._refused[program])
+            if (reason := refusal()) is not None:
+                raise TracerRefusedError(program, reason)
             try:
-                if not capabilities.may_open_programs():
-                    raise TracerRefusedError(program, NO_CAPABILITY)
                 self._tracers[program] = self._make(self._maps, self._loader, program)
             except TracerRefusedError as error:
                 if len(self._refused) >= REFUSALS:

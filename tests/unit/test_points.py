@@ -31,6 +31,7 @@ class Kernel:
         self.done: list[str] = []
         self.time = 100.0
         self.places = Places(clock=lambda: self.time)
+        self.refuse_xdp = False
         self._refuse = refuse
         gates = SimpleNamespace(
             open=lambda _, way, observed, **__: self.done.append(f"open {way}{' observed' if observed else ''}"),
@@ -41,6 +42,8 @@ class Kernel:
 
     def attach(self, _: Link, way: int, place: Place) -> Attachment:
         what = f"{place.kind}{way}"
+        if place.kind == "xdp" and self.refuse_xdp:
+            raise StartError("no room")
         hook = Hook(("ingress", "egress")[way], place.kind.replace("tc", "tcx"))
         if place.program is not None:
             if error := self._refuse(place.program.id):
@@ -136,9 +139,19 @@ def test_one_that_went_before_it_was_observed_leaves_tc_as_it_is() -> None:
 
 def test_an_error_on_the_way_leaves_nothing_attached() -> None:
     here = Kernel(lambda _: StartError("no memory"))
+    here.steps(having(12), {0})
+    here.steps(having(12), {0, 1})
+    here.places.hook = "xdp"
+    here.refuse_xdp = True
+    assert here.steps(having(12)) == ["-tc0", "close 0", "close 0", "-tc1", "close 1"]
+    assert here.points.refusals == ["no room"]
+
+
+def test_whatever_stands_in_the_way_of_a_tracer_tc_counts_on(caplog: pytest.LogCaptureFixture) -> None:
+    here = Kernel(lambda _: StartError("no memory"))
     here.steps(BARE)
-    assert sorted(step for step in here.steps(having(12)) if step[0] == "-") == ["-tc0", "-tc1"]
-    assert here.points.refusals == ["no memory"]
+    assert here.steps(having(12)) == []
+    assert "it cannot be observed: no memory" in caplog.text
 
 
 def test_another_hook_is_never_beside_the_one_before(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,7 +187,7 @@ def test_a_program_that_changes_all_the_time_floods_neither_log_nor_kernel(caplo
         made += any(step.startswith("+observe") for step in here.steps(having(number) if number % 2 else BARE))
     assert made < RESTLESS_CHANGES
     assert len(caplog.messages) < 4 * RESTLESS_CHANGES
-    assert "changed 6 times in 10 s: sampled at tc until it has been the same for as long" in caplog.text
+    assert "changed 10 times in 10 s: sampled at tc until it has been the same for as long" in caplog.text
     here.time += 10
     assert here.places.calmed()
     assert here.steps(having(999))[0] == "+observe0 999"

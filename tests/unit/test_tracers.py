@@ -1,5 +1,6 @@
 """One tracer a foreign program, whichever interfaces have it, and no second try where it is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ class Made:
 @pytest.fixture(autouse=True)
 def _may_open_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "may_open_programs", lambda: True)
+    monkeypatch.setattr(tracers, "LOCKDOWN", Path("/nowhere"))
 
 
 def test_made_for_the_first_interface_closed_with_the_last() -> None:
