@@ -5,7 +5,7 @@ sampler.daemon.links feeds it from netlink; the service attaches and detaches by
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sampler.kernel.xdpprograms import XdpProgram
@@ -97,13 +97,15 @@ class Looked:
     """Event: these are the XDP programs of the links now, of which netlink does not tell when BPF links attach them.
 
     Attributes:
-        before: what the table said of each link that was looked at, when the look began. Where it says something else
+        links: ifindexes of those that were looked at.
+        before: what the table said of programs when the look began (LinkTable.programs). Where it says something else
             by now, a message has come meanwhile and is the newer one.
         programs: by ifindex, of those that have one.
 
     """
 
-    before: Mapping[int, XdpProgram | None]
+    links: Collection[int]
+    before: Mapping[int, XdpProgram]
     programs: Mapping[int, XdpProgram]
 
 
@@ -150,11 +152,17 @@ class LinkTable:
 
     def __init__(self) -> None:
         self._links: dict[int, Link] = {}
+        self._programs: dict[int, XdpProgram] = {}
 
     @property
     def links(self) -> tuple[Link, ...]:
         """All links, by ifindex."""
         return tuple(self._links[ifindex] for ifindex in sorted(self._links))
+
+    @property
+    def programs(self) -> dict[int, XdpProgram]:
+        """The XDP programs of links, by ifindex, of those that have one."""
+        return dict(self._programs)
 
     def get(self, ifindex: int) -> Link | None:
         """Give the link of that number."""
@@ -179,6 +187,10 @@ class LinkTable:
     def _see(self, link: Link) -> list[Change]:
         before = self._links.get(link.ifindex)
         self._links[link.ifindex] = link
+        if link.xdp is not None:
+            self._programs[link.ifindex] = link.xdp
+        else:
+            self._programs.pop(link.ifindex, None)
         if before is None:
             return [Appeared(link)]
         if before == link:
@@ -190,14 +202,16 @@ class LinkTable:
 
     def _look(self, event: Looked) -> list[Change]:
         changes: list[Change] = []
-        for ifindex, before in event.before.items():
-            link, now = self._links.get(ifindex), event.programs.get(ifindex)
+        looked = set(event.links)
+        for ifindex in sorted((event.before.keys() | event.programs.keys()) & looked):
+            link, now, before = self._links.get(ifindex), event.programs.get(ifindex), event.before.get(ifindex)
             if now != before and link is not None and link.xdp == before:
                 changes += self._see(replace(link, xdp=now))
         return changes
 
     def _remove(self, ifindex: int, moved: bool) -> list[Change]:
         link = self._links.pop(ifindex, None)
+        self._programs.pop(ifindex, None)
         if link is None:
             return []
         return [Moved(link) if moved else Gone(link)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from sampler.daemon.linktable import Change, LinkTable, Looked
 from sampler.daemon.places import Places
-from sampler.kernel.xdpprograms import XdpProgram, XdpPrograms
+from sampler.kernel.xdpprograms import XdpPrograms
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +42,23 @@ class ProgramWatch:
             ifindexes = self._sampled()
             if not self._places.observing or not ifindexes:
                 continue
-            began, before = self._places.now(), self._before(ifindexes)
+            began, before = self._places.now(), self._table.programs
             try:
                 programs = await asyncio.to_thread(self._programs.read, ifindexes)
             except OSError as error:
                 self._fail(error)
                 continue
             self._failed = False
-            changed(self._table.apply(Looked(before, programs)))
+            changed(self._table.apply(Looked(ifindexes, before, programs)))
             self._places.looked = began
 
     def look(self, ifindexes: Collection[int]) -> None:
         """Bring the table up to date now."""
         try:
-            before = self._before(ifindexes)
-            self._table.apply(Looked(before, self._programs.read(ifindexes)))
+            before = self._table.programs
+            self._table.apply(Looked(ifindexes, before, self._programs.read(ifindexes)))
         except OSError as error:
             self._fail(error)
-
-    def _before(self, ifindexes: Collection[int]) -> dict[int, XdpProgram | None]:
-        links = (self._table.get(ifindex) for ifindex in ifindexes)
-        return {link.ifindex: link.xdp for link in links if link is not None}
 
     def _fail(self, error: OSError) -> None:
         """Tell of it once; the next look may do."""

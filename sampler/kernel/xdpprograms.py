@@ -34,17 +34,21 @@ class XdpPrograms:
         if self._socket < 0:
             raise OSError(-self._socket, os.strerror(-self._socket))
         self._one_at_a_time = threading.Lock()
+        self._asked: list[int] = []
+        self._answers = ffi.new("struct xdp_program[]", 0)
 
     def read(self, ifindexes: Collection[int]) -> Mapping[int, XdpProgram]:
         """Give the programs by ifindex, of those that have one. Waits for the RTNL lock. OSError."""
-        programs = ffi.new("struct xdp_program[]", len(ifindexes))
-        for program, ifindex in zip(programs, ifindexes, strict=True):
-            program.ifindex = ifindex
         with self._one_at_a_time:
-            error = lib.xdp_read(self._socket, programs, len(ifindexes))
-        if error:
-            raise OSError(-error, os.strerror(-error))
-        return {program.ifindex: XdpProgram(program.id, MODES[program.mode]) for program in programs if program.id}
+            if list(ifindexes) != self._asked:
+                self._asked = list(ifindexes)
+                self._answers = ffi.new("struct xdp_program[]", [{"ifindex": ifindex} for ifindex in ifindexes])
+            found = lib.xdp_read(self._socket, self._answers, len(self._asked))
+            if found < 0:
+                raise OSError(-found, os.strerror(-found))
+            # Twice a second, and most hosts have none.
+            having = [answer for answer in self._answers if answer.id] if found else []
+            return {answer.ifindex: XdpProgram(answer.id, MODES[answer.mode]) for answer in having}
 
     def close(self) -> None:
         """Close the socket; closing twice does nothing."""

@@ -142,7 +142,7 @@ int xdp_read(int socket, struct xdp_program *programs, __u32 count)
 	/* Of one thread at a time; no number twice, so that no answer is taken for another's. */
 	static __u32 number;
 	__u32 done, now, i;
-	int error;
+	int error, found = 0;
 
 	for (i = 0; i < count; i++) {
 		programs[i].id = 0;
@@ -157,7 +157,9 @@ int xdp_read(int socket, struct xdp_program *programs, __u32 count)
 		if (error)
 			return error;
 	}
-	return 0;
+	for (i = 0; i < count; i++)
+		found += programs[i].id != 0;
+	return found;
 }
 
 int xdp_program_name(__u32 id, char *name)

@@ -18,8 +18,8 @@ int xdp_open(void);
 
 /*
  * Fills in id and mode of `count` interfaces, whose ifindex is given; none where there is no such interface. Where the
- * card and a CPU each run one, it is the CPU's. The kernel's RTNL lock is waited for. Returns 0 or -errno; after an
- * error nothing is filled in for certain. Of one thread at a time.
+ * card and a CPU each run one, it is the CPU's. The kernel's RTNL lock is waited for. Returns how many have a program, or
+ * -errno; after an error nothing is filled in for certain. Of one thread at a time.
  */
 int xdp_read(int socket, struct xdp_program *programs, __u32 count);
 
