@@ -4,6 +4,7 @@ Not every kernel takes tracing programs (lockdown), so they run in the virtual m
 """
 
 import contextlib
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ targets = ["{target}"]
 sampling = 1
 """
 ACTIONS = [DROP, PASS, TX, DROP, PASS]
+PORTS = slice(34, 38)  # of UDP over IPv4, in the frame
 
 
 def hooks(daemon: Daemon) -> dict[str, str]:
@@ -94,13 +96,16 @@ def test_followed(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def stream(namespace: Namespace, name: str) -> Iterator[list[int]]:
-    """Frames of all actions come without end; gives what was sent so far."""
+    """Frames of all actions come without end, each with ports of its own; gives how many so far."""
     sent, over = [0], threading.Event()
+    frames = [bytearray(frame(action)) for action in ACTIONS * 10]
 
     def work() -> None:
         while not over.wait(0.005):
-            send(namespace, name, [frame(action) for action in ACTIONS])
-            sent[0] += len(ACTIONS)
+            for made in frames:
+                made[PORTS] = struct.pack("!I", sent[0])
+                sent[0] += 1
+            send(namespace, name, [bytes(made) for made in frames])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -112,7 +117,10 @@ def stream(namespace: Namespace, name: str) -> Iterator[list[int]]:
 
 
 def test_untouched(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """The program gets and decides on every frame, while xdpfix comes, changes its hook and goes; on two interfaces."""
+    """The program gets and decides on every frame, while xdpfix comes, changes its hook and goes; on two interfaces.
+
+    Where xdpfix looks changes between two frames, and none is counted twice.
+    """
     left, right = wire
     veth(left, "c", None, right, "d", None)
     with Sink(left) as sink, Foreign(NAME) as foreign, XdpLink(left, "a", foreign.fd), XdpLink(left, "c", foreign.fd):
@@ -120,17 +128,23 @@ def test_untouched(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
         with stream(right, "b") as sent:
             with Daemon(left, tmp_path, config).wait_ready() as daemon:
                 assert hooks(daemon) == {"a": place, "c": place}
-                for hook, expected in (("tc", TC), ("observe", place), ("tc", TC), ("auto", place)):
+                for hook, expected in (("tc", TC), ("observe", place), ("tc", TC), ("auto", place)) * 2:
                     daemon.reload(CONFIG.format(hook=hook, target=sink.target))
                     assert hooks(daemon) == {"a": expected, "c": expected}
-                left.run("ip", "link", "delete", "c")
+                left.move("c", right)
                 wait_until(lambda: hooks(daemon) == {"a": place}, what="the other interface goes on")
                 before = daemon.show("interfaces")[0]["packets_in"]
-                wait_until(lambda: daemon.show("interfaces")[0]["packets_in"] > before, what="more")
+                observed = wait_until(lambda: max(daemon.show("interfaces")[0]["packets_in"] - before, 0), what="more")
             assert "Traceback" not in daemon.text()
         total = sent[0]
         wait_until(lambda: sum(foreign.decided().values()) == total, what=f"{total} decided on")
         part = total // len(ACTIONS)
         assert foreign.decided() == {"DROP": 2 * part, "PASS": 2 * part, "TX": part}
         number = foreign.id
+        wait_until(lambda: len(sink.records) >= before + observed, what="the flows")
     wait_until(lambda: not exists(number), what="nothing is left behind")
+    flows = Counter(
+        tuple(map(record.get, ("sourceTransportPort", "destinationTransportPort"))) for record in sink.records
+    )
+    assert set(flows.values()) == {1}
+    assert sink.total() == len(flows), "a frame was counted twice"
