@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
+KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable", "lost_verdict")
 LEFT_OUT = ("unselected", *KERNEL_LOSSES)  # of what the gates take, all that is not appended
 
 

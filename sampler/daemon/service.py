@@ -30,6 +30,7 @@ from sampler.daemon.links import Links
 from sampler.daemon.losslog import LossLog
 from sampler.daemon.notify import Notifier, watchdog_interval
 from sampler.daemon.observation import Observation
+from sampler.daemon.places import OBSERVING
 from sampler.daemon.plan import plan
 from sampler.errors import ConfigError, EndedError, StartError, XdpfixError
 from sampler.kernel import capabilities, loader
@@ -37,6 +38,7 @@ from sampler.kernel.attach import Attacher
 from sampler.kernel.gates import Gates
 from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
+from sampler.kernel.tracers import Tracers
 from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
 
@@ -96,7 +98,7 @@ class Service:
             stack.callback(self._datapath.psample.close)
             stack.callback(self._datapath.finish)
             self._psample = PsampleFollower(self._datapath)
-            attacher = Attacher(programs)
+            attacher = Attacher(programs, Tracers(maps, options.loader))
             self._observation = Observation(
                 self._config,
                 self._links,
@@ -109,7 +111,7 @@ class Service:
             )
             self._observation.check(self._config)
             points = self._observation.points
-            stack.callback(points.close)
+            stack.callback(self._observation.close)
             rules = RuleReader(lambda: self._exporters.selectors, self._exporters.selected)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
@@ -123,7 +125,7 @@ class Service:
                 await tunnels.settled()
                 self._observation.require_interfaces()
                 self._configure_psample()
-                capabilities.keep_needed()
+                capabilities.keep_needed(options.hook in OBSERVING)
                 if self._viewer is not None:
                     self._viewer.start()
                 self._running = True
@@ -246,7 +248,7 @@ class Service:
             log.warning("%s changes with a restart only: the one before stays", name)
         # Those that come know each generation from its begin, those that go get all that was sampled for them.
         self._exporters.join(made, steps.changed)
-        self._observation.configure(steps.config, steps.attach)
+        self._observation.configure(steps.config)
         self._configure_psample()
         self._exporters.leave(steps.removed)
         return changed
