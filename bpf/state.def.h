@@ -55,6 +55,7 @@ struct cpu_state {
 enum gate_flag {
 	GATE_L3 = 1,	/* frames of this interface start at the IP header */
 	GATE_TUNNEL = 2,	/* a tunnel netdev: its packets are inner ones, see struct tunnel_port */
+	GATE_OBSERVED = 4,	/* only tracing programs, on the interface's own XDP program, count its packets */
 };
 
 /*

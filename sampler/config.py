@@ -40,7 +40,8 @@ class SamplerOptions:
 
     Attributes:
         interfaces: globs of interface names; empty means every physical interface.
-        hook: "auto" (tc both ways), "tc", "xdp" (native XDP ingress, tc egress) or "xdp-generic".
+        hook: "tc"; "auto" and "observe" (tc, but ingress at a foreign XDP program where there is one); "xdp"
+            (native XDP at ingress, tc at egress) or "xdp-generic".
         loader: "libbpf" or "bcc".
         ring_pages: pages of each CPU's perf ring, a power of two.
         sample_budget: samples a CPU and second; 0 means no limit.

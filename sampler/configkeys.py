@@ -224,7 +224,7 @@ def fingerprints(path: str, value: object) -> tuple[str, ...]:
 
 SAMPLER: dict[str, Reader] = {
     "interfaces": globs,
-    "hook": choice("auto", "tc", "xdp", "xdp-generic"),
+    "hook": choice("auto", "observe", "tc", "xdp", "xdp-generic"),
     "loader": choice("libbpf", "bcc"),
     "ring_pages": power_of_two(RING_PAGES_MAX),
     "sample_budget": integer(0, UINT32_MAX),

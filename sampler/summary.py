@@ -8,6 +8,10 @@ from exporter.options import ExporterOptions
 from sampler.config import Config
 from sampler.daemon.links import dump
 from sampler.daemon.linktable import Link, matches, overlaps, unmatched
+from sampler.daemon.places import INGRESS, OBSERVING
+from sampler.daemon.wanted import wanted
+from sampler.kernel.tracers import lockdown
+from sampler.kernel.xdpprograms import program_name, shown
 from sampler.rules import advice
 
 
@@ -16,8 +20,8 @@ def lines(config: Config) -> list[str]:
     sampler, exporter = config.sampler, config.exporter
     links = _links()
     names = [link.name for link in links if matches(link, sampler.interfaces)]
-    wanted = ", ".join(sampler.interfaces) or "physical"
-    found = [f"interfaces ({wanted}): {', '.join(names) or 'none here now'}"]
+    globs = ", ".join(sampler.interfaces) or "physical"
+    found = [f"interfaces ({globs}): {', '.join(names) or 'none here now'}"]
     if config.has_main:
         directions = [
             word
@@ -31,6 +35,11 @@ def lines(config: Config) -> list[str]:
         ]
     else:
         found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
+    if sampler.hook in OBSERVING and lockdown() is None:
+        found += [
+            f"{link.name}: ingress is observed at {program}, by root or with the drop-in observe.conf, else at tc"
+            for link, program in _foreign(config, links)
+        ]
     if config.metrics.listen:
         found.append(f"metrics: http://{config.metrics.listen}/metrics")
     return found + advice.lines(config, links)
@@ -49,6 +58,11 @@ def warnings(config: Config) -> list[str]:
         for name, _ in sampler.obs_point_ids
         if name not in names
     ]
+    found += [
+        f"{link.name}: {_beside(sampler.hook, program)}"
+        for link, program in _foreign(config, links)
+        if sampler.hook not in OBSERVING or lockdown() is not None
+    ]
     if config.has_main:
         found += _main_warnings(config.exporter)
     elif replace(config.exporter, enable_tunnel_sampling=True) != ExporterOptions():
@@ -60,6 +74,23 @@ def warnings(config: Config) -> list[str]:
     if listen and not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
         found.append(f'metrics.listen = "{listen}": whoever reaches that address reads the figures, without a password')
     return found + advice.warnings(config, links)
+
+
+def _foreign(config: Config, links: tuple[Link, ...]) -> list[tuple[Link, str]]:
+    """Links whose ingress would be sampled and that have an XDP program, with its name and id."""
+    return [
+        (link, f"XDP program {shown(link.xdp.id, program_name(link.xdp.id))}")
+        for link, directions in wanted(config, links)[1].items()
+        if INGRESS in directions and link.xdp is not None
+    ]
+
+
+def _beside(hook: str, program: str) -> str:
+    """What is to be minded of a program that is not observed."""
+    if hook not in OBSERVING and hook != "tc":
+        return f'there is {program}, and no room for another: hook = "{hook}" is refused; use hook = "auto"'
+    why = 'hook = "auto" observes it' if hook == "tc" else f"it cannot be observed: {lockdown()}"
+    return f"packets that {program} drops, sends back or redirects are not seen at tc; {why}"
 
 
 def _main_warnings(exporter: ExporterOptions) -> list[str]:

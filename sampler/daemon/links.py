@@ -18,6 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
 from sampler.daemon.linktable import TUNNEL_KINDS, Change, Dumped, Event, Link, LinkTable, Removed, Seen
+from sampler.kernel.xdpprograms import XdpProgram
 from sampler.tunnels.kinds import tunnel_of
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,6 @@ def link_of(message: Any) -> Link:
     """Turn an RTM_NEWLINK message into a Link."""
     info = message.get_attr("IFLA_LINKINFO")
     kind = (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
-    xdp = message.get_attr("IFLA_XDP")
     lower = message.get_attr("IFLA_LINK") or 0
     data = info.get_attr("IFLA_INFO_DATA") if kind in TUNNEL_KINDS else None
     if data is not None and hasattr(data, "get_attr"):
@@ -189,7 +189,17 @@ def link_of(message: Any) -> Link:
         lower=lower,
         lower_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
         mtu=message.get_attr("IFLA_MTU") or 0,
-        xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+        xdp=_xdp_program(message.get_attr("IFLA_XDP")),
         alias=message.get_attr("IFLA_IFALIAS") or "",
         tunnel=tunnel_of(kind, data),
     )
+
+
+def _xdp_program(message: Any) -> XdpProgram | None:
+    """The program that IFLA_XDP tells of; of two, one of them on the card, that which a CPU runs."""
+    if message is not None:
+        for mode, name in (("native", "DRV"), ("generic", "SKB"), ("hardware", "HW")):
+            number = message.get_attr(f"IFLA_XDP_{name}_PROG_ID")
+            if number:
+                return XdpProgram(number, mode)
+    return None

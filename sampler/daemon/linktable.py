@@ -5,9 +5,10 @@ sampler.daemon.links feeds it from netlink; the service attaches and detaches by
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from sampler.kernel.xdpprograms import XdpProgram
 from sampler.tunnels.tunnel import Tunnel
 
 # Link kinds (IFLA_INFO_KIND) whose packets travel inside packets of another interface.
@@ -35,7 +36,7 @@ class Link:
         lower: ifindex of the link it is made on, or a veth's peer (IFLA_LINK, or a tunnel's own attribute); 0 for none.
         lower_elsewhere: `lower` is a number of another namespace (IFLA_LINK_NETNSID).
         mtu: octets.
-        xdp_program: id of the XDP program attached; 0 for none.
+        xdp: the XDP program attached, whosoever; None for none.
         alias: IFLA_IFALIAS, what people call it; empty for none.
         tunnel: what its packets look like underneath, for the kinds of sampler.tunnels.kinds; None for all others.
 
@@ -52,7 +53,7 @@ class Link:
     lower: int = 0
     lower_elsewhere: bool = False
     mtu: int = 0
-    xdp_program: int = 0
+    xdp: XdpProgram | None = None
     alias: str = ""
     tunnel: Tunnel | None = None
 
@@ -91,7 +92,24 @@ class Dumped:
     links: tuple[Link, ...]
 
 
-Event = Seen | Removed | Dumped
+@dataclass(frozen=True)
+class Looked:
+    """Event: these are the XDP programs of the links now, of which netlink does not tell when BPF links attach them.
+
+    Attributes:
+        links: ifindexes of those that were looked at.
+        before: what the table said of programs when the look began (LinkTable.programs). Where it says something else
+            by now, a message has come meanwhile and is the newer one.
+        programs: by ifindex, of those that have one.
+
+    """
+
+    links: Collection[int]
+    before: Mapping[int, XdpProgram]
+    programs: Mapping[int, XdpProgram]
+
+
+Event = Seen | Removed | Dumped | Looked
 
 
 @dataclass(frozen=True)
@@ -134,11 +152,17 @@ class LinkTable:
 
     def __init__(self) -> None:
         self._links: dict[int, Link] = {}
+        self._programs: dict[int, XdpProgram] = {}
 
     @property
     def links(self) -> tuple[Link, ...]:
         """All links, by ifindex."""
         return tuple(self._links[ifindex] for ifindex in sorted(self._links))
+
+    @property
+    def programs(self) -> dict[int, XdpProgram]:
+        """The XDP programs of links, by ifindex, of those that have one."""
+        return dict(self._programs)
 
     def get(self, ifindex: int) -> Link | None:
         """Give the link of that number."""
@@ -150,6 +174,8 @@ class LinkTable:
             return self._see(event.link)
         if isinstance(event, Removed):
             return self._remove(event.ifindex, event.moved)
+        if isinstance(event, Looked):
+            return self._look(event)
         there = {link.ifindex for link in event.links}
         changes: list[Change] = []
         for ifindex in sorted(self._links.keys() - there):
@@ -161,6 +187,10 @@ class LinkTable:
     def _see(self, link: Link) -> list[Change]:
         before = self._links.get(link.ifindex)
         self._links[link.ifindex] = link
+        if link.xdp is not None:
+            self._programs[link.ifindex] = link.xdp
+        else:
+            self._programs.pop(link.ifindex, None)
         if before is None:
             return [Appeared(link)]
         if before == link:
@@ -170,8 +200,18 @@ class LinkTable:
             return [Gone(before), Appeared(link)]
         return [Renamed(link, before) if before.name != link.name else Changed(link, before)]
 
+    def _look(self, event: Looked) -> list[Change]:
+        changes: list[Change] = []
+        looked = set(event.links)
+        for ifindex in sorted((event.before.keys() | event.programs.keys()) & looked):
+            link, now, before = self._links.get(ifindex), event.programs.get(ifindex), event.before.get(ifindex)
+            if now != before and link is not None and link.xdp == before:
+                changes += self._see(replace(link, xdp=now))
+        return changes
+
     def _remove(self, ifindex: int, moved: bool) -> list[Change]:
         link = self._links.pop(ifindex, None)
+        self._programs.pop(ifindex, None)
         if link is None:
             return []
         return [Moved(link) if moved else Gone(link)]

@@ -16,13 +16,16 @@ from sampler.control.ledger import KERNEL_LOSSES
 from sampler.daemon import linktable
 from sampler.daemon.exporters import Exporters
 from sampler.daemon.links import Links, together
-from sampler.daemon.linktable import Link
-from sampler.daemon.points import EGRESS, INGRESS, ObservationPoints
+from sampler.daemon.linktable import Change, Link
+from sampler.daemon.places import INGRESS, Places
+from sampler.daemon.points import ObservationPoints
+from sampler.daemon.programwatch import ProgramWatch
 from sampler.daemon.wanted import Wanted, missing, wanted
 from sampler.errors import StartError
 from sampler.kernel import clsact
-from sampler.kernel.attach import Attacher, Attachment
+from sampler.kernel.attach import Attacher, Attachment, Place
 from sampler.kernel.gates import Gates
+from sampler.kernel.tracers import refusal
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,10 @@ class Observation:
         self._gates = gates
         self._tunnels = tunnels
         self._exporters = exporters
-        self.points = ObservationPoints(self._attach, gates, alive)
+        self._places = Places(attacher.own_xdp)
+        self._places.hook = config.sampler.hook
+        self.points = ObservationPoints(self._attach, gates, self._places, alive)
+        self._programs = ProgramWatch(links.table, self._places, lambda: self.points.ingress)
         self._selected: Wanted | None = None
         self._warned: set[str] = set()
         self._missing: set[str] = set()
@@ -60,12 +66,31 @@ class Observation:
         self._naming: asyncio.TimerHandle | None = None  # for names of interfaces
         self._running = False  # until then a refusal ends the start, with its sentence
 
-    def _attach(self, link: Link, direction: int) -> Attachment:
-        self._attacher.ingress, self._attacher.egress = direction == INGRESS, direction == EGRESS
-        return self._attacher.attach(link.ifindex, link.name, self._config.sampler.hook, link.kind)
+    def _attach(self, link: Link, direction: int, place: Place) -> Attachment:
+        way = "ingress" if direction == INGRESS else "egress"
+        return self._attacher.attach(link.ifindex, link.name, way, place, link.kind)
 
     async def follow(self, started: asyncio.Event) -> None:
-        """Follow the links; the event is set when all that were there are sampled or refused."""
+        """Follow the links and their programs; the event is set when all that were there are sampled or refused."""
+        both = (self._follow_links(started), self._follow_programs(started))
+        following = [asyncio.create_task(task) for task in both]
+        try:
+            # Neither ends but by an error, which is raised here.
+            for task in (await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED))[0]:
+                task.result()
+        finally:
+            for task in following:
+                task.cancel()
+
+    async def _follow_programs(self, started: asyncio.Event) -> None:
+        def changed(changes: list[Change]) -> None:
+            if changes or self._places.calmed():
+                self.update()
+
+        await started.wait()
+        await self._programs.follow(changed)
+
+    async def _follow_links(self, started: asyncio.Event) -> None:
         # The first change comes when the table has all links of the dump.
         async for changes in together(self._links.changes()):
             if not started.is_set():
@@ -90,12 +115,14 @@ class Observation:
         except ValueError as error:
             raise StartError(f"flow_exporter: {error}; have fewer rules") from None
 
-    def configure(self, config: Config, attach: bool) -> None:
-        """Go by another configuration; `attach`: the programs are attached anew."""
-        self._config = config
-        if attach:
-            log.info("sampler.hook changes: programs are attached anew, packets meanwhile are not observed")
-            self.points.close()
+    def configure(self, config: Config) -> None:
+        """Go by another configuration."""
+        before, self._config = self._config, config
+        self._places.hook = config.sampler.hook
+        if self._places.observing and before.sampler.hook != config.sampler.hook:
+            self._tell_refusal()
+            # Nobody has looked so far, and what there is may be our own.
+            self._programs.look(self.points.ingress)
         self._tunnels.set_ports(config.sampler.tunnel_ports)
         self.update()
         if not self.points.links and not self.points.refusals:
@@ -177,6 +204,7 @@ class Observation:
         if not self.points.links and self.points.refusals:
             raise StartError(self.points.refusals[0])
         self._running = True
+        self._tell_refusal()
         self.points.tell_refusals()
         self._tell_missing()
         self._tell_overlaps()
@@ -184,6 +212,16 @@ class Observation:
             log.warning("interface %s is not there (there are %s): it is sampled when it comes", glob, names)
         if not self.points.links:
             self._tell_none()
+
+    def _tell_refusal(self) -> None:
+        """Whoever asks for it hears at once that nothing can be observed here, also where there is nothing yet."""
+        if self._config.sampler.hook == "observe" and (reason := refusal()) is not None:
+            log.warning('hook = "observe": no XDP program can be observed here: %s', reason)
+
+    def close(self) -> None:
+        """Let go of all that is attached."""
+        self.points.close()
+        self._programs.close()
 
     @property
     def _globs(self) -> list[str]:

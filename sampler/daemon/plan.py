@@ -20,7 +20,6 @@ class Plan:
         added: options of exporters that come, by name.
         changed: options of exporters that stay and have other ones.
         removed: names of exporters that go.
-        attach: the programs are to be attached anew, at another hook.
 
     """
 
@@ -29,7 +28,6 @@ class Plan:
     added: Mapping[str, ExporterOptions]
     changed: Mapping[str, ExporterOptions]
     removed: tuple[str, ...]
-    attach: bool
 
 
 def plan(old: Config, new: Config) -> Plan:
@@ -44,5 +42,4 @@ def plan(old: Config, new: Config) -> Plan:
         added={name: options for name, options in after.items() if name not in before},
         changed={name: options for name, options in after.items() if before.get(name, options) != options},
         removed=tuple(name for name in before if name not in after),
-        attach=old.sampler.hook != config.sampler.hook,
     )

@@ -1,36 +1,38 @@
 """The Observation Points: which links are sampled now, and their gates and attachments.
 
 The service hands in what the link table says; this file decides what to attach and let
-go, and keeps on when one link refuses.
+go, and keeps on when one link refuses. What it says of a foreign XDP program that comes
+and goes is in sampler.daemon.beside.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sampler.daemon.beside import Beside
 from sampler.daemon.linktable import Link
-from sampler.errors import XdpfixError
-from sampler.kernel.attach import Attachment, InterfaceGoneError
+from sampler.daemon.places import EGRESS, INGRESS, Places
+from sampler.errors import StartError, XdpfixError
+from sampler.kernel.attach import TC, Attachment, InterfaceGoneError, Place
 from sampler.kernel.gates import Gates
+from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
 
 log = logging.getLogger(__name__)
-
-INGRESS, EGRESS = 0, 1
 
 
 @dataclass(frozen=True)
 class Point:
-    """One sampled interface: what is attached to it, by enum direction."""
+    """One sampled interface: by enum direction what is attached to it, and where that was to be."""
 
     link: Link
     attachments: Mapping[int, Attachment]
+    places: Mapping[int, Place]
 
     @property
     def hooks(self) -> list[str]:
         """Where the programs sit: "ingress tcx", "egress clsact" …."""
-        parts = [self.attachments[direction] for direction in sorted(self.attachments)]
-        return [f"{hook.direction} {hook.kind}" for attachment in parts for hook in attachment.hooks]
+        return [str(self.attachments[direction].hook) for direction in sorted(self.attachments)]
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,24 @@ class ObservationPoints:
     """Attaches to links and lets them go. Belongs to the main thread.
 
     Args:
-        attach: attaches the program of one direction (enum direction) to a link, for example Attacher.attach with hook
-            and directions bound.
-        gates: where the gates of a link are opened before, and closed after.
+        attach: attaches the program of one direction (enum direction) to a link, at a place.
+        gates: where the gates of a link are opened once its programs are attached, and closed after.
+        places: where a link's programs are to be.
         alive: called after each step: the kernel takes some 15 ms for one, and half a minute for a thousand links.
 
     """
 
     def __init__(
-        self, attach: Callable[[Link, int], Attachment], gates: Gates, alive: Callable[[], None] = lambda: None
+        self,
+        attach: Callable[[Link, int, Place], Attachment],
+        gates: Gates,
+        places: Places,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._attach = attach
         self._gates = gates
+        self._places = places
+        self._beside = Beside(places)
         self._alive = alive
         self._points: dict[int, Point] = {}
         self._refused: dict[int, Refusal] = {}
@@ -73,41 +81,77 @@ class ObservationPoints:
         self._refused = {ifindex: refusal for ifindex, refusal in self._refused.items() if ifindex in links}
         for link, directions in wanted.items():
             point = self._points.get(link.ifindex)
-            if point is None:
-                self._take(link, directions, {})
-                continue
-            kept = {way: attachment for way, attachment in point.attachments.items() if way in directions}
-            for way in point.attachments.keys() - kept.keys():
-                self._detach(link, way, point.attachments[way])
-            if kept.keys() != set(directions):
-                self._take(link, directions, kept)
-            elif point.link != link or kept.keys() != point.attachments.keys():
-                self._points[link.ifindex] = Point(link, kept)
+            places = {way: self._places.of(link, way) for way in sorted(directions)}
+            self._beside.tell_restless(link)
+            if point is None or point.places != places:
+                self._take(link, places, point)
+            elif point.link != link:
+                self._points[link.ifindex] = replace(point, link=link)
 
-    def _take(self, link: Link, directions: Collection[int], there: Mapping[int, Attachment]) -> None:
+    def _take(self, link: Link, places: Mapping[int, Place], before: Point | None) -> None:
         """Attach what is missing; where one direction is refused, the link is not sampled at all."""
-        attachments = dict(there)
         self._points.pop(link.ifindex, None)
+        old, told = (before.attachments, before.places) if before is not None else ({}, {})
+        hooks = {way: attachment.hook for way, attachment in old.items()}
+        there = dict(old)
+        for way in old.keys() - places.keys():
+            self._detach(link, way, there.pop(way))
         try:
-            # All gates before the first program: a packet may pass both.
-            for way in directions:
-                self._gates.open(link.ifindex, way, l3=link.l3, tunnel=link.bare)
-            for way in sorted(set(directions) - there.keys()):
-                attachments[way] = self._attach(link, way)
-                self._alive()
+            for way, place in places.items():
+                if way not in there or told[way] != place:
+                    there[way] = self._put(link, way, place, there.get(way))
+            # What is counted begins with the gates, when all programs are in place: a packet may pass both.
+            new = [way for way in places if there[way] is not old.get(way)]
+            for way in new:
+                observed = there[way].hook.observed
+                self._gates.open(link.ifindex, way, l3=link.l3, tunnel=link.bare, observed=observed)
         except XdpfixError as error:
-            for way in directions:
-                self._detach(link, way, attachments.get(way))
+            for way in places:
+                self._detach(link, way, there.get(way))
             # One that went between the event and the attaching: netlink tells us next.
             if not isinstance(error, InterfaceGoneError):
                 self._refused[link.ifindex] = Refusal(link, str(error))
             return
         self._refused.pop(link.ifindex, None)
-        point = self._points[link.ifindex] = Point(link, attachments)
-        log.info("sampling %s (%s)", link.name, ", ".join(point.hooks))
-        for way in attachments.keys() - there.keys():
-            for warning in attachments[way].warnings:
+        point = self._points[link.ifindex] = Point(link, there, places)
+        if {way: attachment.hook for way, attachment in there.items()} != hooks:
+            log.info("sampling %s (%s)", link.name, ", ".join(point.hooks))
+        for way in new:
+            self._beside.tell_moved(link, hooks.get(way), there[way].hook)
+            for warning in there[way].warnings:
                 log.warning("%s", warning)
+
+    def _put(self, link: Link, direction: int, place: Place, there: Attachment | None) -> Attachment:
+        """Attach at a place, in place of what is there. Where a foreign program cannot be observed, that is at tc.
+
+        Not twice at a time: an open gate counts at tc and XDP whatever is attached. Only the tracer of a program
+        counts nothing before the gate says so, and is made while tc still counts.
+        """
+        kept = there if there is not None and there.hook.at_tc and place.kind in ("tc", "observe") else None
+        if there is not None and kept is None:
+            # First: nothing here may keep alive a program that has left its interface.
+            self._detach(link, direction, there)
+        beside = ""
+        if place.program is not None:
+            try:
+                made = self._attach(link, direction, place)
+                self._alive()
+            except ProgramGoneError:
+                # The next look at the link tells what is there now.
+                log.debug("%s: XDP program %d went before it was observed", link.name, place.program.id)
+            except StartError as error:
+                reason = error.reason if isinstance(error, TracerRefusedError) else str(error)
+                beside = self._beside.refused(link, place.program, reason)
+            else:
+                if kept is not None:
+                    self._detach(link, direction, kept)
+                return made
+            place = TC
+        if kept is None:
+            kept = self._attach(link, direction, place)
+            self._alive()
+        kept.hook = replace(kept.hook, beside=beside)
+        return kept
 
     def let_go(self, ifindex: int) -> None:
         """Detach from a link; nothing happens when it is not sampled."""
@@ -122,6 +166,8 @@ class ObservationPoints:
         """Detach from a link that is gone: another one may have its number soon."""
         self.let_go(ifindex)
         self._kept.pop(ifindex, None)
+        self._places.forget(ifindex)
+        self._beside.forget(ifindex)
 
     def _detach(self, link: Link, direction: int, attachment: Attachment | None) -> None:
         if attachment is not None:
@@ -170,6 +216,11 @@ class ObservationPoints:
     def links(self) -> list[Link]:
         """The links that are sampled now."""
         return [point.link for point in self._points.values()]
+
+    @property
+    def ingress(self) -> list[int]:
+        """The numbers of the links that are sampled at ingress now."""
+        return [ifindex for ifindex, point in self._points.items() if INGRESS in point.attachments]
 
     @property
     def refusals(self) -> list[str]:

@@ -30,6 +30,7 @@ from sampler.daemon.links import Links
 from sampler.daemon.losslog import LossLog
 from sampler.daemon.notify import Notifier, watchdog_interval
 from sampler.daemon.observation import Observation
+from sampler.daemon.places import OBSERVING
 from sampler.daemon.plan import plan
 from sampler.errors import ConfigError, StartError, XdpfixError
 from sampler.kernel import capabilities, loader
@@ -37,6 +38,7 @@ from sampler.kernel.attach import Attacher
 from sampler.kernel.gates import Gates
 from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
+from sampler.kernel.tracers import Tracers
 from sampler.tunnels.follower import TunnelFollower
 
 log = logging.getLogger(__name__)
@@ -93,13 +95,13 @@ class Service:
             self._exporters.run_on(self._datapath)
             # From here on flows can be lost: whatever fails, the thread ends, and before the ring is closed.
             stack.callback(self._datapath.finish)
-            attacher = Attacher(programs)
+            attacher = Attacher(programs, Tracers(maps, options.loader))
             self._observation = Observation(
                 self._config, self._links, attacher, self._gates, tunnels, self._exporters, self._feed_watchdog
             )
             self._observation.check(self._config)
             points = self._observation.points
-            stack.callback(points.close)
+            stack.callback(self._observation.close)
             rules = RuleReader(lambda: self._exporters.selectors, self._exporters.selected)
             reports = Reports(self._links, points, self._gates, self._ring, self._datapath, tunnels, rules)
             self._scrapes = Scrapes(reports)
@@ -112,7 +114,7 @@ class Service:
                 await _first(started.wait(), following)
                 await tunnels.settled()
                 self._observation.require_interfaces()
-                capabilities.keep_needed()
+                capabilities.keep_needed(options.hook in OBSERVING)
                 if self._viewer is not None:
                     self._viewer.start()
                 self._running = True
@@ -229,7 +231,7 @@ class Service:
             log.warning("%s changes with a restart only: the one before stays", name)
         # Those that come know each generation from its begin, those that go get all that was sampled for them.
         self._exporters.join(made, steps.changed)
-        self._observation.configure(steps.config, steps.attach)
+        self._observation.configure(steps.config)
         self._exporters.leave(steps.removed)
         return changed
 

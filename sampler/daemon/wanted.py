@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from sampler.config import MAIN, Config
 from sampler.daemon.linktable import Link, matches
-from sampler.daemon.points import EGRESS, INGRESS
+from sampler.daemon.places import EGRESS, INGRESS
 from sampler.kernel.selection import KernelRule, Selection
 from sampler.rules.match import Match, compile_match, interfaces
 from sampler.rules.rule import PROBABILITY_ALL, RULES_MAX

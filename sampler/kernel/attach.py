@@ -1,5 +1,6 @@
 """Attaches the programs to interfaces: by BPF link where the kernel has it, else by a clsact filter.
 
+Where a foreign XDP program is to be observed, that is what is attached to (sampler.kernel.tracers).
 Links die with the process. What has to be cleaned up by hand (clsact) is in
 sampler.kernel.clsact; what an interface does that makes counts inexact in sampler.kernel.offloads.
 
@@ -11,13 +12,16 @@ later program drops or redirects are counted although they do not leave.
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from sampler._native import lib
 from sampler.errors import StartError
 from sampler.kernel import clsact, offloads
+from sampler.kernel.tracer import TracerRefusedError
+from sampler.kernel.tracers import Tracers
+from sampler.kernel.xdpprograms import XdpProgram, program_id, shown
 
 log = logging.getLogger(__name__)
 
@@ -33,107 +37,142 @@ class Programs(Protocol):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the packets of one direction are to be seen: "tc", "xdp", "xdp-generic", or "observe" with the program."""
+
+    kind: str
+    program: XdpProgram | None = None
+
+
+TC = Place("tc")
+
+
+@dataclass(frozen=True)
 class Hook:
-    """One program on one interface: direction "ingress" or "egress"; kind "tcx", "clsact", "xdp" or "xdp-generic"."""
+    """One program on one interface.
+
+    Attributes:
+        direction: "ingress" or "egress".
+        kind: "tcx", "clsact", "xdp", "xdp-generic", or "observe".
+        beside: the foreign XDP program that is observed, or that at tc takes packets away before.
+
+    """
 
     direction: str
     kind: str
+    beside: str = ""
+
+    @property
+    def at_tc(self) -> bool:
+        """It sits at tc."""
+        return self.kind in ("tcx", "clsact")
+
+    @property
+    def observed(self) -> bool:
+        """Packets are counted at a foreign XDP program, by a gate that is opened so."""
+        return self.kind == "observe"
+
+    def __str__(self) -> str:
+        beside = f" ({'' if self.observed else 'behind XDP program '}{self.beside})" if self.beside else ""
+        return f"{self.direction} {self.kind}{beside}"
 
 
 class Attachment:
-    """The programs on one interface. Close it to detach them; closing twice does nothing.
+    """A program on one interface in one direction. Close it to detach it; closing twice does nothing.
 
     Attributes:
-        hooks: where the programs sit.
+        hook: where the program sits.
         warnings: sentences for the operator, about counts that this interface makes inexact.
 
     """
 
-    def __init__(self, ifindex: int, name: str) -> None:
-        self.ifindex = ifindex
-        self.name = name
-        self.hooks: tuple[Hook, ...] = ()
-        self.warnings: tuple[str, ...] = ()
-        self._undo: list[Callable[[], None]] = []
-
-    def add(self, hook: Hook, undo: Callable[[], None]) -> None:
-        """Note a program that was attached, and how to detach it."""
-        self.hooks += (hook,)
-        self._undo.append(undo)
+    def __init__(self, name: str, hook: Hook, undo: Callable[[], None], warnings: Iterable[str] = ()) -> None:
+        self.hook = hook
+        self.warnings = tuple(warnings)
+        self._name = name
+        self._undo: Callable[[], None] | None = undo
 
     def close(self) -> None:
-        """Detach everything. An interface that is gone has nothing left to detach."""
-        while self._undo:
-            undo = self._undo.pop()
-            try:
-                undo()
-            except OSError as error:
-                # Detaching goes on with the rest: what is left behind is removed at the next start.
-                log.warning("%s: cannot detach: %s; the next start tries again", self.name, error.strerror or error)
+        """Detach it. From an interface that is gone nothing is left to detach."""
+        undo, self._undo = self._undo, None
+        if undo is None:
+            return
+        try:
+            undo()
+        except OSError as error:
+            # What is left behind is removed at the next start.
+            log.warning("%s: cannot detach: %s; the next start tries again", self._name, error.strerror or error)
 
 
 class Attacher:
-    """Puts loaded programs on interfaces of the calling thread's network namespace, one attachment an interface.
+    """Puts loaded programs on interfaces of the calling thread's network namespace.
 
-    Attributes:
-        ingress: attach the direction in (enable_input_sampling).
-        egress: attach the direction out (enable_output_sampling).
+    Args:
+        programs: the loaded programs.
+        tracers: of foreign XDP programs; None: nothing is observed.
+        tcx: use tcx where the kernel has it.
 
     """
 
-    def __init__(self, programs: Programs, tcx: bool = True, ingress: bool = True, egress: bool = True) -> None:
+    def __init__(self, programs: Programs, tracers: Tracers | None = None, tcx: bool = True) -> None:
         self._programs = programs
+        self._tracers = tracers
         self._tcx = tcx and not os.environ.get(NO_TCX_ENVIRONMENT)
-        self.ingress = ingress
-        self.egress = egress
 
-    def attach(self, ifindex: int, name: str, hook: str, kind: str | None = None) -> Attachment:
-        """Attach by `hook` ("auto", "tc", "xdp", "xdp-generic") all directions or none.
+    @property
+    def own_xdp(self) -> int:
+        """The id of our own XDP program, which is no foreign one where it is attached."""
+        return program_id(self._programs.fd("sample_xdp"))
+
+    def attach(self, ifindex: int, name: str, direction: str, place: Place, kind: str | None = None) -> Attachment:
+        """Attach in one direction, "ingress" or "egress"; XDP has no egress.
 
         `kind` is the link's kind as netlink names it ("veth"), for the warnings. Raises
-        StartError; InterfaceGoneError when the interface went away meanwhile.
+        StartError; InterfaceGoneError when the interface went away meanwhile; where a program is to be
+        observed TracerRefusedError, and ProgramGoneError when it went away meanwhile.
         """
-        attachment = Attachment(ifindex, name)
-        warnings: list[str] = []
-        try:
-            if self.ingress:
-                if hook in ("xdp", "xdp-generic"):
-                    self._attach_xdp(attachment, generic=hook == "xdp-generic")
-                    warnings += offloads.warnings(name, kind, generic=hook == "xdp-generic")
-                else:
-                    self._attach_tc(attachment, "ingress")
-            if self.egress:
-                self._attach_tc(attachment, "egress")
-        except BaseException:
-            attachment.close()
-            raise
-        attachment.warnings = tuple(warnings)
-        return attachment
+        if direction == "ingress" and place.program is not None:
+            return self._observe(name, place.program, kind)
+        if direction == "ingress" and place.kind in ("xdp", "xdp-generic"):
+            return self._attach_xdp(ifindex, name, place.kind, kind)
+        return self._attach_tc(ifindex, name, direction)
 
-    def _attach_xdp(self, attachment: Attachment, generic: bool) -> None:
+    def _observe(self, name: str, program: XdpProgram, kind: str | None) -> Attachment:
+        """Counts nothing before the gate is opened as an observed one."""
+        if self._tracers is None:
+            raise TracerRefusedError(program.id, "nothing is observed here")
+        if program.mode == "hardware":
+            raise TracerRefusedError(program.id, "it runs on the card, where nothing can look at it")
+        tracers, tracer = self._tracers, self._tracers.take(program.id)
+        hook = Hook("ingress", "observe", shown(program.id, tracer.name))
+        warnings = offloads.warnings(name, kind, generic=program.mode == "generic", ours=False)
+        return Attachment(name, hook, lambda: tracers.give_back(tracer), warnings)
+
+    def _attach_xdp(self, ifindex: int, name: str, hook: str, kind: str | None) -> Attachment:
+        generic = hook == "xdp-generic"
         place = lib.LINK_XDP_GENERIC if generic else lib.LINK_XDP_NATIVE
-        fd = lib.link_create(self._programs.fd("sample_xdp"), attachment.ifindex, place)
+        fd = lib.link_create(self._programs.fd("sample_xdp"), ifindex, place)
         if fd < 0:
-            raise _xdp_error(attachment.name, -fd, generic)
-        attachment.add(Hook("ingress", "xdp-generic" if generic else "xdp"), lambda: os.close(fd))
+            raise _xdp_error(name, -fd, generic)
+        warnings = offloads.warnings(name, kind, generic)
+        return Attachment(name, Hook("ingress", hook), lambda: os.close(fd), warnings)
 
-    def _attach_tc(self, attachment: Attachment, direction: str) -> None:
+    def _attach_tc(self, ifindex: int, name: str, direction: str) -> Attachment:
         program = self._programs.fd(f"sample_tc_{direction}")
         if self._tcx:
             place = lib.LINK_TCX_INGRESS if direction == "ingress" else lib.LINK_TCX_EGRESS
-            fd = lib.link_create(program, attachment.ifindex, place)
+            fd = lib.link_create(program, ifindex, place)
             if fd >= 0:
-                attachment.add(Hook(direction, "tcx"), lambda: os.close(fd))
-                return
+                return Attachment(name, Hook(direction, "tcx"), lambda: os.close(fd))
             if fd != -errno.EINVAL:
-                raise _error(attachment.name, f"tc {direction}", -fd)
+                raise _error(name, f"tc {direction}", -fd)
             # EINVAL: a kernel before 6.6 (commit e420bed02507) knows no such attach type. So for all interfaces.
             self._tcx = False
         try:
-            undo = clsact.attach(attachment.ifindex, direction, program)
+            undo = clsact.attach(ifindex, direction, program)
         except OSError as error:
-            raise _error(attachment.name, f"tc {direction}", error.errno or errno.EIO) from None
-        attachment.add(Hook(direction, "clsact"), undo)
+            raise _error(name, f"tc {direction}", error.errno or errno.EIO) from None
+        return Attachment(name, Hook(direction, "clsact"), undo)
 
 
 class InterfaceGoneError(StartError):

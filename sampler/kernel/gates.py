@@ -46,7 +46,9 @@ class Gates:
         self._selection = selection
         self._maps.wait_programs()
 
-    def open(self, ifindex: int, direction: int, l3: bool = False, tunnel: bool = False) -> None:
+    def open(
+        self, ifindex: int, direction: int, l3: bool = False, tunnel: bool = False, observed: bool = False
+    ) -> None:
         """Let packets of an interface and direction be sampled; nothing happens when they are already.
 
         Args:
@@ -54,6 +56,7 @@ class Gates:
             direction: enum direction.
             l3: its frames start at the IP header.
             tunnel: it is a tunnel netdev, described in the map tunnel_ports.
+            observed: its packets pass a foreign XDP program (sampler.kernel.tracer), and are counted there.
 
         Raises:
             StartError: too many interfaces whose numbers fall together.
@@ -68,7 +71,8 @@ class Gates:
                 rules = self._selection.gate_rules(ifindex, direction)
                 place = self._maps.selection % lib.SELECTIONS
                 self._maps.update("gate_rules", place * lib.GATE_SLOTS + slot, rules)
-                self._write(slot, ifindex, lib.GATE_L3 * l3 | lib.GATE_TUNNEL * tunnel)
+                flags = lib.GATE_L3 * l3 | lib.GATE_TUNNEL * tunnel | lib.GATE_OBSERVED * observed
+                self._write(slot, ifindex, flags)
                 self._slots[ifindex, direction] = slot
                 return
         raise StartError(

@@ -17,10 +17,13 @@ ETH_FLAG_RXVLAN = 1 << 8
 IFNAMSIZ = 16
 
 
-def warnings(name: str, kind: str | None, generic: bool) -> list[str]:
-    """Say what sampling this interface by XDP costs or hides. `kind` is netlink's IFLA_INFO_KIND."""
+def warnings(name: str, kind: str | None, generic: bool, ours: bool = True) -> list[str]:
+    """Say what sampling this interface by XDP costs or hides. `kind` is netlink's IFLA_INFO_KIND.
+
+    `ours`: our program is attached; else somebody else's is observed, and only what that hides is said.
+    """
     sentences = []
-    if not generic and kind == "veth":
+    if ours and not generic and kind == "veth":
         sentences.append(
             f"{name}: native XDP on a veth turns off its peer's TSO and limits its MTU while attached; "
             'hook = "tc" does neither'

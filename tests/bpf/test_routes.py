@@ -12,7 +12,7 @@ from lib.netns import Namespace, veth
 from lib.traffic import send
 from lib.tunnel_frames import vxlan
 from sampler._native import ffi, lib
-from sampler.kernel.attach import Attacher
+from sampler.kernel.attach import Attacher, Place
 from sampler.kernel.gates import Gates
 from sampler.kernel.ring import Ring
 from sampler.kernel.selection import KernelRule, Selection
@@ -74,10 +74,11 @@ class Router:
         self.gates.open(self.indexes[1], lib.DIRECTION_EGRESS)
         attacher = Attacher(programs)
         self.attachments = []
-        for name, ingress, how in (("in0", True, hook), ("out0", False, "tc")):
-            attacher.ingress, attacher.egress = ingress, not ingress
+        for name, way in (("in0", "ingress"), ("out0", "egress")):
             index = self.router.ifindex(name)
-            self.attachments.append(self.router.call(lambda i=index, n=name, h=how: attacher.attach(i, n, h, "veth")))
+            self.attachments.append(
+                self.router.call(lambda i=index, n=name, w=way: attacher.attach(i, n, w, Place(hook), "veth"))
+            )
 
     def run(self, command, *words):
         return self.router.run(*command.split(), *words)

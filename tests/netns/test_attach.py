@@ -15,20 +15,27 @@ from lib.wait import wait_until
 from sampler._native import lib
 from sampler.errors import StartError
 from sampler.kernel import clsact
-from sampler.kernel.attach import Attacher, Hook, InterfaceGoneError
+from sampler.kernel.attach import TC, Attacher, Hook, InterfaceGoneError, Place
 
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
 
 
+BOTH = ("ingress", "egress")
+
+
 @contextlib.contextmanager
-def attached(namespace, programs, hook="auto", name="xf0", **options):
-    with namespace.enter():
-        attachment = Attacher(programs, **options).attach(namespace.ifindex(name), name, hook, "veth")
+def attached(namespace, programs, hook="tc", name="xf0", ways=BOTH, tcx=True):
+    """Attached in these directions; gives the attachments."""
+    attacher, attachments = Attacher(programs, tcx=tcx), []
     try:
-        yield attachment
+        with namespace.enter():
+            for way in ways:
+                attachments.append(attacher.attach(namespace.ifindex(name), name, way, Place(hook), "veth"))
+        yield attachments
     finally:
         with namespace.enter():
-            attachment.close()
+            for attachment in attachments:
+                attachment.close()
 
 
 def counted(programs, here, there, sent=3, answered=5):
@@ -42,9 +49,8 @@ def counted(programs, here, there, sent=3, answered=5):
 @pytest.mark.parametrize(
     ("hook", "tcx", "hooks", "expected"),
     [
-        ("auto", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
         ("tc", True, [("ingress", "tcx"), ("egress", "tcx")], {IN: 3, OUT: 5, XDP: 0}),
-        ("auto", False, [("ingress", "clsact"), ("egress", "clsact")], {IN: 3, OUT: 5, XDP: 0}),
+        ("tc", False, [("ingress", "clsact"), ("egress", "clsact")], {IN: 3, OUT: 5, XDP: 0}),
         ("xdp", True, [("ingress", "xdp"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
         ("xdp", False, [("ingress", "xdp"), ("egress", "clsact")], {IN: 0, OUT: 5, XDP: 3}),
         ("xdp-generic", True, [("ingress", "xdp-generic"), ("egress", "tcx")], {IN: 0, OUT: 5, XDP: 3}),
@@ -52,15 +58,15 @@ def counted(programs, here, there, sent=3, answered=5):
 )
 def test_every_frame_once_in_its_direction(pair, programs, hook, tcx, hooks, expected):
     here, there = pair
-    with attached(here, programs, hook, tcx=tcx) as attachment:
+    with attached(here, programs, hook, tcx=tcx) as attachments:
         if not HAS_TCX:
             hooks = [(direction, kind.replace("tcx", "clsact")) for direction, kind in hooks]
-        assert attachment.hooks == tuple(Hook(*entry) for entry in hooks)
+        assert [attachment.hook for attachment in attachments] == [Hook(*entry) for entry in hooks]
         assert counted(programs, here, there) == expected
     assert counted(programs, here, there) == {IN: 0, OUT: 0, XDP: 0}
     assert "clsact" not in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
     with here.enter():
-        attachment.close()  # once more: nothing happens
+        attachments[0].close()  # once more: nothing happens
 
 
 @pytest.mark.parametrize("tcx", WAYS)
@@ -77,16 +83,16 @@ def test_from_within_a_running_event_loop(pair, programs, tcx):
 
 def test_environment_forces_clsact(pair, programs, monkeypatch):
     monkeypatch.setenv("XDPFIX_NO_TCX", "1")
-    with attached(pair[0], programs) as attachment:
-        assert {hook.kind for hook in attachment.hooks} == {"clsact"}
+    with attached(pair[0], programs) as attachments:
+        assert {attachment.hook.kind for attachment in attachments} == {"clsact"}
 
 
 @pytest.mark.parametrize("tcx", WAYS)
 def test_only_the_enabled_directions(pair, programs, tcx):
     here, there = pair
-    with attached(here, programs, tcx=tcx, egress=False):
+    with attached(here, programs, tcx=tcx, ways=["ingress"]):
         assert counted(programs, here, there) == {IN: 3, OUT: 0, XDP: 0}
-    with attached(here, programs, tcx=tcx, ingress=False):
+    with attached(here, programs, tcx=tcx, ways=["egress"]):
         assert counted(programs, here, there) == {IN: 0, OUT: 5, XDP: 0}
 
 
@@ -134,7 +140,7 @@ def test_an_ingress_qdisc_would_run_the_egress_program_at_ingress(pair, programs
     here.run("tc", "qdisc", "add", "dev", "xf0", "ingress")
     with pytest.raises(StartError, match="tc qdisc del dev xf0 ingress"), attached(here, programs, tcx=False):
         pass
-    with attached(here, programs, tcx=False, egress=False):
+    with attached(here, programs, tcx=False, ways=["ingress"]):
         pass
     assert "ingress" in here.run("tc", "qdisc", "show", "dev", "xf0").stdout
 
@@ -160,14 +166,14 @@ def test_a_driver_without_xdp(namespace, programs):
     message = r'br0: .*native XDP: its driver has none.*"xdp-generic"'
     with pytest.raises(StartError, match=message), attached(namespace, programs, "xdp", "br0"):
         pass
-    with attached(namespace, programs, "xdp-generic", "br0") as attachment:
-        assert attachment.hooks[0].kind == "xdp-generic"
+    with attached(namespace, programs, "xdp-generic", "br0") as attachments:
+        assert attachments[0].hook.kind == "xdp-generic"
 
 
 def test_a_link_that_is_gone(namespace, programs):
     for tcx in (True, False):
         with namespace.enter(), pytest.raises(InterfaceGoneError, match="xf9: no such interface"):
-            Attacher(programs, tcx=tcx).attach(9999, "xf9", "auto")
+            Attacher(programs, tcx=tcx).attach(9999, "xf9", "ingress", TC)
 
 
 @pytest.mark.parametrize("tcx", WAYS)
@@ -191,26 +197,28 @@ def test_a_link_that_moved_away_is_let_go(pair, programs, tcx, caplog):
 
 def test_warnings(pair, programs):
     here, _ = pair
-    with attached(here, programs, "xdp") as attachment:
-        assert any("native XDP on a veth" in warning for warning in attachment.warnings)
+    with attached(here, programs, "xdp") as (ingress, _):
+        assert any("native XDP on a veth" in warning for warning in ingress.warnings)
     here.run("ethtool", "-K", "xf0", "gro", "on", check=False)
-    with attached(here, programs, "xdp-generic") as attachment:
-        assert any("GRO on" in warning for warning in attachment.warnings)
+    with attached(here, programs, "xdp-generic") as (ingress, _):
+        assert any("GRO on" in warning for warning in ingress.warnings)
     here.run("ethtool", "-K", "xf0", "gro", "off")
-    with attached(here, programs, "xdp-generic") as attachment:
-        assert not any("GRO on" in warning for warning in attachment.warnings)
-    with attached(here, programs) as attachment:
-        assert attachment.warnings == ()
+    with attached(here, programs, "xdp-generic") as (ingress, _):
+        assert not any("GRO on" in warning for warning in ingress.warnings)
+    with attached(here, programs) as attachments:
+        assert [attachment.warnings for attachment in attachments] == [(), ()]
 
 
-def killed_while_attached(namespace, programs, **options):
+def killed_while_attached(namespace, programs, tcx):
     """Attach in a child process and end it by SIGKILL."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             with namespace.enter():
-                Attacher(programs, **options).attach(namespace.ifindex("xf0"), "xf0", "auto")
+                attacher = Attacher(programs, tcx=tcx)
+                there = [attacher.attach(namespace.ifindex("xf0"), "xf0", way, TC) for way in BOTH]
+            assert there
             os.write(write, b"attached")
             signal.pause()
         finally:
@@ -267,7 +275,7 @@ def test_a_hundred_times_leaves_no_descriptor(pair, programs):
     here, _ = pair
 
     def once(number):
-        with attached(here, programs, "xdp-generic" if number % 3 == 0 else "auto", tcx=number % 10 != 0):
+        with attached(here, programs, "xdp-generic" if number % 3 == 0 else "tc", tcx=number % 10 != 0):
             pass
 
     once(0)

@@ -1,11 +1,14 @@
 """After start: only the capabilities that are needed, in every set, in threads too, and still able to attach."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from sampler.kernel.capabilities import NEEDED
+import pytest
+
+from sampler.kernel.capabilities import KEEP_ENVIRONMENT, NEEDED
 
 SCRIPT = """
 import json, os, subprocess, sys, threading
@@ -13,7 +16,7 @@ sys.path.insert(0, "tests")
 from lib.netns import Namespace, veth
 from lib.programs import CountingPrograms
 from sampler.kernel import capabilities
-from sampler.kernel.attach import Attacher
+from sampler.kernel.attach import Attacher, Place
 
 def sets():
     lines = open("/proc/thread-self/status").read().splitlines()
@@ -30,9 +33,9 @@ with Namespace() as here:
         thread = threading.Thread(target=lambda: seen.update(thread=sets()))
         thread.start()
         thread.join()
-        for hook in ("auto", "xdp", "xdp-generic"):
+        for hook in ("tc", "xdp", "xdp-generic"):
             for tcx in (True, False):
-                Attacher(programs, tcx=tcx).attach(index, "xf0", hook).close()
+                Attacher(programs, tcx=tcx).attach(index, "xf0", "ingress", Place(hook)).close()
         seen["missing"] = capabilities.missing()
         print(json.dumps(seen))
         sys.stdout.flush()
@@ -54,6 +57,46 @@ def test_only_the_needed_ones_stay():
         "NoNewPrivs": "1",
     }
     assert seen == {"main": expected, "thread": expected, "missing": []}
+
+
+KEEP = """
+from sampler.kernel import capabilities
+from sampler.kernel.tracers import refusal
+before = capabilities.may_open_programs()
+capabilities.keep_needed({observing})
+after = capabilities.may_open_programs()
+print(before, after, "CAP_SYS_ADMIN" in (refusal() or ""))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "observing", "expected"),
+    [
+        ("root", {}, True, "True True False"),
+        ("root", {}, False, "True False True"),
+        # As the unit's drop-in for perf events gives it.
+        ("ambient", {}, True, "False False True"),
+        ("ambient", {KEEP_ENVIRONMENT: "1"}, True, "True True False"),
+        ("ambient", {KEEP_ENVIRONMENT: "1"}, False, "True True False"),
+        # As the unit is by itself.
+        ("none", {}, True, "False False True"),
+        ("none", {KEEP_ENVIRONMENT: "1"}, True, "False False True"),
+    ],
+)
+def test_who_keeps_the_capability_to_open_programs(given, environment, observing, expected):
+    """Decided before a program is attached as after: what is observed at the start can be followed later."""
+    capabilities = "-all,+net_admin,+perfmon,+bpf" + ",+sys_admin" * (given == "ambient")
+    before = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    before += [f"--ambient-caps={capabilities}"]
+    done = subprocess.run(
+        [*(before if given != "root" else []), sys.executable, "-c", KEEP.format(observing=observing)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == expected, done.stderr
 
 
 def test_run_without_privileges_says_what_it_needs():

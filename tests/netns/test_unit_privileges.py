@@ -40,8 +40,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 SCRAPE = 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:9477/metrics", timeout=20).read().decode())'
 
 
-def unit_capabilities() -> str:
-    words = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT + DROP_IN, re.MULTILINE))
+def unit_capabilities(drop_ins: str = DROP_IN) -> str:
+    words = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT + drop_ins, re.MULTILINE))
     return "-all," + ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in words.split())
 
 
@@ -54,7 +54,13 @@ def notifications(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess.Popen[str]]:
+def drop_ins() -> str:
+    """What is put beside the unit: a test may say otherwise."""
+    return DROP_IN
+
+
+@pytest.fixture
+def service(tmp_path: Path, notifications: socket.socket, drop_ins: str) -> Iterator[subprocess.Popen[str]]:
     configuration = tmp_path / "xdpfix.toml"
     configuration.write_text(
         f'[sampler]\ninterfaces = ["lo"]\ncontrol_socket = "{tmp_path}/control.sock"\n'
@@ -62,7 +68,7 @@ def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess
     )
     program = shutil.which("xdpfix", path=Path(sys.executable).parent)
     assert program is not None
-    capabilities = unit_capabilities()
+    capabilities = unit_capabilities(drop_ins)
     # A vxlan netdev: its forwarding database is followed by a socket with a filter.
     links = "ip link set lo up && ip link add vx0 type vxlan id 7 dstport 4789 remote 192.0.2.2"
     command = ["unshare", "--net", "sh", "-c", f'{links} && exec "$@"', "sh"]
@@ -71,6 +77,7 @@ def service(tmp_path: Path, notifications: socket.socket) -> Iterator[subprocess
     command += [sys.executable, "-c", LAUNCHER, program, "run", "--config", str(configuration)]
     environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
     environment.pop("WATCHDOG_PID", None)
+    environment |= dict(re.findall(r"^Environment=(\w+)=(.*)$", drop_ins, re.MULTILINE))
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as it:
         yield it
         if it.poll() is None:
@@ -102,6 +109,18 @@ def test_service_starts_feeds_the_watchdog_and_stops(
     output = service.communicate(timeout=DEADLINE)[0]
     assert service.returncode == 0, output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("drop_ins", [DROP_IN + (TREE / "systemd/observe.conf").read_text()], ids=["observe"])
+def test_service_keeps_what_it_observes_with(
+    notifications: socket.socket, service: subprocess.Popen[str], drop_ins: str
+) -> None:
+    wait_for("READY=1", notifications, service)
+    (effective,) = re.findall(r"^CapEff:\s*(\w+)$", Path(f"/proc/{service.pid}/status").read_text(), re.MULTILINE)
+    assert int(effective, 16) == 1 << 12 | 1 << 21 | 1 << 38 | 1 << 39  # NET_ADMIN, SYS_ADMIN, PERFMON, BPF
+    service.send_signal(signal.SIGTERM)
+    output = service.communicate(timeout=DEADLINE)[0]
+    assert service.returncode == 0, output
 
 
 def test_service_reloads(notifications: socket.socket, service: subprocess.Popen[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from .conftest import TREE, run
 
 UNIT = TREE / "systemd/xdpfix.service"
-DROP_INS = [TREE / "systemd/bcc.conf", TREE / "systemd/perf-event-paranoid.conf"]
+DROP_INS = [TREE / f"systemd/{name}.conf" for name in ("bcc", "observe", "perf-event-paranoid")]
 HIGHEST_EXPOSURE = 2.0  # of 10; a unit without any sandbox scores 9.6, with root instead of DynamicUser ours 2.3
 CAPABILITIES = {"CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"}
 

@@ -100,7 +100,7 @@ def test_wrong_key(document, message):
 @pytest.mark.parametrize(
     ("document", "names"),
     [
-        ({"sampler": {"hook": "xpd"}}, ["sampler.hook", '"xpd"', '"auto", "tc", "xdp", "xdp-generic"']),
+        ({"sampler": {"hook": "xpd"}}, ["sampler.hook", '"xpd"', '"auto", "observe", "tc", "xdp", "xdp-generic"']),
         ({"sampler": {"loader": "bpf"}}, ["sampler.loader", '"libbpf", "bcc"']),
         ({"sampler": {"ring_pages": 3}}, ["sampler.ring_pages = 3", "power of two"]),
         ({"sampler": {"ring_pages": 0}}, ["sampler.ring_pages = 0", "power of two"]),

@@ -11,6 +11,7 @@ from sampler.daemon.linktable import (
     Gone,
     Link,
     LinkTable,
+    Looked,
     Moved,
     Removed,
     Renamed,
@@ -19,10 +20,34 @@ from sampler.daemon.linktable import (
     overlaps,
     unmatched,
 )
+from sampler.kernel.xdpprograms import XdpProgram
 from sampler.tunnels.tunnel import Tunnel, TunnelType, address
 
 ETH0 = Link(2, "eth0", physical=True, up=True)
 ETH1 = Link(3, "eth1", physical=True, up=True)
+
+FIRST, SECOND = (XdpProgram(number, "native") for number in (12, 13))
+
+
+def test_what_a_look_at_the_programs_finds() -> None:
+    table = LinkTable()
+    table.apply(Dumped((ETH0, replace(ETH1, xdp=FIRST))))
+    with_first = replace(ETH0, xdp=FIRST)
+    found = table.apply(Looked((2, 3, 4), {3: FIRST}, {2: FIRST, 3: FIRST, 4: FIRST}))
+    assert found == [Changed(with_first, ETH0)], "nothing of a link that is not known"
+    assert table.get(2) == with_first
+    assert table.apply(Looked((2,), {2: FIRST}, {2: SECOND})) == [Changed(replace(ETH0, xdp=SECOND), with_first)]
+    assert table.apply(Looked((2,), {2: SECOND}, {})) == [Changed(ETH0, replace(ETH0, xdp=SECOND))]
+
+
+def test_a_message_that_came_while_the_kernel_was_asked_is_the_newer_one() -> None:
+    table = LinkTable()
+    table.apply(Seen(replace(ETH0, xdp=SECOND)))
+    assert table.apply(Looked((2,), {2: FIRST}, {2: FIRST})) == []
+    assert table.apply(Looked((2,), {2: FIRST}, {})) == []
+    assert table.get(2) == replace(ETH0, xdp=SECOND)
+    table.apply(Removed(2))
+    assert table.apply(Looked((2,), {2: SECOND}, {2: FIRST})) == []
 
 
 def test_a_link_appears_changes_is_renamed_and_goes():

@@ -24,7 +24,7 @@ def test_equal_configurations_need_nothing() -> None:
         "flow_exporter": [flow(1)],
     }
     one, other = parsed(**document), parsed(**document)
-    assert plan(one, other) == Plan(one, (), {}, {}, (), False)
+    assert plan(one, other) == Plan(one, (), {}, {}, ())
 
 
 def test_exporters_that_come_change_and_go() -> None:
@@ -43,10 +43,6 @@ def test_rules_alone_leave_the_exporter_as_it_is() -> None:
     found = plan(old, new)
     assert (found.added, found.changed, found.removed) == ({}, {}, ())
     assert found.config == new
-
-
-def test_another_hook_attaches_anew() -> None:
-    assert plan(parsed(), parsed(sampler={"hook": "xdp"})).attach
 
 
 def test_what_only_a_restart_changes_stays() -> None:

@@ -22,9 +22,11 @@ from sampler.daemon.datapath import Datapath
 from sampler.daemon.exporters import FLUSH_SECONDS, GENERATION_MAX, Exporters
 from sampler.daemon.linktable import Change, Dumped, Link, LinkTable, Removed, Seen
 from sampler.daemon.observation import Observation
+from sampler.daemon.places import Places
 from sampler.daemon.points import ObservationPoints
 from sampler.daemon.wanted import Selector
 from sampler.errors import EndedError, StartError
+from sampler.kernel.attach import Hook, Place
 from sampler.kernel.selection import KernelRule, Selection
 from sampler.rules.rule import FlowExporter, FlowRule
 
@@ -57,6 +59,9 @@ class QuietRing:
         return {"appended": 0, "received": 0, "lost": 0, "pending": 0}
 
 
+HOOK = Hook("ingress", "tcx")
+
+
 def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
     return Datapath(QuietRing(), {}, flush)  # type: ignore[arg-type]
 
@@ -64,16 +69,16 @@ def datapath(flush: Callable[[], None] = lambda: None) -> Datapath:
 def observation(
     config: Config,
     links: Any,
-    attach: Callable[[Link, int], Any] | None = None,
+    attach: Callable[[Link, int, Place], Any] | None = None,
     named: Callable[[list[tuple[int, str, str]]], None] = lambda _: None,
 ) -> Observation:
     """One whose kernel side and exporters take everything. `named` gets the names of interfaces."""
     exporters = SimpleNamespace(set_obs_point_ids=lambda _: None, tell=lambda *_: 1, set_interfaces=named)
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda *_: 0, set_selection=lambda *_: None)
     tunnels = SimpleNamespace(set_links=lambda _: None)
-    found = Observation(config, links, None, gates, tunnels, exporters)  # type: ignore[arg-type]
+    found = Observation(config, links, SimpleNamespace(own_xdp=0), gates, tunnels, exporters)  # type: ignore[arg-type]
     if attach is not None:
-        found.points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+        found.points = ObservationPoints(attach, gates, found._places)  # type: ignore[arg-type]
     return found
 
 
@@ -167,10 +172,10 @@ def test_an_interface_whose_number_is_used_again_is_attached_anew(monkeypatch: p
 
     done: list[str] = []
 
-    def attach(link: Link, direction: int) -> Any:
+    def attach(link: Link, direction: int, _: Place) -> Any:
         done.append(f"attach {link.kind} {direction}")
         attached.set()
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
+        return SimpleNamespace(hook=HOOK, warnings=(), close=lambda: done.append(f"detach {link.kind} {direction}"))
 
     config = Config(SamplerOptions(interfaces=("vnet*",)), ExporterOptions(enable_output_sampling=False))
     observed = observation(config, SimpleNamespace(changes=changes, table=table), attach)
@@ -201,7 +206,7 @@ def test_links_that_come_together_make_one_generation(monkeypatch: pytest.Monkey
     observed = observation(
         config,
         SimpleNamespace(changes=changes, table=table),
-        lambda *_: SimpleNamespace(hooks=(), warnings=(), close=lambda: None),
+        lambda *_: SimpleNamespace(hook=HOOK, warnings=(), close=lambda: None),
     )
     generations: list[object] = []
     observed._gates.set_selection = lambda *_: generations.append(_)  # type: ignore[method-assign]
@@ -214,16 +219,16 @@ def test_links_that_come_together_make_one_generation(monkeypatch: pytest.Monkey
 def test_only_what_differs_is_attached_and_detached() -> None:
     done: list[str] = []
 
-    def attach(link: Link, direction: int) -> Any:
+    def attach(link: Link, direction: int, _: Place) -> Any:
         done.append(f"+{link.name}{direction}")
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"-{link.name}{direction}"))
+        return SimpleNamespace(hook=HOOK, warnings=(), close=lambda: done.append(f"-{link.name}{direction}"))
 
     gates = SimpleNamespace(
         open=lambda ifindex, way, **_: done.append(f"open {ifindex}.{way}"),
         close=lambda ifindex, way: done.append(f"close {ifindex}.{way}") or 5,
     )
     # Each attachment and detachment is told: a thousand take longer than the watchdog waits.
-    points = ObservationPoints(attach, gates, lambda: done.append("alive"))  # type: ignore[arg-type]
+    points = ObservationPoints(attach, gates, Places(), lambda: done.append("alive"))  # type: ignore[arg-type]
     a, b = Link(1, "a"), Link(2, "b")
 
     def steps(wanted: dict[Link, set[int]]) -> list[str]:
@@ -232,9 +237,9 @@ def test_only_what_differs_is_attached_and_detached() -> None:
         assert done.count("alive") == len([step for step in done if step[0] in "+-"])
         return [step for step in done if step != "alive"]
 
-    assert steps({a: {0}}) == ["open 1.0", "+a0"]
+    assert steps({a: {0}}) == ["+a0", "open 1.0"]
     assert steps({a: {0}}) == []
-    assert steps({a: {0, 1}, b: {1}}) == ["open 1.0", "open 1.1", "+a1", "open 2.1", "+b1"]
+    assert steps({a: {0, 1}, b: {1}}) == ["+a1", "open 1.1", "+b1", "open 2.1"]
     assert steps({a: {1}, b: {1}}) == ["-a0", "close 1.0"]
     assert steps({b: {1}}) == ["-a1", "close 1.1"]
     assert steps({}) == ["-b1", "close 2.1"]
@@ -245,13 +250,13 @@ def test_only_what_differs_is_attached_and_detached() -> None:
 def test_a_link_that_refuses_one_direction_is_let_go_in_both() -> None:
     done: list[str] = []
 
-    def attach(link: Link, direction: int) -> Any:
+    def attach(link: Link, direction: int, _: Place) -> Any:
         if direction == 1:
             raise StartError("no")
-        return SimpleNamespace(hooks=(), warnings=(), close=lambda: done.append(f"detach {direction}"))
+        return SimpleNamespace(hook=HOOK, warnings=(), close=lambda: done.append(f"detach {direction}"))
 
     gates = SimpleNamespace(open=lambda *_, **__: None, close=lambda _, way: done.append(f"close {way}") or 0)
-    points = ObservationPoints(attach, gates)  # type: ignore[arg-type]
+    points = ObservationPoints(attach, gates, Places())  # type: ignore[arg-type]
     points.update({Link(1, "a"): {0}})
     points.update({Link(1, "a"): {0, 1}})
     assert sorted(done) == ["close 0", "close 1", "detach 0"]

@@ -22,6 +22,7 @@ from lib.tunnelmaps import (
 )
 from sampler._native import ffi, lib
 from sampler.daemon.linktable import Link
+from sampler.kernel.xdpprograms import XdpProgram
 from sampler.tunnels import tunneltable
 from sampler.tunnels.neighbourtable import UNKNOWN_MAC, Added, Deleted, Entry, Place, Remote
 from sampler.tunnels.ports import PORTS, STT_BIT, TunnelPorts, port_types
@@ -172,7 +173,7 @@ def test_a_change_that_no_entry_depends_on_encodes_none(monkeypatch: pytest.Monk
         return encode(link, place)
 
     monkeypatch.setattr(made, "_neighbour", counted)
-    for link in (vx0(mtu=1450), vx0(up=True), vx0(name="vx1"), vx0(master=9), vx0(xdp_program=3)):
+    for link in (vx0(mtu=1450), vx0(up=True), vx0(name="vx1"), vx0(master=9), vx0(xdp=XdpProgram(3, "native"))):
         made.set_links([link])
         assert made.changes() == []
     assert encoded == []

@@ -1,0 +1,79 @@
+"""What is said of foreign XDP programs on sampled links: which is observed, which cannot be, and what passed unseen."""
+
+import logging
+
+from sampler.daemon.linktable import Link
+from sampler.daemon.places import RESTLESS_CHANGES, RESTLESS_SECONDS, Places
+from sampler.kernel.attach import Hook
+from sampler.kernel.xdpprograms import XdpProgram, program_name, shown
+
+log = logging.getLogger(__name__)
+
+
+class Beside:
+    """Says each thing once: a refusal for each link and reason, restlessness until it ends."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._refused: set[tuple[int, str]] = set()
+        self._restless: set[int] = set()
+
+    def refused(self, link: Link, program: XdpProgram, reason: str) -> str:
+        """A program cannot be observed, so the link is sampled at tc: how the program is called."""
+        name = program_name(program.id)
+        if (link.ifindex, reason) not in self._refused:
+            self._refused.add((link.ifindex, reason))
+            log.warning(
+                "%s: sampled at tc, where packets that XDP program%s (id %d) drops, sends back or redirects are not "
+                "seen; it cannot be observed: %s",
+                link.name,
+                f' "{name}"' if name else "",
+                program.id,
+                reason,
+            )
+        return shown(program.id, name)
+
+    def tell_restless(self, link: Link) -> None:
+        """Tell where a program changes too often to be followed, and when it no longer does."""
+        restless = self._places.restless(link.ifindex)
+        if restless and link.ifindex not in self._restless:
+            self._restless.add(link.ifindex)
+            log.warning(
+                "%s: its XDP program changed %d times in %g s: sampled at tc until it has been the same for as long, "
+                "and packets that it drops, sends back or redirects meanwhile are not seen",
+                link.name,
+                RESTLESS_CHANGES,
+                RESTLESS_SECONDS,
+            )
+        elif not restless:
+            self._restless.discard(link.ifindex)
+
+    def tell_moved(self, link: Link, before: Hook | None, after: Hook) -> None:
+        """Tell what was not seen while packets of a direction began to be counted elsewhere. None: they were not."""
+        if before is None or (before.kind == after.kind and before.beside == after.beside):
+            return
+        if not before.observed:
+            if after.observed:
+                log.info(
+                    "%s: what the XDP program %s dropped, sent back or redirected until now was not seen",
+                    link.name,
+                    after.beside,
+                )
+            elif before.kind != after.kind:
+                log.info("%s: packets in between, from %s to %s, were not observed", link.name, before, after)
+        elif not self._places.observing:
+            log.info("%s: packets in between, from %s to %s, were not observed", link.name, before, after)
+        else:
+            fate = f"was replaced by {after.beside}" if after.observed else "is gone or replaced"
+            log.warning(
+                "%s: the XDP program %s %s: what came in between, in %.1f s at most, was not observed",
+                link.name,
+                before.beside,
+                fate,
+                self._places.age,
+            )
+
+    def forget(self, ifindex: int) -> None:
+        """A link is gone: another one may have its number soon."""
+        self._refused = {told for told in self._refused if told[0] != ifindex}
+        self._restless.discard(ifindex)

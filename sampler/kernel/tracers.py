@@ -1,0 +1,78 @@
+"""The tracers of foreign XDP programs: one a program, however many interfaces have it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sampler.kernel import capabilities
+from sampler.kernel.maps import Maps
+from sampler.kernel.tracer import Tracer, TracerRefusedError
+
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+# Refusals that are kept, so that a program on a thousand interfaces is tried once.
+REFUSALS = 256
+NO_CAPABILITY = (
+    "to open it takes CAP_SYS_ADMIN: start xdpfix as root with this hook, or the service with the drop-in observe.conf"
+)
+
+
+def refusal() -> str | None:
+    """Why this process can observe no XDP program at all, and the way out, as a clause. None: it may.
+
+    The programs themselves may yet be refused.
+    """
+    return lockdown() if capabilities.may_open_programs() else NO_CAPABILITY
+
+
+def lockdown() -> str | None:
+    """Why this kernel takes no tracing programs from anybody, and the way out. None: it may."""
+    try:
+        locked = "[confidentiality]" in LOCKDOWN.read_text()
+    except OSError:  # a kernel without it
+        return None
+    why = "this kernel refuses tracing programs (lockdown=confidentiality); boot it with lockdown=integrity"
+    return why if locked else None
+
+
+class Tracers:
+    """Makes a program's tracer for its first interface, and closes it with the last.
+
+    Args:
+        maps: of the programs.
+        loader: "libbpf" or "bcc".
+        make: makes a tracer.
+
+    """
+
+    def __init__(self, maps: Maps, loader: str, make: Callable[[Maps, str, int], Tracer] = Tracer) -> None:
+        self._maps = maps
+        self._loader = loader
+        self._make = make
+        self._tracers: dict[int, Tracer] = {}
+        self._users: dict[int, int] = {}
+        self._refused: dict[int, str] = {}
+
+    def take(self, program: int) -> Tracer:
+        """Give the tracer of a program; each call wants its give_back(). TracerRefusedError, ProgramGoneError."""
+        if program not in self._tracers:
+            if program in self._refused:
+                raise TracerRefusedError(program, self._refused[program])
+            if (reason := refusal()) is not None:
+                raise TracerRefusedError(program, reason)
+            try:
+                self._tracers[program] = self._make(self._maps, self._loader, program)
+            except TracerRefusedError as error:
+                if len(self._refused) >= REFUSALS:
+                    self._refused.clear()
+                self._refused[program] = error.reason
+                raise
+            self._users[program] = 0
+        self._users[program] += 1
+        return self._tracers[program]
+
+    def give_back(self, tracer: Tracer) -> None:
+        """Let go of it for one interface."""
+        program = tracer.program_id
+        self._users[program] -= 1
+        if not self._users[program]:
+            del self._users[program]
+            self._tracers.pop(program).close()
