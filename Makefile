@@ -17,6 +17,9 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PYTEST := $(VENV)/bin/pytest
+# Two at a time: tests wait more than they compute, and have namespaces and folders of their own.
+WORKERS ?= 2
+PYTEST_PARALLEL = $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 # Absolute and first: meson, ninja and cffi-gen-src come from the virtual environment (Debian's meson
 # is older than we need), also when an editable install rebuilds itself on import.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -54,7 +57,10 @@ TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 .PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages machine-packages \
 	vm-packages
 
+# Sources are not listed: an editable install compiles what changed when it is imported. Here, and not by every worker
+# of the tests at once.
 build: build-packages .state/built
+	@$(VENV)/bin/python -c 'import exporter._native, sampler._native'
 
 build-packages:
 	@scripts/install-packages $(BUILD_PACKAGES)
@@ -75,7 +81,6 @@ vm-packages: test-packages
 	$(PIP) install --group build --group test --group lint
 	@mkdir -p .state && touch $@
 
-# Sources are not listed: an editable install compiles what changed whenever it is imported.
 # A changed meson.build or pyproject.toml installs anew.
 .state/built: .state/venv pyproject.toml $(wildcard meson.build */meson.build */*/meson.build)
 	$(PIP) install --no-build-isolation --editable .
@@ -103,7 +108,7 @@ lint: build
 	mypy
 
 test-unit: build
-	$(PYTEST) tests/unit
+	$(PYTEST_PARALLEL) tests/unit
 
 # The parser and the capture reader from Python, then the C tests with the address and
 # undefined-behaviour sanitizers.
@@ -114,8 +119,11 @@ test-native: test-packages build $(CAPTURES)
 
 test-peers: $(CAPTURES)
 
-test-bpf test-netns test-peers test-fuzz: test-%: test-packages build $(HEADERS)
-	$(TEST_ENV) $(PYTEST) tests/$*
+test-bpf test-netns test-peers: test-%: test-packages build $(HEADERS)
+	$(TEST_ENV) $(PYTEST_PARALLEL) tests/$*
+
+test-fuzz: test-packages build
+	$(PYTEST) tests/fuzz
 
 test-packaging: test-packages build
 	@scripts/install-packages $(VAGRANT_PACKAGES)
