@@ -1,6 +1,7 @@
 """What is said of foreign XDP programs on sampled links: which is observed, which cannot be, and what passed unseen."""
 
 import logging
+from collections.abc import Iterable
 
 from sampler.daemon.linktable import Link
 from sampler.daemon.places import RESTLESS_CHANGES, RESTLESS_SECONDS, Places
@@ -11,18 +12,17 @@ log = logging.getLogger(__name__)
 
 
 class Beside:
-    """Says each thing once: a refusal for each link and reason, restlessness until it ends."""
+    """Says each thing once for each link: a refusal by its reason, restlessness until it ends."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._refused: set[tuple[int, str]] = set()
+        self._said: set[tuple[int, str]] = set()
         self._restless: set[int] = set()
 
     def refused(self, link: Link, program: XdpProgram, reason: str) -> str:
         """A program cannot be observed, so the link is sampled at tc: how the program is called."""
         name = program_name(program.id)
-        if (link.ifindex, reason) not in self._refused:
-            self._refused.add((link.ifindex, reason))
+        if self._first(link, reason):
             log.warning(
                 "%s: sampled at tc, where packets that XDP program%s (id %d) drops, sends back or redirects are not "
                 "seen; it cannot be observed: %s",
@@ -32,6 +32,18 @@ class Beside:
                 reason,
             )
         return shown(program.id, name)
+
+    def _first(self, link: Link, what: str) -> bool:
+        """Whether this is said of the link for the first time."""
+        known = (link.ifindex, what) in self._said
+        self._said.add((link.ifindex, what))
+        return not known
+
+    def warn(self, link: Link, sentences: Iterable[str]) -> None:
+        """Tell what attaching to the link costs or hides, also where it moves there and back."""
+        for sentence in sentences:
+            if self._first(link, sentence):
+                log.warning("%s", sentence)
 
     def tell_restless(self, link: Link) -> None:
         """Tell where a program changes too often to be followed, and when it no longer does."""
@@ -55,7 +67,7 @@ class Beside:
         if not before.observed:
             if after.observed:
                 log.info(
-                    "%s: what the XDP program %s dropped, sent back or redirected until now was not seen",
+                    "%s: what the XDP program (%s) dropped, sent back or redirected until now was not seen",
                     link.name,
                     after.beside,
                 )
@@ -64,9 +76,9 @@ class Beside:
         elif not self._places.observing:
             log.info("%s: packets in between, from %s to %s, were not observed", link.name, before, after)
         else:
-            fate = f"was replaced by {after.beside}" if after.observed else "is gone or replaced"
+            fate = f"was replaced by another ({after.beside})" if after.observed else "is gone or replaced"
             log.warning(
-                "%s: the XDP program %s %s: what came in between, in %.1f s at most, was not observed",
+                "%s: the XDP program (%s) %s: what came in between, in %.1f s at most, was not observed",
                 link.name,
                 before.beside,
                 fate,
@@ -75,5 +87,5 @@ class Beside:
 
     def forget(self, ifindex: int) -> None:
         """A link is gone: another one may have its number soon."""
-        self._refused = {told for told in self._refused if told[0] != ifindex}
+        self._said = {said for said in self._said if said[0] != ifindex}
         self._restless.discard(ifindex)

@@ -118,8 +118,7 @@ class ObservationPoints:
             log.info("sampling %s (%s)", link.name, ", ".join(point.hooks))
         for way in new:
             self._beside.tell_moved(link, hooks.get(way), there[way].hook)
-            for warning in there[way].warnings:
-                log.warning("%s", warning)
+            self._beside.warn(link, there[way].warnings)
 
     def _put(self, link: Link, direction: int, place: Place, there: Attachment | None) -> Attachment:
         """Attach at a place, in place of what is there. Where a foreign program cannot be observed, that is at tc.
@@ -198,13 +197,15 @@ class ObservationPoints:
         observed = self._gates.observed()
         rows: list[dict[str, object]] = []
         for ifindex, point in sorted(self._points.items()):
+            # What moves from hook to hook counts on.
+            _, kept = self._kept.get(ifindex, ("", Counter[int]()))
             rows.append(
                 {
                     "ifindex": ifindex,
                     "name": point.link.name,
                     "hooks": point.hooks,
-                    "packets_in": observed.get((ifindex, INGRESS), 0),
-                    "packets_out": observed.get((ifindex, EGRESS), 0),
+                    "packets_in": observed.get((ifindex, INGRESS), 0) + kept[INGRESS],
+                    "packets_out": observed.get((ifindex, EGRESS), 0) + kept[EGRESS],
                     "state": "sampled",
                 }
             )

@@ -39,10 +39,11 @@ class ProgramWatch:
         """Look for ever, and tell of each look what it changed in the table. Ends by cancelling."""
         while True:
             await asyncio.sleep(INTERVAL)
-            ifindexes = self._sampled()
+            ifindexes, began = self._sampled(), self._places.now()
             if not self._places.observing or not ifindexes:
+                self._places.looked = began
                 continue
-            began, before = self._places.now(), self._table.programs
+            before = self._table.programs
             try:
                 programs = await asyncio.to_thread(self._programs.read, ifindexes)
             except OSError as error:
@@ -54,9 +55,10 @@ class ProgramWatch:
 
     def look(self, ifindexes: Collection[int]) -> None:
         """Bring the table up to date now."""
+        began, before = self._places.now(), self._table.programs
         try:
-            before = self._table.programs
             self._table.apply(Looked(ifindexes, before, self._programs.read(ifindexes)))
+            self._places.looked = began
         except OSError as error:
             self._fail(error)
 

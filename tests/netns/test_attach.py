@@ -14,7 +14,7 @@ from lib.tc import ETH_P_IP, HAS_TCX, WAYS, add_filter, link_tcx
 from lib.wait import wait_until
 from sampler._native import lib
 from sampler.errors import StartError
-from sampler.kernel import clsact
+from sampler.kernel import clsact, offloads
 from sampler.kernel.attach import TC, Attacher, Hook, InterfaceGoneError, Place
 
 IN, OUT, XDP = "sample_tc_ingress", "sample_tc_egress", "sample_xdp"
@@ -207,6 +207,17 @@ def test_warnings(pair, programs):
         assert not any("GRO on" in warning for warning in ingress.warnings)
     with attached(here, programs) as attachments:
         assert [attachment.warnings for attachment in attachments] == [(), ()]
+
+
+def test_warnings_beside_a_program_that_is_not_ours(pair):
+    """Only what it hides: we change nothing on the link."""
+    here, _ = pair
+    with here.enter():
+        native, generic = (offloads.warnings("xf0", "veth", generic, ours=False) for generic in (False, True))
+    assert [warning for warning in native if "TSO" in warning] == []
+    assert len(native) == 1
+    assert "VLAN tags" in native[0]
+    assert any("super-packets" in warning for warning in generic)
 
 
 def killed_while_attached(namespace, programs, tcx):

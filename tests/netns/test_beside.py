@@ -4,6 +4,8 @@ The programs here come without type information, so no kernel lets them be trace
 Those that can be are for the virtual machines: tests/modules/test_observe.py.
 """
 
+import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +23,10 @@ from lib.tc import here
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
 from lib.xdp import NOTHING, XdpLink, set_xdp
+from sampler.daemon import programwatch
+from sampler.daemon.linktable import Change, Link, LinkTable, Seen
+from sampler.daemon.places import Places
+from sampler.daemon.programwatch import ProgramWatch
 from sampler.kernel.tracers import refusal
 from sampler.kernel.xdpprograms import XdpProgram, XdpPrograms, program_id, program_name
 
@@ -33,6 +39,10 @@ targets = ["{target}"]
 sampling = 1
 """
 REASON = "type information" if refusal() is None else "lockdown=confidentiality"  # where a kernel tells of that
+
+
+class EnoughError(Exception):
+    """Ends what goes on for ever."""
 
 
 @dataclass
@@ -75,6 +85,39 @@ def test_programs_of_interfaces_are_read(wire: tuple[Namespace, Namespace], othe
         assert programs.read(numbers) == {}
     assert program_name(drop) == "dropper"
     assert program_name(2**31 - 1) == ""
+
+
+def test_the_next_look_sees_what_netlink_does_not_tell(
+    wire: tuple[Namespace, Namespace], others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link attaches, replaces and detaches: each is known one look later, and there are two looks a second."""
+    left, _ = wire
+    table = LinkTable()
+    table.apply(Seen(Link(left.ifindex("a"), "a")))
+    assert programwatch.INTERVAL == 0.5
+    monkeypatch.setattr(programwatch, "INTERVAL", 0.001)
+    found: list[list[int]] = []
+    links: list[XdpLink] = []
+
+    def look(changes: list[Change]) -> None:
+        """After each look the link does another thing."""
+        found.append([change.link.xdp.id if change.link.xdp is not None else 0 for change in changes])
+        if len(found) == 1:
+            links.append(XdpLink(left, "a", others.drop))
+        elif len(found) == 2:
+            links[0].update(others.passing)
+        elif len(found) == 3:
+            links[0].close()
+        else:
+            raise EnoughError
+
+    with left.enter():
+        watch = ProgramWatch(table, Places(), lambda: [link.ifindex for link in table.links])
+        with contextlib.suppress(EnoughError):
+            asyncio.run(watch.follow(look))
+        watch.close()
+    drop, passing = others.ids
+    assert found == [[], [drop], [passing], [0]]
 
 
 def test_fall_back(wire: tuple[Namespace, Namespace], others: Others, tmp_path: Path) -> None:
