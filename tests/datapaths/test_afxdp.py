@@ -5,7 +5,7 @@ from lib.netns import send_frames
 from lib.wait import wait_until
 from lib.witness import IN, OUT, SENT_ON, UNTOLD, Witness
 
-COUNT = 300
+COUNT = 200
 
 
 def test_an_application_that_keeps_its_frames(witness: Witness) -> None:

@@ -3,6 +3,7 @@
 It is driven by its own command line, through a pipe. Drivers and programs are those of Debian's dpdk-dev.
 """
 
+import fcntl
 import os
 import re
 import subprocess
@@ -137,14 +138,17 @@ def shared_memory(folder: Path) -> Iterator[Memory]:
     """Huge pages, which other processes of DPDK need to look into one. They go back to the kernel at the end."""
     pages = folder / "huge"
     pages.mkdir()
-    before = int(HUGE_PAGES.read_text())
-    HUGE_PAGES.write_text(f"{before + PAGES}\n")
-    try:
-        assert int(HUGE_PAGES.read_text()) >= before + PAGES, "this host has no huge pages of 2 MiB to give"
-        yield Memory(
-            ("--huge-dir", str(pages), "--file-prefix", PREFIX, "-m", "64"),
-            mounting(f"mount -t hugetlbfs -o pagesize=2M none {pages}"),
-            {"RUNTIME_DIRECTORY": str(folder)},
-        )
-    finally:
-        HUGE_PAGES.write_text(f"{before}\n")
+    with HUGE_PAGES.open("r+") as count:
+        # One test at a time: the number is the whole host's.
+        fcntl.flock(count, fcntl.LOCK_EX)
+        before = int(HUGE_PAGES.read_text())
+        HUGE_PAGES.write_text(f"{before + PAGES}\n")
+        try:
+            assert int(HUGE_PAGES.read_text()) >= before + PAGES, "this host has no huge pages of 2 MiB to give"
+            yield Memory(
+                ("--huge-dir", str(pages), "--file-prefix", PREFIX, "-m", "64"),
+                mounting(f"mount -t hugetlbfs -o pagesize=2M none {pages}"),
+                {"RUNTIME_DIRECTORY": str(folder)},
+            )
+        finally:
+            HUGE_PAGES.write_text(f"{before}\n")

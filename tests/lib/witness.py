@@ -3,7 +3,6 @@
 Two namespaces joined by veths: a0, a1 in `host`, where the datapath and xdpfix run, b0, b1 in `peer`, which sends.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,14 +77,13 @@ class Witness:
 
         wait_until(observed, what=f"an observed XDP program {program} on {names}")
 
-    def program(self, name: str) -> int:
-        """The id of the XDP program that xdpfix observes on a link; 0: none."""
-        found = re.search(r"^ingress observe \(.*, id (\d+)\)$", self._hooks()[name][0])
-        return int(found[1]) if found else 0
-
     def wait_unobserved(self, *names: str) -> None:
         """Wait until xdpfix samples these links at tc again."""
-        wait_until(lambda: all("XDP" not in self._hooks()[name][0] for name in names), what=f"{names} without XDP")
+
+        def unobserved() -> bool:
+            return not any("(" in self._hooks()[name][0] for name in names)
+
+        wait_until(unobserved, what=f"{names} without an XDP program")
 
     def seen(self, *, until: int) -> Seen:
         """Packets by (index, direction, forwardingStatus) on all links so far, when they are `until` or more."""
