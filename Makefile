@@ -38,11 +38,11 @@ BCC_PACKAGES := python3-bpfcc
 # (Ubuntu's bpftool comes with each kernel.)
 BPFTOOL := bpftool
 MACHINE_PACKAGES := $(BPFTOOL) ethtool kmod openvswitch-switch procps util-linux
-# Collectors that we are tested against, and tools that the other tests call.
-PEER_PACKAGES := nfdump pmacct tshark libfixbuf-tools
+# Collectors and datapaths that we are tested against (dpdk-dev has testpmd), and tools that the other tests call.
+PEER_PACKAGES := dpdk-dev nfdump pmacct tshark libfixbuf-tools
 TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
-# Machines with Debian's kernels, whose packages are unpacked aside.
-VM_PACKAGES := qemu-system-x86 busybox-static
+# Machines with Debian's kernels, whose packages are unpacked aside, and XDP programs that only these take.
+VM_PACKAGES := qemu-system-x86 busybox-static xdp-tools
 # Judges vagrant/Vagrantfile, for which it needs no virtual machine.
 VAGRANT_PACKAGES := vagrant vagrant-libvirt
 

@@ -8,6 +8,8 @@ bcc twenty. Chosen is what the kernel's release or its modules decide:
 - the path from the wire to the record, the law of sampling, the ledger, links that come and go, VLAN tags beside the
   frame, a life cycle with kills and a reload: with what the kernel does there, not with every parameter;
 - the privileges of the systemd unit: Debian's kernels ask for more (kernel.perf_event_paranoid = 3);
+- all of tests/datapaths on 6.12, for tracing programs are refused where the kernel is locked down; on 6.1 one test with
+  every way to attach;
 - all of tests/modules, which has no other place to run, and the tunnels of vagrant/, of which the host has one kind.
 
 Super-packets, messages of errors, limits of memory and all of user space are the same everywhere and stay outside.
@@ -23,7 +25,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lib import foreign
+from lib import afxdp, foreign
 from lib.machine import SHARE, TREE, Machine, Result
 
 # Seconds for all runs of a machine: several times what they take.
@@ -100,8 +102,10 @@ RUNS = (
     ),
     Run("6.1", "links", EVERYWHERE + WITHOUT_TCX),
     Run("6.1", "links-bcc", WITH_BCC, "bcc"),
+    Run("6.1", "datapaths", ("tests/datapaths/test_dispatcher.py", "tests/datapaths/test_afxdp.py")),
     Run("6.12", "programs", ("tests/bpf/test_verifier.py", "tests/bpf/test_parser.py", "-k", "libbpf")),
     Run("6.12", "links", EVERYWHERE),
+    Run("6.12", "datapaths", ("tests/datapaths",)),
     Run("6.12", "modules", ("tests/modules",)),
     Run("6.1", "modules", MODULES, machine=2),
 )
@@ -142,6 +146,7 @@ def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     importlib.import_module("sampler._native")
     importlib.import_module("exporter._native")
     foreign.compiled()
+    afxdp.build()
     runs = [
         item.callspec.params["run"] for item in request.session.items if "guests" in getattr(item, "fixturenames", ())
     ]
