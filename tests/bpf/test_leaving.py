@@ -30,8 +30,10 @@ def test_samples_of_programs_that_still_ran_reach_the_exporter_that_leaves(
         # Its thread does not run: the ring is read when one of the steps says so, and never else.
         exporters.run_on(Datapath(ring, exporters.sinks, exporters.flush))
         # No link comes: nothing is attached.
-        links, tunnels = SimpleNamespace(table=LinkTable()), SimpleNamespace(set_links=id, set_ports=id)
-        observation = Observation(before, links, None, kernel.gates, tunnels, exporters)  # type: ignore[arg-type]
+        links, attacher = SimpleNamespace(table=LinkTable()), SimpleNamespace(own_xdp=0)
+        tunnels = SimpleNamespace(set_links=id, set_ports=id, table=SimpleNamespace(port_types=b""))
+        psample = SimpleNamespace(set_links=lambda *_: None)
+        observation = Observation(before, links, attacher, kernel.gates, tunnels, exporters, psample)  # type: ignore[arg-type]
         exporters.join(exporters.make(before.exporters), {})
         observation.update()
         wait_programs = kernel.maps.wait_programs
@@ -45,7 +47,7 @@ def test_samples_of_programs_that_still_ran_reach_the_exporter_that_leaves(
             wait_programs()
 
         monkeypatch.setattr(kernel.maps, "wait_programs", end)
-        observation.configure(Config(has_main=False), attach=False)
+        observation.configure(Config(has_main=False))
         exporters.leave(["collector-set-1"])
         receiver.read()
         (record,) = receiver.oracle.records

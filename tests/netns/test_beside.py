@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lib.daemon import Daemon
+from lib.daemon import PROGRAM, Daemon
 from lib.netns import Namespace
 from lib.programs import XDP_DROP, XDP_PASS, Counter, program
 from lib.sink import Sink
@@ -230,9 +230,9 @@ def test_check_says_what_it_would_do(
     left, _ = wire
     file = tmp_path / "xdpfix.toml"
     file.write_text(CONFIG.format(hook=hook, target="192.0.2.1:4739"))
-    before = left.run("xdpfix", "check", str(file)).stdout
+    before = left.run(str(PROGRAM), "check", str(file)).stdout
     with XdpLink(left, "a", others.drop):
-        said = left.run("xdpfix", "check", str(file)).stdout
+        said = left.run(str(PROGRAM), "check", str(file)).stdout
     (line,) = set(said.splitlines()) - set(before.splitlines())
     name = f"XDP program dropper, id {others.ids[0]}"
     unseen = f"a: packets that {name} drops, sends back or redirects are not seen at tc; "
