@@ -14,7 +14,7 @@ from typing import Any
 from exporter import transports
 from exporter.errors import ExporterError
 from exporter.options import ExporterOptions
-from sampler import configkeys
+from sampler import configkeys, readers
 from sampler.errors import ConfigError
 from sampler.psample.options import PsampleSource, psample_sources
 from sampler.rules.rule import FlowExporter, FlowRule
@@ -228,7 +228,7 @@ def _override(overrides: Overrides, sampler: dict[str, Any], exporter: dict[str,
         exporter["targets"] = configkeys.EXPORTER["targets"]("--target", list(overrides.targets))
     if overrides.sampling is not None:
         # What is no number goes on as it is, so that the key's own check words the error.
-        number = configkeys.decimal(overrides.sampling)
+        number = readers.decimal(overrides.sampling)
         value = overrides.sampling if number is None else number
         exporter["sampling"] = configkeys.EXPORTER["sampling"]("--sampling", value)
 

@@ -1,15 +1,12 @@
-"""What each key of the configuration may be: readers that turn a TOML value into a checked one.
+"""What each key of the configuration may be: its reader, of sampler.readers or of its own here.
 
-A reader takes the key's path and its value and returns what the options hold, or raises
-a ConfigError that names path, value and range. Ranges of keys that OVS has are OVS's
-(ovs-vswitchd.conf.db(5), tables IPFIX and Flow_Sample_Collector_Set).
+Ranges of keys that OVS has are OVS's (ovs-vswitchd.conf.db(5), tables IPFIX and Flow_Sample_Collector_Set).
 """
 
 import ipaddress
-import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,8 @@ from exporter.options import (
 )
 from sampler.address import AddressError, parse_address, parse_target
 from sampler.errors import ConfigError
-
-Reader = Callable[[str, object], Any]
+from sampler.readers import Reader, boolean, choice, integer, power_of_two, shown
+from sampler.tables import table, values
 
 # sun_path of struct sockaddr_un is 108 octets with its terminating zero.
 UNIX_PATH_MAX = 107
@@ -39,64 +36,6 @@ METRICS_PORT = 9477
 VIRTUAL_OBS_ID_MAX = 254
 # Perf rings are locked memory; 2^14 pages of 4 KiB are 64 MiB a CPU.
 RING_PAGES_MAX = 2**14
-
-
-def decimal(text: str) -> int | None:
-    """Read a number of up to 10 digits, which hold every number here; None where the text is none."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
-
-
-def shown(value: object) -> str:
-    """Write the value as TOML would, for an error message."""
-    if isinstance(value, bool | str | int | float):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
-
-
-def integer(low: int, high: int) -> Reader:
-    """Read a whole number from low to high. TOML's booleans are no numbers, though Python's are."""
-
-    def read(path: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(f"{path} = {shown(value)}: must be a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def power_of_two(high: int) -> Reader:
-    """Read 1, 2, 4, … high."""
-    whole = integer(1, high)
-
-    def read(path: str, value: object) -> int:
-        try:
-            number: int = whole(path, value)
-        except ConfigError:
-            number = 0
-        if number == 0 or number & (number - 1):
-            raise ConfigError(f"{path} = {shown(value)}: must be a power of two from 1 to {high}")
-        return number
-
-    return read
-
-
-def boolean(path: str, value: object) -> bool:
-    """Read true or false."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{path} = {shown(value)}: must be true or false")
-    return value
-
-
-def choice(*words: str) -> Reader:
-    """Read one of the words."""
-
-    def read(path: str, value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            listed = ", ".join(f'"{word}"' for word in words)
-            raise ConfigError(f"{path} = {shown(value)}: must be one of {listed}")
-        return value
-
-    return read
 
 
 def virtual_obs_id(path: str, value: object) -> str:
@@ -182,8 +121,6 @@ def table_of(make: type, readers: Mapping[str, Reader]) -> Reader:
     """Read a table whose keys are those of `readers`, into a dataclass that has the defaults."""
 
     def read(path: str, value: object) -> Any:
-        from sampler.tables import table, values  # which reads by our readers
-
         return make(**values(f"{path}.", table(path, value), readers))
 
     return read

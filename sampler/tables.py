@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sampler.configkeys import Reader, shown
 from sampler.errors import ConfigError
+from sampler.readers import Reader, shown
 
 Document = Mapping[str, Any]
 

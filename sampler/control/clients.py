@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from sampler import configkeys
+from sampler import configkeys, readers
 from sampler.arguments import Commands, add_socket, command, control_socket
 from sampler.console import ovsformat
 from sampler.console.show import SUBJECTS, flows, ledger, print_result, rules, tunnels
@@ -79,8 +79,8 @@ def _show_options(arguments: argparse.Namespace) -> dict[str, object]:
     if arguments.ovs and arguments.what != "exporters":
         raise ConfigError("--ovs goes with `show exporters` only")
     if "limit" in options:
-        number = configkeys.decimal(options["limit"])
-        options["limit"] = configkeys.integer(1, SHOWN_FLOWS)("--limit", options["limit"] if number is None else number)
+        number = readers.decimal(options["limit"])
+        options["limit"] = readers.integer(1, SHOWN_FLOWS)("--limit", options["limit"] if number is None else number)
     return options
 
 
@@ -144,7 +144,7 @@ def _add_set(commands: Commands) -> None:
 
 
 def _set(arguments: argparse.Namespace) -> int:
-    number = configkeys.decimal(arguments.value)
+    number = readers.decimal(arguments.value)
     value: object = arguments.value if number is None else number
     # Checked by its key's own rule, here and by the service.
     configkeys.EXPORTER[arguments.what](arguments.what, value)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.snapshot import column, flow_row
-from sampler.configkeys import shown
 from sampler.control import flowfilter
 from sampler.daemon.datapath import Datapath
 from sampler.errors import ConfigError
+from sampler.readers import shown
 
 # Flows of an exporter that are looked at for them, the oldest first. 48 MiB: copying takes the data thread some 20 ms.
 SCANNED_FLOWS = 2**17

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sampler.configkeys import shown
 from sampler.psample.options import PsampleSource
+from sampler.readers import shown
 from sampler.rules.rule import FlowExporter, FlowRule
 
 

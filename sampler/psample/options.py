@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.options import RAW, UINT32_MAX, ExporterOptions
-from sampler import configkeys
-from sampler.configkeys import Reader
+from sampler import readers
 from sampler.errors import ConfigError
+from sampler.readers import Reader
 from sampler.rules.rule import FlowExporter
 from sampler.tables import tables, values
 
@@ -39,12 +39,12 @@ class PsampleSource:
 
 
 SOURCE: Mapping[str, Reader] = {
-    "group": configkeys.integer(0, UINT32_MAX),
-    "exporter": configkeys.integer(0, UINT32_MAX),
-    "obs_domain_id": configkeys.integer(0, UINT32_MAX),
-    "obs_point_id": configkeys.integer(0, UINT32_MAX),
-    "direction": configkeys.choice(*DIRECTIONS),
-    "receive_buffer": configkeys.integer(1 << 12, 1 << 30),
+    "group": readers.integer(0, UINT32_MAX),
+    "exporter": readers.integer(0, UINT32_MAX),
+    "obs_domain_id": readers.integer(0, UINT32_MAX),
+    "obs_point_id": readers.integer(0, UINT32_MAX),
+    "direction": readers.choice(*DIRECTIONS),
+    "receive_buffer": readers.integer(1 << 12, 1 << 30),
 }
 
 

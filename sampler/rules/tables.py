@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from exporter.options import RAW, UINT32_MAX, ExporterOptions
-from sampler import configkeys
-from sampler.configkeys import Reader, shown
+from sampler import configkeys, readers
 from sampler.errors import ConfigError
+from sampler.readers import Reader, shown
 from sampler.rules import match
 from sampler.rules.rawrates import Rate, check_raw
 from sampler.rules.rule import DIRECTIONS, PROBABILITY_ALL, RULES_MAX, FlowExporter, FlowRule
@@ -89,13 +89,13 @@ def _probability(path: str, value: object) -> int:
     return value
 
 
-COLLECTOR_SET_ID = configkeys.integer(0, UINT32_MAX)
+COLLECTOR_SET_ID = readers.integer(0, UINT32_MAX)
 EXPORTER: Mapping[str, Reader] = {key: read for key, read in configkeys.EXPORTER.items() if key not in ELSEWHERE}
 SAMPLE: Mapping[str, Reader] = {
     "match": _match,
     "probability": _probability,
-    "obs_domain_id": configkeys.integer(0, UINT32_MAX),
-    "obs_point_id": configkeys.integer(0, UINT32_MAX),
-    "direction": configkeys.choice(*DIRECTIONS),
+    "obs_domain_id": readers.integer(0, UINT32_MAX),
+    "obs_point_id": readers.integer(0, UINT32_MAX),
+    "direction": readers.choice(*DIRECTIONS),
     "interfaces": configkeys.globs,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sampler.configkeys import shown
+from sampler.readers import shown
 
 EVERY = 65535
 

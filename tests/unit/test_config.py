@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.options import ExporterOptions, Target
-from sampler import config, configkeys
+from sampler import config, configkeys, readers
 from sampler.config import Config, Overrides
 from sampler.errors import ConfigError
 
@@ -199,7 +199,7 @@ def test_target(text, target):
 )
 def test_bad_target(value, reason):
     message = refused({"exporter": {"targets": [value]}})
-    assert message.startswith(f"exporter.targets = {configkeys.shown(value)}: ")
+    assert message.startswith(f"exporter.targets = {readers.shown(value)}: ")
     assert reason in message
 
 
