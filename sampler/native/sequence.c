@@ -1,11 +1,16 @@
 /* Which numbers of a psample group never came. */
 #include "sequence.h"
 
+static bool is_anew(__s64 step, __u32 number)
+{
+	return step < -SEQUENCE_WINDOW || (step > SEQUENCE_LEAP && number < SEQUENCE_WINDOW);
+}
+
 void sequence_see(struct sequence *sequence, __u32 number)
 {
 	__s64 step = (__s32)(number - sequence->highest);
 
-	if (!sequence->known || step < -SEQUENCE_WINDOW) {
+	if (!sequence->known || is_anew(step, number)) {
 		*sequence = (struct sequence){ .known = true, .highest = number, .given = 1, .received = 1 };
 		return;
 	}

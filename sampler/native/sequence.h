@@ -12,6 +12,8 @@
 
 /* A number this far behind the highest is of a group that was made anew, and counts from 0. */
 #define SEQUENCE_WINDOW 4096
+/* So is one below the window that lies this far ahead: the group before had given more than half of all numbers. */
+#define SEQUENCE_LEAP (1 << 20)
 
 struct sequence {
 	bool known;
