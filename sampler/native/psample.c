@@ -19,7 +19,6 @@
 #define MESSAGE_SIZE (66 * 1024)
 #define ROUNDS_MAX 64	/* of messages without a sample, before the caller may look at the clock */
 #define SLOTS 4096	/* of the hash of combinations, a power of two */
-#define COOKIE_SIZE 8	/* Open vSwitch's: domain, point, in network byte order */
 /* A timestamp further from now is that of a clock which was set meanwhile. */
 #define TIME_MAX 60000000000LL
 
@@ -240,7 +239,7 @@ static struct psample_combination combination_of(const struct psample *source, c
 	};
 	__u64 cookie;
 
-	if (message->cookie_length == COOKIE_SIZE) {
+	if (message->cookie_length == PSAMPLE_COOKIE) {
 		memcpy(&cookie, message->cookie, sizeof(cookie));
 		cookie = be64toh(cookie);
 		combination.domain = cookie >> 32;
@@ -311,7 +310,7 @@ static bool take(struct psample *source, struct sample *out)
 	see(source, &out->key);
 	stats->samples++;
 	stats->without_cookie += !message.cookie_length;
-	stats->other_cookie += message.cookie_length && message.cookie_length != COOKIE_SIZE;
+	stats->other_cookie += message.cookie_length && message.cookie_length != PSAMPLE_COOKIE;
 	return true;
 }
 

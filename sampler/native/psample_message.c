@@ -169,6 +169,18 @@ static bool read_attr(const struct attr *attr, struct psample_message *out)
 	}
 }
 
+/*
+ * Linux 6.11 to 6.12.6 leaves the mark of a probability out where the message has no room for it (mended by commit
+ * "psample: adjust size if rate_as_probability is set"): of every packet of such a length. Taken for a rate, all
+ * packets would count as four thousand million each. Open vSwitch's samples show: they are not numbered, have domain
+ * and point as their cookie, and P is 1 to 65535 times 65537. tc's have no such rate and number at once, but for the
+ * first of a group.
+ */
+static bool lacks_mark(const struct psample_message *message)
+{
+	return !message->sequence && message->cookie_length == PSAMPLE_COOKIE && !(message->rate % 65537);
+}
+
 int psample_decode(const void *octets, __u32 length, struct psample_message *out)
 {
 	struct psample_message message = { .data = NULL };
@@ -198,6 +210,7 @@ int psample_decode(const void *octets, __u32 length, struct psample_message *out
 		message.length = message.captured;
 	if (!message.has_group || !message.rate || message.captured > message.length)
 		return -EBADMSG;
+	message.probability |= lacks_mark(&message);
 	*out = message;
 	return 0;
 }

@@ -6,6 +6,8 @@
 
 #include "state.h"
 
+#define PSAMPLE_COOKIE 8	/* octets of Open vSwitch's: domain, point, in network byte order */
+
 /* What a message says. Pointers are into its octets. All 0 for what it does not say, but for `length`. */
 struct psample_message {
 	const __u8 *data;	/* the packet's first octets */
@@ -22,7 +24,7 @@ struct psample_message {
 	__u16 protocol;	/* ethertype, host order */
 	bool has_group;
 	bool has_sequence;
-	bool probability;
+	bool probability;	/* where its mark is missing, too */
 	bool has_tunnel;
 	struct tunnel_key tunnel;	/* addresses, ports, key and ip_version; type, protocol and key_length are not said */
 };

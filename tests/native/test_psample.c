@@ -110,6 +110,30 @@ static void test_other_messages(void)
 	CHECK(decode(&message) == -ENOMSG);
 }
 
+/* Linux 6.11 to 6.12.6 has no room for the mark of a probability where the packet fills the message's memory. */
+static void test_lost_mark(void)
+{
+	const struct {
+		__u32 rate, sequence;
+		__u16 cookie;
+		bool probability;
+	} cases[] = {
+		{ 0xffffffff, 0, 8, true }, { 655 * 65537, 0, 8, true }, { 65537, 0, 8, true },
+		/* tc: a rate, the cookie of an action, or a group that counts. */
+		{ 400, 0, 8, false }, { 65536, 0, 8, false }, { 65537, 0, 4, false }, { 65537, 1, 8, false },
+	};
+	struct psample_message message;
+	const __u8 cookie[8] = { 1 };
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		sample_message(cases[i].rate);
+		put32(4, cases[i].sequence);
+		put(15, cookie, cases[i].cookie);
+		end();
+		CHECK(!decode(&message) && message.probability == cases[i].probability);
+	}
+}
+
 /* What contradicts itself is no sample, wherever it is cut. */
 static void test_broken(void)
 {
@@ -304,12 +328,26 @@ static void test_sequence(void)
 	for (__u32 i = 0; i < 5; i++)
 		sequence_see(&sequence, i);
 	CHECK(sequence.highest == 4 && !sequence_look(&sequence) && !sequence_look(&sequence));
+	/* So was one that had given more than half of the numbers: from there, 0 lies ahead. */
+	for (__u32 highest = 0x70000001; highest < 0xf0000002; highest += 0x10000000) {
+		sequence = (struct sequence){ .known = false };
+		sequence_see(&sequence, highest);
+		for (__u32 i = 0; i < 5; i++)
+			sequence_see(&sequence, i);
+		CHECK(sequence.highest == 4 && !sequence_look(&sequence) && !sequence_look(&sequence));
+	}
+	/* While a long loss is a loss, over the end of the numbers, too. */
+	sequence = (struct sequence){ .known = false };
+	sequence_see(&sequence, 0xffffff00);
+	sequence_see(&sequence, 0xfff);
+	CHECK(!sequence_look(&sequence) && sequence_look(&sequence) == 0x10fe);
 }
 
 int main(void)
 {
 	test_decode();
 	test_other_messages();
+	test_lost_mark();
 	test_broken();
 	test_interfaces();
 	test_layer3();
