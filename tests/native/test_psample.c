@@ -303,6 +303,7 @@ static void test_tunnels(void)
 
 static void test_sequence(void)
 {
+	const __u32 used[] = { 0x7fffffff, 0x80000001, 0xc0000000, 0xfff00000 - 1 };
 	struct sequence sequence = { .known = false };
 
 	CHECK(!sequence_look(&sequence));
@@ -329,11 +330,11 @@ static void test_sequence(void)
 		sequence_see(&sequence, i);
 	CHECK(sequence.highest == 4 && !sequence_look(&sequence) && !sequence_look(&sequence));
 	/* So was one that had given more than half of the numbers: from there, 0 lies ahead. */
-	for (__u32 highest = 0x70000001; highest < 0xf0000002; highest += 0x10000000) {
+	for (__u32 i = 0; i < sizeof(used) / sizeof(used[0]); i++) {
 		sequence = (struct sequence){ .known = false };
-		sequence_see(&sequence, highest);
-		for (__u32 i = 0; i < 5; i++)
-			sequence_see(&sequence, i);
+		sequence_see(&sequence, used[i]);
+		for (__u32 number = 0; number < 5; number++)
+			sequence_see(&sequence, number);
 		CHECK(sequence.highest == 4 && !sequence_look(&sequence) && !sequence_look(&sequence));
 	}
 	/* While a long loss is a loss, over the end of the numbers, too. */
