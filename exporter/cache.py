@@ -1,5 +1,6 @@
 """The flow cache, as Python sees exporter/native/cache.c: samples in by the batch, ended flows out."""
 
+import functools
 import ipaddress
 import math
 import os
@@ -22,13 +23,14 @@ LASTING_GENERATIONS: int = lib.WEIGHT_LASTING
 LASTING_FIRST: int = lib.WEIGHT_LASTING_FIRST
 
 
-def weight_table(probability: Fraction, scale: Fraction = Fraction(1)) -> list[int]:
+@functools.lru_cache(maxsize=4)
+def weight_table(probability: Fraction, scale: Fraction = Fraction(1)) -> tuple[int, ...]:
     """Weights of samples of 0..64 packets, scale / (1 - (1 - p)**s) in 32.32 fixed point, rounded; [0] is 0."""
     taken, all_ = probability.numerator, probability.denominator
     table = [0]
     for packets in range(1, lib.WEIGHT_TABLE + 1):
         table.append(round(scale * Fraction(all_**packets, all_**packets - (all_ - taken) ** packets) * 2**32))
-    return table
+    return tuple(table)
 
 
 def _fixed(factor: Fraction) -> int:

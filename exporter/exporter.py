@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from exporter._native import ffi, lib
-from exporter.cache import NS_PER_S, SAMPLE_SIZE, Cache
+from exporter.cache import LASTING_FIRST, NS_PER_S, SAMPLE_SIZE, Cache
 from exporter.collectors import Collector
 from exporter.errors import ExporterError
 from exporter.exporting import ENCODE_BATCH, ExportingProcess
@@ -135,7 +135,8 @@ class Exporter:
         """
         if self._status.changes_interval(generation, gate, selectors) and self._ticked_ns is not None:
             self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
-        self._status.count()
+        if generation < LASTING_FIRST:  # that may take the place of one whose counts the cache then forgets
+            self._status.count()
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(generation, gate, selectors):
             self.exporting.catalog.set_domain(self._status.domain)

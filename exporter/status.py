@@ -93,7 +93,6 @@ class Status:
 
     def set_selectors(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
-        self.count()
         told = _told(gate, selectors)
         before = self._selectors
         if generation >= LASTING_FIRST:
@@ -105,7 +104,9 @@ class Status:
         changed = self._selectors != before
         if changed:
             self.domain = self._selectors[0].domain
-        self._counts.keep(selector.id for selector in self._selectors)
+        if generation < LASTING_FIRST:  # whose selectors only become more, up to a thousand and one by one
+            self.count()
+            self._counts.keep(selector.id for selector in self._selectors)
         return changed
 
     def _begin_main(self, selectors: Iterable[Selector]) -> None:
@@ -129,6 +130,8 @@ class Status:
 
     def changes_interval(self, generation: int, gate: Fraction, selectors: Sequence[Selector]) -> bool:
         """Whether by these selectors collectors are to multiply otherwise in a domain that is in use."""
+        if self.options.counts != RAW:
+            return False
         told = _told(gate, selectors)
         before = self._intervals(self._selectors)
         after = self._intervals(told if generation >= LASTING_FIRST else self._with_lasting(told))

@@ -47,6 +47,7 @@ class Sources:
         self._ids = itertools.count(FIRST_ID)
         self._combinations: dict[str, tuple[Exporter, Combinations]] = {}
         self._before: dict[int, Counter[str]] = {}  # of sources that were closed
+        self._more = False  # the last read ended before it had read all
         self._due = math.inf  # when the sockets may end a poll again
         self.seen: tuple[tuple[int, int, int], ...] = ()
         self.lost: dict[str, int] = dict.fromkeys(LOSSES, 0)
@@ -88,6 +89,8 @@ class Sources:
 
     def rest_until(self, now: float) -> float:
         """When read() is to be called at the latest. Where that is infinite, a message ends the ring's poll."""
+        if self._more:
+            return now
         if now >= self._due:
             self._due = math.inf
             for source in self._sources.values():
@@ -97,6 +100,7 @@ class Sources:
 
     def read(self, until: float | None = None) -> None:
         """Read until nothing waits, or, under overload, until the time `until`."""
+        self._more = False
         for source in self._sources.values():
             self._read(source, until)
 
@@ -111,7 +115,10 @@ class Sources:
             unknown = source.unknown()
             if unknown is not None:
                 self._add(source, unknown)
-            elif not count or (until is not None and time.monotonic() >= until):
+            elif not count:
+                return
+            if until is not None and time.monotonic() >= until:
+                self._more = True
                 return
 
     def _add(self, source: Source, combination: Combination) -> None:

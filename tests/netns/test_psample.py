@@ -266,6 +266,28 @@ def test_sources_feed_the_exporter_that_they_name(ring: Ring) -> None:
         sources.close()
 
 
+def test_new_combinations_do_not_keep_the_thread(ring: Ring) -> None:
+    """Each costs the exporter more than a batch of samples: past its time the thread goes back to the rings."""
+    with Wire() as wire, Harness(profile="full") as harness:
+        sources = Sources(ring, {"main": harness.exporter})
+        source = Source(PsampleSource(10, "main"))
+        source.attach(wire.receiver())
+        ring.watch(source.fd)
+        sources.change([], [source])
+        for point in range(100):
+            wire.send(message(attributes(FRAME, 10, 1, cookie=bytes(4) + point.to_bytes(4, "big"))))
+        sources.rest_until(0.0)
+        sources.read(until=0.0)
+        assert sources.handed["main"] < 3
+        # What waits still is asked for at once, and by no message.
+        assert sources.rest_until(5.0) == 5.0
+        while sources.handed["main"] < 100:
+            sources.read(until=0.0)
+        sources.read()
+        assert sources.rest_until(time.monotonic() + 1) == math.inf
+        sources.close()
+
+
 def test_too_many_combinations_for_one_exporter(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
     with Wire() as wire, Harness(profile="full") as harness:
         sources = Sources(ring, {"main": harness.exporter})

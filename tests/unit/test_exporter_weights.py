@@ -28,7 +28,7 @@ def pi(probability: Fraction, packets: int) -> Fraction:
 
 def test_the_weight_of_a_packet_is_one_over_its_probability():
     assert weight_table(Fraction(1, 400))[1] == 400 << 32
-    assert weight_table(Fraction(1)) == [0] + [1 << 32] * 64
+    assert weight_table(Fraction(1)) == (0, *[1 << 32] * 64)
     assert weight_table(Fraction(1, 2**32 - 1))[1] == (2**32 - 1) << 32
 
 
