@@ -104,7 +104,7 @@ class Status:
         changed = self._selectors != before
         if changed:
             self.domain = self._selectors[0].domain
-        if generation < LASTING_FIRST:  # whose selectors only become more, up to a thousand and one by one
+        if generation < LASTING_FIRST:  # whose selectors only become more, up to thousands and one by one
             self.count()
             self._counts.keep(selector.id for selector in self._selectors)
         return changed

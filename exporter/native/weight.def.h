@@ -10,8 +10,8 @@
  * Beside these, generations of the highest numbers stay known for good: those of selectors that come with the
  * samples (the kernel's psample), and do not change with the configuration of the gates.
  */
-#define WEIGHT_LASTING 16
-#define WEIGHT_LASTING_FIRST 65520	/* 2^16 - WEIGHT_LASTING */
+#define WEIGHT_LASTING 64
+#define WEIGHT_LASTING_FIRST 65472	/* 2^16 - WEIGHT_LASTING */
 
 /* Selectors of one exporter in a generation: one a flow rule (bits of struct sample_meta.rules), and the main one. */
 #define SELECTORS 65

@@ -18,7 +18,7 @@
 /* psample makes no packet and its attributes longer than 65535 octets (PSAMPLE_MAX_PACKET_SIZE). */
 #define MESSAGE_SIZE (66 * 1024)
 #define ROUNDS_MAX 64	/* of messages without a sample, before the caller may look at the clock */
-#define SLOTS 4096	/* of the hash of combinations, a power of two */
+#define SLOTS 16384	/* of the hash of combinations, a power of two */
 /* A timestamp further from now is that of a clock which was set meanwhile. */
 #define TIME_MAX 60000000000LL
 

@@ -10,7 +10,7 @@ enum psample_direction {
 };
 
 /* What decides weight, observation domain and point of a sample. A source knows up to PSAMPLE_COMBINATIONS. */
-#define PSAMPLE_COMBINATIONS 1024
+#define PSAMPLE_COMBINATIONS 4096
 struct psample_combination {
 	__u32 rate;	/* N of 1 in N, or P: taken with probability (P + 1) / 2^32 */
 	__u32 domain;

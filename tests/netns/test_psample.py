@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cache import LASTING_FIRST
 from lib.daemon import Daemon
 from lib.harness import Harness
 from lib.netns import Namespace
@@ -26,7 +27,7 @@ from sampler.psample.sources import Sources
 
 GROUP = 10
 FRAME = udp_frame()
-PLACE = Place(65520, 5)
+PLACE = Place(LASTING_FIRST, 5)
 
 
 def samples(batch: bytearray, count: int) -> list:
@@ -68,7 +69,7 @@ def test_messages_become_samples(batch: bytearray) -> None:
         source.add(Combination(GROUP, 400, False, 3, 4), PLACE)
         assert source.read(batch) == 1
         (first,) = samples(batch, 1)
-        assert (first.meta.generation, first.meta.rules, first.meta.main) == (65520, 1 << 5, 0)
+        assert (first.meta.generation, first.meta.rules, first.meta.main) == (LASTING_FIRST, 1 << 5, 0)
         assert (first.key.ifindex, first.key.direction, first.meta.frame_octets) == (2, 0, len(FRAME))
         assert abs(first.meta.time - (monotonic - 10**9)) < 10**9 / 2
         assert source.unknown() == Combination(GROUP, ALL, True, 7, 8)
@@ -78,7 +79,7 @@ def test_messages_become_samples(batch: bytearray) -> None:
         assert (second.meta.generation, second.meta.rules) == (65521, 1 << 63)
         # A time that cannot be: the clock was set in between.
         assert second.meta.time >= monotonic
-        assert (third.meta.generation, third.meta.frame_octets) == (65520, 9000)
+        assert (third.meta.generation, third.meta.frame_octets) == (LASTING_FIRST, 9000)
         stats = source.stats()
         assert (stats["messages"], stats["samples"], stats["cut"], stats["super_packets"]) == (3, 3, 1, 1)
         assert (stats["without_cookie"], stats["other_cookie"]) == (1, 1)
@@ -165,7 +166,7 @@ def test_what_is_wrong_or_too_much_is_counted(batch: bytearray) -> None:
 
 def test_the_table_of_combinations_has_an_end() -> None:
     with Source(PsampleSource(GROUP, "main")) as source:
-        for number in range(1024):
+        for number in range(COMBINATIONS_MAX):
             source.add(Combination(GROUP, 1 + number % 7, False, number // 32, number % 32), PLACE)
         source.add(Combination(GROUP, 1, False, 0, 0), PLACE)
         with pytest.raises(OSError, match="No space"):
@@ -301,5 +302,5 @@ def test_too_many_combinations_for_one_exporter(ring: Ring, caplog: pytest.LogCa
         assert (stats["samples"], stats["lost_combinations"]) == (COMBINATIONS_MAX, 5)
         assert harness.stats["samples_cached"] == COMBINATIONS_MAX
         assert harness.stats["flows"] == COMBINATIONS_MAX
-        assert caplog.text.count("more than 1024 combinations") == 1
+        assert caplog.text.count("more than 4096 combinations") == 1
         sources.close()
