@@ -137,6 +137,7 @@ bench: build build-packages $(HEADERS)
 	@scripts/install-packages $(BCC_PACKAGES)
 	$(TEST_ENV) $(VENV)/bin/python bench/packet.py
 	$(VENV)/bin/python bench/exporter.py
+	$(VENV)/bin/python bench/psample.py
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the

@@ -23,7 +23,7 @@ NOT_LOADED = (
 )
 ADVICE = {
     "lost_socket": "their socket had no room: raise receive_buffer of the [[psample]] table, or sample less",
-    "lost_kernel": "the kernel had no memory for them",
+    "lost_kernel": "the kernel could not put their messages together, its own log says so, too",
     "lost_combinations": "too many combinations of rate, observation domain and point for one exporter",
     "lost_malformed": "messages of psample that cannot be read",
 }

@@ -1,0 +1,66 @@
+"""What a sample of psample costs in user space, beside what receiving its message alone costs. `make bench`.
+
+Messages come by a netlink socket of user space, as psample's do by its own. Those of another command are left at their
+header: what they cost is the kernel's handing over, nearly all of it.
+"""
+
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from exporter._native import ffi
+from exporter.cache import LASTING_FIRST
+from exporter.exporter import Exporter
+from exporter.options import ExporterOptions
+from exporter.selector import Selector
+from lib.psample import Wire, attributes, message
+from lib.traffic import udp_frame
+from sampler.psample.combinations import Combination, Place
+from sampler.psample.options import PsampleSource
+from sampler.psample.source import Source
+
+GROUP, SAMPLE, OTHER = 10, 0, 2
+BATCH = 4096
+MESSAGES = 20_000
+ROUNDS = 9
+
+
+def cost(wire: Wire, source: Source, exporter: Exporter, batch: bytearray, command: int) -> float:
+    """Seconds of this thread's CPU time a message; the least of some rounds."""
+    octets = message(attributes(udp_frame(payload=86), GROUP, time_ns=time.time_ns()), command=command)
+    least = 1.0
+    for _ in range(ROUNDS):
+        for _ in range(MESSAGES):
+            wire.send(octets)
+        begin = time.thread_time()
+        # Messages that are no samples end a call, and at its next one begins where there is nothing any more.
+        for _ in range(MESSAGES // BATCH + 20):
+            if count := source.read(batch):
+                exporter.ingest(batch, count)
+        least = min(least, (time.thread_time() - begin) / MESSAGES)
+    return least
+
+
+def main() -> None:
+    """Print one line."""
+    options = ExporterOptions()
+    combination, selector = Combination(GROUP, 1, False, 0, 0), Selector(1, 0, Fraction(1), 0, 0)
+    batch = bytearray(BATCH * ffi.sizeof("struct sample"))
+    with (
+        Wire() as wire,
+        Source(PsampleSource(GROUP, "main", receive_buffer=1 << 26)) as source,
+        Exporter(options, pause=lambda _: None) as exporter,
+    ):
+        exporter.set_weight(LASTING_FIRST, Fraction(1), [selector])
+        source.attach(wire.receiver())
+        source.add(combination, Place(LASTING_FIRST, 0))
+        received, whole = (cost(wire, source, exporter, batch, command) for command in (OTHER, SAMPLE))
+        assert source.stats()["samples"] == exporter.stats()["samples_ingested"] == ROUNDS * MESSAGES
+    print(f"psample: {whole * 1e9:4.0f} ns a sample, {received * 1e9:4.0f} of them for receiving its message")
+
+
+if __name__ == "__main__":
+    main()
