@@ -135,8 +135,8 @@ class Exporter:
         """
         if self._status.changes_interval(generation, gate, selectors) and self._ticked_ns is not None:
             self.flush(FORCED_END, self._ticked_ns, self._ticked_ns + NS_PER_S)
-        if generation < LASTING_FIRST:  # that may take the place of one whose counts the cache then forgets
-            self._status.count()
+        if generation < LASTING_FIRST or len(selectors) < self._status.lasting(generation):
+            self._status.count()  # before the cache forgets
         self.cache.set_weight(generation, gate, selectors)
         if self._status.set_selectors(generation, gate, selectors):
             self.exporting.catalog.set_domain(self._status.domain)

@@ -95,6 +95,7 @@ class Status:
         """Take the selectors of now, behind a gate of this probability; whether anything is other than before."""
         told = _told(gate, selectors)
         before = self._selectors
+        ended = generation < LASTING_FIRST or len(told) < self.lasting(generation)
         if generation >= LASTING_FIRST:
             self._lasting[generation] = told
         elif told:  # none: this exporter takes nothing any more
@@ -102,12 +103,16 @@ class Status:
             self._begin_main(selectors)
         self._selectors = self._with_lasting(self._passing)
         changed = self._selectors != before
-        if changed:
+        if changed and self._selectors:
             self.domain = self._selectors[0].domain
-        if generation < LASTING_FIRST:  # whose selectors only become more, up to thousands and one by one
+        if ended:  # lasting generations get thousands of selectors, one by one
             self.count()
             self._counts.keep(selector.id for selector in self._selectors)
         return changed
+
+    def lasting(self, generation: int) -> int:
+        """How many selectors this lasting generation has."""
+        return len(self._lasting.get(generation, ()))
 
     def _begin_main(self, selectors: Iterable[Selector]) -> None:
         """Count anew what the gates do where the main selector is another one."""

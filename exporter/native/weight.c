@@ -6,12 +6,32 @@
 
 #include "weight.h"
 
+static void add_total(struct total *sum, const struct total *total)
+{
+	flow_count(&sum->packets, &sum->fraction, (u128)total->packets << 32 | total->fraction);
+}
+
 static void add_totals(struct total *sum, const struct generation *generation)
 {
-	for (unsigned int i = 0; i < SELECTORS; i++) {
-		const struct total *total = &generation->selectors[i].total;
+	for (unsigned int i = 0; i < SELECTORS; i++)
+		add_total(sum, &generation->selectors[i].total);
+}
 
-		flow_count(&sum->packets, &sum->fraction, (u128)total->packets << 32 | total->fraction);
+static int has_selector(const struct generation *generation, unsigned int number)
+{
+	return number == SELECTOR_MAIN ? generation->main : generation->rules >> number & 1;
+}
+
+/* Of a generation that lasts others may have the numbers of selectors that ended, and are to begin at 0. */
+static void end_selectors(struct generations *generations, struct generation *generation)
+{
+	for (unsigned int number = 0; number < SELECTORS; number++) {
+		struct counter *counter = &generation->selectors[number];
+
+		if (!has_selector(generation, number) && counter->samples) {
+			add_total(&generations->replaced, &counter->total);
+			*counter = (struct counter){ .samples = 0 };
+		}
 	}
 }
 
@@ -63,6 +83,8 @@ int generations_set(struct generations *generations, const struct weight *weight
 		else
 			generation->rules |= 1ull << selectors[i].number;
 	}
+	if (weight->generation >= WEIGHT_LASTING_FIRST)
+		end_selectors(generations, generation);
 	return 0;
 }
 
@@ -89,11 +111,6 @@ struct generation *generations_find(struct generations *generations, __u16 numbe
 		}
 	}
 	return NULL;
-}
-
-static int has_selector(const struct generation *generation, unsigned int number)
-{
-	return number == SELECTOR_MAIN ? generation->main : generation->rules >> number & 1;
 }
 
 static unsigned int generation_stats(const struct generation *generation, struct selector_stats *stats,

@@ -8,7 +8,8 @@
 
 /*
  * Beside these, generations of the highest numbers stay known for good: those of selectors that come with the
- * samples (the kernel's psample), and do not change with the configuration of the gates.
+ * samples (the kernel's psample), and do not change with the configuration of the gates. A selector that such a
+ * generation has no more has ended: its number may be another's.
  */
 #define WEIGHT_LASTING 64
 #define WEIGHT_LASTING_FIRST 65472	/* 2^16 - WEIGHT_LASTING */

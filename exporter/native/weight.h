@@ -50,7 +50,7 @@ _Static_assert(WEIGHT_LASTING_FIRST + WEIGHT_LASTING == 1 << 16, "the highest nu
 void generations_free(struct generations *generations);
 
 /*
- * A generation that is known already keeps what its selectors counted. 0, -EINVAL for a selector's number, or
+ * A generation that is known already keeps what its selectors counted; one that lasts, of those that it has still. 0, -EINVAL for a selector's number, or
  * -ENOMEM.
  */
 int generations_set(struct generations *generations, const struct weight *weight, const struct selector *selectors,

@@ -190,6 +190,14 @@ int psample_add(struct psample *source, const struct psample_combination *combin
 	return 0;
 }
 
+void psample_forget(struct psample *source)
+{
+	memset(source->known, 0, sizeof(source->known));
+	source->combinations = 0;
+	source->adds_no_more = false;
+	source->stopped = false;
+}
+
 void psample_add_no_more(struct psample *source)
 {
 	source->adds_no_more = true;

@@ -101,7 +101,10 @@ int psample_unknown(const struct psample *source, struct psample_combination *ou
 int psample_add(struct psample *source, const struct psample_combination *combination, __u16 generation,
 		unsigned int rule);
 
-/* From here on samples of unknown combinations are counted as lost. */
+/* Knows no combination any more: each is asked for again. */
+void psample_forget(struct psample *source);
+
+/* From here on, until psample_forget, samples of unknown combinations are counted as lost. */
 void psample_add_no_more(struct psample *source);
 
 /* Looks how many messages were lost. To be called when psample_read has read all, and from time to time. */

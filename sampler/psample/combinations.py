@@ -4,7 +4,8 @@ A generation has 64 rules, so combinations fill the generations that stay known,
 """
 
 import itertools
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +15,8 @@ from exporter.selector import RULES, Selector
 COMBINATIONS_MAX = LASTING_GENERATIONS * RULES
 # Selectors of the configuration count from 1: none of them gets this far.
 FIRST_ID = 2**32
+# Generations: the exporter takes 15 ms to end selectors of one.
+AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,58 @@ class Place:
 
 
 class Combinations:
-    """Those of one exporter, for as long as it lives. `ids` gives each a selectorId that nothing else has."""
+    """Those of one exporter. `ids` gives each a selectorId that nothing else has."""
 
     def __init__(self, ids: Iterator[int]) -> None:
         self._ids = ids
         self._selectors: dict[Combination, Selector] = {}
         self._places: dict[Combination, Place] = {}
+        self._generations: dict[int, dict[int, Selector]] = {}  # by the rule's bit
+        # The next one last.
+        self._free = [Place(LASTING_FIRST + i // RULES, i % RULES) for i in reversed(range(COMBINATIONS_MAX))]
+        self._samples: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._selectors)
 
     def place(self, combination: Combination) -> Place | None:
         """Where it is, or is put now; None where there is no room for another one."""
-        if combination not in self._places and len(self) < COMBINATIONS_MAX:
-            place = Place(LASTING_FIRST + len(self) // RULES, len(self) % RULES)
+        if combination not in self._places and self._free:
+            place = self._free.pop()
             ids = combination.obs_domain_id, combination.obs_point_id
-            self._selectors[combination] = Selector(next(self._ids), place.rule, combination.share, *ids)
+            selector = Selector(next(self._ids), place.rule, combination.share, *ids)
+            self._selectors[combination] = selector
             self._places[combination] = place
+            self._generations.setdefault(place.generation, {})[place.rule] = selector
         return self._places.get(combination)
 
+    def make_room(self, samples: Mapping[int, int]) -> set[int]:
+        """Give up those of which no sample came since the last call, in the AT_ONCE generations that have most of them.
+
+        The first call gives up none.
+
+        Args:
+            samples: how many were counted, by selectorId.
+
+        Returns:
+            the generations whose selectors are fewer now.
+
+        """
+        before, self._samples = self._samples, dict(samples)
+        idle: defaultdict[int, list[Combination]] = defaultdict(list)
+        for combination, selector in self._selectors.items():
+            if before.get(selector.id) == samples.get(selector.id, 0):
+                idle[self._places[combination].generation].append(combination)
+        chosen = sorted(idle, key=lambda generation: len(idle[generation]), reverse=True)[:AT_ONCE]
+        for combination in itertools.chain.from_iterable(idle[generation] for generation in chosen):
+            place = self._places.pop(combination)
+            del self._selectors[combination], self._generations[place.generation][place.rule]
+            self._free.append(place)
+        return set(chosen)
+
     def selectors(self, generation: int) -> list[Selector]:
-        """Give what the generation has, in the order of rules."""
-        first = (generation - LASTING_FIRST) * RULES
-        return list(itertools.islice(self._selectors.values(), first, first + RULES))
+        """Give what the generation has."""
+        return list(self._generations[generation].values())
 
     def items(self) -> list[tuple[Combination, Selector]]:
         """All, the oldest first."""

@@ -11,7 +11,7 @@ from sampler.rules.rule import FlowExporter
 from sampler.tables import tables, values
 
 DIRECTIONS = ("auto", "ingress")  # by enum psample_direction
-# Octets of samples that wait for the reader, as the kernel counts them: some 14 000 of packets of 1500 octets, 40 000 of short ones.
+# Octets of samples that wait for the reader, as the kernel counts them: of some 14 000 packets of 1500 octets.
 RECEIVE_BUFFER = 16 << 20
 
 

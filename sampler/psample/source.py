@@ -90,8 +90,12 @@ class Source:
         native = ffi.new("struct psample_combination *", (combination.rate, *ids, combination.probability))
         _check(lib.psample_add(self._handle, native, place.generation, place.rule))
 
+    def forget(self) -> None:
+        """Know no combination any more: each is unknown() again when its next sample comes."""
+        lib.psample_forget(self._handle)
+
     def add_no_more(self) -> None:
-        """Count samples of combinations that were not added as lost."""
+        """Count samples of combinations that were not added as lost, until forget()."""
         lib.psample_add_no_more(self._handle)
 
     def look(self) -> None:

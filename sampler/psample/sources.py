@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # Messages come one by one, and each would wake the thread: a few hundred of them wait for each other instead, in
 # seconds. A tenth of the tick that half-filled batches of our own samples wait for.
 PAUSE = 0.01
+# Where there is no room for another combination, those without a sample for so long, in seconds, make room.
+IDLE = 60.0
 
 
 class Sources:
@@ -46,6 +48,8 @@ class Sources:
         self._batch = bytearray()
         self._ids = itertools.count(FIRST_ID)
         self._combinations: dict[str, tuple[Exporter, Combinations]] = {}
+        self._full: set[str] = set()  # exporters for which there was no room for another one
+        self._looked: dict[str, float] = {}  # when their combinations were last looked at
         self._before: dict[int, Counter[str]] = {}  # of sources that were closed
         self._more = False  # the last read ended before it had read all
         self._due = math.inf  # when the sockets may end a poll again
@@ -126,27 +130,49 @@ class Sources:
         sink = self._sinks[name]
         if name not in self._combinations or self._combinations[name][0] is not sink:
             self._combinations[name] = sink, Combinations(self._ids)
+            self._full.discard(name)
+            self._looked.pop(name, None)
         combinations = self._combinations[name][1]
         count = len(combinations)
         place = combinations.place(combination)
         if place is None:
             source.add_no_more()
-            log.warning(
-                "psample group %d: more than %d combinations of rate, observation domain and point for %s: samples of "
-                "others are lost; have fewer, or name another exporter for some groups",
-                combination.group,
-                COMBINATIONS_MAX,
-                name,
-            )
+            if name not in self._full:
+                log.warning(
+                    "psample group %d: more than %d combinations of rate, observation domain and point for %s: samples "
+                    "of others are lost until one has had none for %d s; have fewer, or name another exporter for some "
+                    "groups",
+                    combination.group,
+                    COMBINATIONS_MAX,
+                    name,
+                    IDLE,
+                )
+            self._full.add(name)
             return
         if len(combinations) > count:
             sink.set_weight(place.generation, Fraction(1), combinations.selectors(place.generation))
         source.add(combination, place)
 
+    def _make_room(self, name: str) -> None:
+        """Give up combinations that have become idle, at the second look and every later one."""
+        sink, combinations = self._combinations[name]
+        self._looked[name] = time.monotonic()
+        given_up = combinations.make_room({number: counted.samples for number, counted in sink.selected().items()})
+        for generation in given_up:
+            sink.set_weight(generation, Fraction(1), combinations.selectors(generation))
+        if given_up:
+            self._full.discard(name)
+            for source in self._sources.values():
+                if source.options.exporter == name:
+                    source.forget()
+
     def look(self) -> None:
-        """At a tick: count what was lost, and tell other threads."""
+        """At a tick: count what was lost, make room for new combinations, and tell other threads."""
         if not self._sources:
             return
+        for name in sorted(self._full):
+            if time.monotonic() >= self._looked.get(name, -math.inf) + IDLE:
+                self._make_room(name)
         for source in self._sources.values():
             source.look()
         self.seen = tuple((group, *place) for group, source in self._sources.items() for place in source.seen())

@@ -247,6 +247,15 @@ static void test_lasting(void)
 	CHECK(cache_get_selector_stats(cache, counted, 3) == 3);
 	cache_get_stats(cache, &stats);
 	CHECK(stats.lost_generation == WEIGHT_LASTING && stats.represented == 5 * WEIGHT_LASTING);
+	/* A selector that it has no more ends there: another one of its number counts from 0. */
+	weight.generation = WEIGHT_LASTING_FIRST;
+	CHECK(!cache_set_weight(cache, &weight, both + 1, 1) && !cache_set_weight(cache, &weight, both, 2));
+	count = cache_get_selector_stats(cache, counted, 2 * (WEIGHT_LASTING + WEIGHT_GENERATIONS));
+	CHECK(count == WEIGHT_GENERATIONS + 2 * WEIGHT_LASTING);
+	CHECK(!counted[WEIGHT_GENERATIONS].number && !counted[WEIGHT_GENERATIONS].samples);
+	CHECK(counted[WEIGHT_GENERATIONS + 1].samples == 1 && counted[WEIGHT_GENERATIONS + 1].packets == 3);
+	cache_get_stats(cache, &stats);
+	CHECK(stats.represented == 5 * WEIGHT_LASTING);
 	check_ledger(cache);
 	cache_destroy(cache);
 }

@@ -20,7 +20,7 @@ from sampler._native import ffi
 from sampler.daemon.linktable import Link
 from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
-from sampler.psample.combinations import COMBINATIONS_MAX, Combination, Place
+from sampler.psample.combinations import AT_ONCE, COMBINATIONS_MAX, Combination, Place
 from sampler.psample.options import PsampleSource
 from sampler.psample.source import Source, find_family
 from sampler.psample.sources import Sources
@@ -286,6 +286,43 @@ def test_new_combinations_do_not_keep_the_thread(ring: Ring) -> None:
             sources.read(until=0.0)
         sources.read()
         assert sources.rest_until(time.monotonic() + 1) == math.inf
+        sources.close()
+
+
+def test_idle_combinations_make_room(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they counted stays counted, others have their numbers, and those that go on keep theirs."""
+    monkeypatch.setattr("sampler.psample.sources.IDLE", 0.0)
+
+    def send(point: int) -> None:
+        wire.send(message(attributes(FRAME, 10, 2, cookie=bytes(4) + point.to_bytes(4, "big"))))
+
+    with Wire() as wire, Harness(profile="full") as harness:
+        sources = Sources(ring, {"main": harness.exporter})
+        source = Source(PsampleSource(10, "main", receive_buffer=1 << 24))
+        source.attach(wire.receiver())
+        sources.change([], [source])
+        for point in range(COMBINATIONS_MAX + 1):
+            send(point)
+        sources.read()
+        sources.look()
+        busy = {*range(1, COMBINATIONS_MAX, 2), *range(64 * AT_ONCE, COMBINATIONS_MAX)}
+        for point in busy:
+            send(point)
+        sources.read()
+        sources.look()
+        rows = sources.rows(harness.exporter.selected())
+        assert {(row["obs_point_id"], row["samples"]) for row in rows} == {(point, 2) for point in busy}
+        for point in (0, 1, COMBINATIONS_MAX):
+            send(point)
+        sources.read()
+        sources.look()
+        rows = sources.rows(harness.exporter.selected())
+        new = [row for row in rows if row["selector_id"] >= 2**32 + COMBINATIONS_MAX]
+        assert {(row["obs_point_id"], row["samples"]) for row in new} == {(0, 1), (COMBINATIONS_MAX, 1)}
+        assert [row["samples"] for row in rows if row["obs_point_id"] == 1] == [3]
+        stats = sources.stats()[10]
+        assert stats["lost_combinations"] == 1
+        assert harness.stats["packets_represented"] == 2 * stats["samples"] == 2 * sources.handed["main"]
         sources.close()
 
 

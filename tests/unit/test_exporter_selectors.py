@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.cache import KNOWN_GENERATIONS, LASTING_FIRST, Cache
 from exporter.collectors import Endpoint
+from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
 from exporter.selector import Selected, Selector, main_selector
 from lib.harness import START, TCP_V6, UDP_V4, Harness
@@ -209,6 +210,34 @@ def test_a_lasting_generation_stays_and_is_told_beside_the_others():
         harness.flush()
         counted = {record.values["observationPointId"]: record.values["packetDeltaCount"] for record in harness.records}
         assert counted == {7: 10, 8: 4}
+
+
+def test_selectors_of_a_lasting_generation_end():
+    """Their numbers are others' from then on; nothing that was counted is lost, and nothing is told of them."""
+    with Harness(template_interval=1, stats_interval=1) as harness:
+        exporter = harness.exporter
+        first, second = Selector(100, 0, ONE, 0, 7), Selector(101, 0, Fraction(1, 4), 0, 8)
+        exporter.set_weight(LASTING_FIRST, ONE, [first])
+        harness.ingest(sample(UDP_V4, generation=LASTING_FIRST, rules=rules(0)))
+        harness.tick()
+        exporter.set_weight(LASTING_FIRST, ONE, [])
+        assert exporter.selected() == {1: Selected(0, 0)}
+        harness.tick(START + 5, ticks=50)
+        exporter.set_weight(LASTING_FIRST, ONE, [second])
+        harness.ingest(sample(UDP_V4, generation=LASTING_FIRST, rules=rules(0)))
+        assert exporter.selected() == {1: Selected(0, 0), 101: Selected(1, 4)}
+        assert harness.stats["packets_represented"] == 5
+        told = len(harness.told("selectorId", "samplingProbability"))
+        harness.tick(START + 10, ticks=50)
+        reports = harness.told("selectorId", "samplingProbability")[told:]
+        assert {report.values["selectorId"] for report in reports} == {1, 101}
+        harness.flush()
+        counted = {record.values["observationPointId"]: record.values["packetDeltaCount"] for record in harness.records}
+        assert counted == {7: 1, 8: 4}
+    with Exporter(ExporterOptions(), pause=lambda _: None) as alone:
+        for selectors in ([first], [], [second]):
+            alone.set_weight(LASTING_FIRST, ONE, selectors)
+        assert set(alone.selected()) == {101}
 
 
 @pytest.mark.parametrize("protocol", [6, 17, 132])

@@ -12,7 +12,7 @@ from sampler.daemon.changes import changes
 from sampler.daemon.linktable import Link
 from sampler.daemon.wanted import Selector
 from sampler.errors import ConfigError
-from sampler.psample.combinations import COMBINATIONS_MAX, FIRST_ID, Combination, Combinations, Place
+from sampler.psample.combinations import AT_ONCE, COMBINATIONS_MAX, FIRST_ID, Combination, Combinations, Place
 from sampler.psample.options import PsampleSource
 from sampler.psample.overlap import twice
 
@@ -97,6 +97,30 @@ def test_combinations_fill_the_lasting_generations():
     assert told[0].id == FIRST_ID + 64
     assert told[0].thinning == Fraction(1, 65)
     assert max(place.generation for place in places if place) == 2**16 - 1
+
+
+def test_idle_combinations_make_room():
+    combinations = Combinations(itertools.count(FIRST_ID))
+    made = [Combination(1, 1, False, 0, number) for number in range(COMBINATIONS_MAX + 1)]
+    for combination in made:
+        combinations.place(combination)
+    ids = [selector.id for _, selector in combinations.items()]
+    assert combinations.make_room(dict.fromkeys(ids, 5)) == set()
+    # All but two have more samples now.
+    counts = {number: 5 if number in (ids[3], ids[200]) else 6 for number in ids}
+    assert combinations.make_room(counts) == {LASTING_FIRST, LASTING_FIRST + 3}
+    assert len(combinations) == COMBINATIONS_MAX - 2
+    assert 3 not in [selector.rule for selector in combinations.selectors(LASTING_FIRST)]
+    places = [combinations.place(made[-1]), combinations.place(made[3]), combinations.place(made[200])]
+    assert set(places) == {Place(LASTING_FIRST, 3), Place(LASTING_FIRST + 3, 8), None}
+    # Numbers of selectors never come again, and one that is new is not idle.
+    assert combinations.items()[-1][1].id == ids[-1] + 2
+    assert combinations.make_room({number: count + 1 for number, count in counts.items()}) == set()
+    # Not all at once, and where most are idle first.
+    counts = {number: count + (number != ids[70] and number < ids[640]) + 1 for number, count in counts.items()}
+    chosen = combinations.make_room(counts)
+    assert len(chosen) == AT_ONCE
+    assert min(chosen) == LASTING_FIRST + 10
 
 
 def test_what_both_take_is_told():
