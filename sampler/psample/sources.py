@@ -3,6 +3,7 @@
 A sample whose combination is new stops its source, until the exporter knows the weight; nothing here runs per packet.
 """
 
+import errno
 import itertools
 import logging
 import math
@@ -83,7 +84,8 @@ class Sources:
                 source.connect(family)
                 self._ring.watch(source.fd)
             except OSError as error:
-                refused[group] = f"psample group {group}: {error.strerror}; joining it needs CAP_NET_ADMIN"
+                hint = "joining it needs CAP_NET_ADMIN" if error.errno == errno.EPERM else "it is tried each second"
+                refused[group] = f"psample group {group}: its samples are not taken: {error.strerror}; {hint}"
         return refused
 
     def _close_socket(self, source: Source) -> None:

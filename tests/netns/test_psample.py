@@ -22,7 +22,7 @@ from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
 from sampler.psample.combinations import AT_ONCE, COMBINATIONS_MAX, Combination, Place
 from sampler.psample.options import PsampleSource
-from sampler.psample.source import Source, find_family
+from sampler.psample.source import Family, Source, find_family
 from sampler.psample.sources import Sources
 
 GROUP = 10
@@ -265,6 +265,15 @@ def test_sources_feed_the_exporter_that_they_name(ring: Ring) -> None:
         assert (row["group"], row["samples"], row["lost_socket"]) == (11, 1, 0)
         assert sources.rows_of("main") == []
         sources.close()
+
+
+def test_a_group_that_cannot_be_joined(ring: Ring) -> None:
+    sources = Sources(ring, {})
+    sources.change([], [Source(PsampleSource(GROUP, "main"))])
+    (sentence,) = sources.connect([GROUP], Family(30, 2**30)).values()  # a multicast group that no family has
+    assert sentence == "psample group 10: its samples are not taken: Invalid argument; it is tried each second"
+    assert sources.sources[0].fd == -1
+    sources.close()
 
 
 def test_new_combinations_do_not_keep_the_thread(ring: Ring) -> None:
