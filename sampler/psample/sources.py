@@ -61,7 +61,7 @@ class Sources:
     def change(self, removed: Iterable[int], added: Iterable[Source]) -> None:
         """Close the sources of these groups, after what waits there; let others begin."""
         for group in removed:
-            self._read(self._sources[group], None)
+            self._read_all(self._sources[group])
             source = self._sources.pop(group)
             self._close_socket(source)
             self._before.setdefault(group, Counter()).update(source.stats())
@@ -76,7 +76,7 @@ class Sources:
         refused = {}
         for group in groups:
             source = self._sources[group]
-            self._read(source, None)
+            self._read_all(source)
             self._close_socket(source)
             if family is None:
                 continue
@@ -105,27 +105,31 @@ class Sources:
         return self._due
 
     def read(self, until: float | None = None) -> None:
-        """Read until nothing waits, or, under overload, until the time `until`."""
+        """Read, a batch of each source in turn, until nothing waits, or, under overload, until the time `until`."""
         self._more = False
-        for source in self._sources.values():
-            self._read(source, until)
-
-    def _read(self, source: Source, until: float | None) -> None:
-        name = source.options.exporter
-        while True:
-            count = source.read(self._batch)
-            if count:
-                self._sinks[name].ingest(self._batch, count)
-                self.handed[name] += count
-                self._due = time.monotonic() + PAUSE
-            unknown = source.unknown()
-            if unknown is not None:
-                self._add(source, unknown)
-            elif not count:
-                return
+        waiting = list(self._sources.values())
+        while waiting:
+            waiting = [source for source in waiting if self._read_batch(source)]
             if until is not None and time.monotonic() >= until:
-                self._more = True
+                self._more = bool(waiting)
                 return
+
+    def _read_all(self, source: Source) -> None:
+        while self._read_batch(source):
+            pass
+
+    def _read_batch(self, source: Source) -> bool:
+        """Whether more may wait."""
+        name = source.options.exporter
+        count = source.read(self._batch)
+        if count:
+            self._sinks[name].ingest(self._batch, count)
+            self.handed[name] += count
+            self._due = time.monotonic() + PAUSE
+        unknown = source.unknown()
+        if unknown is not None:
+            self._add(source, unknown)
+        return bool(count) or unknown is not None
 
     def _add(self, source: Source, combination: Combination) -> None:
         name = source.options.exporter

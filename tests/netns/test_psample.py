@@ -335,6 +335,29 @@ def test_idle_combinations_make_room(ring: Ring, monkeypatch: pytest.MonkeyPatch
         sources.close()
 
 
+def test_sources_take_turns(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is flooded leaves the others their share of the thread's time: a batch each, in turn."""
+    turns = []
+    with Wire() as wire, Harness() as main, Harness() as other:
+        sinks = {"main": main.exporter, "other": other.exporter}
+        for name, sink in sinks.items():
+            ingest = sink.ingest
+            monkeypatch.setattr(sink, "ingest", lambda *a, n=name, i=ingest: (turns.append(n), i(*a)))
+        sources = Sources(ring, sinks)
+        made = [Source(PsampleSource(group, name)) for group, name in ((10, "main"), (11, "other"))]
+        for source in made:
+            source.attach(wire.receiver())
+        sources.change([], made)
+        capacity = len(ring.new_batch()) // ffi.sizeof("struct sample")
+        for group in (10, 11):
+            for _ in range(2 * capacity + 1):
+                wire.send(message(attributes(FRAME, group)))
+        sources.read()
+        assert turns == ["main", "other"] * 3
+        assert (main.stats["samples_ingested"], other.stats["samples_ingested"]) == (2 * capacity + 1,) * 2
+        sources.close()
+
+
 def test_too_many_combinations_for_one_exporter(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
     with Wire() as wire, Harness(profile="full") as harness:
         sources = Sources(ring, {"main": harness.exporter})
