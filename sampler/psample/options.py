@@ -38,11 +38,21 @@ class PsampleSource:
     receive_buffer: int = RECEIVE_BUFFER
 
 
+_number = readers.integer(0, UINT32_MAX)
+
+
+def _exporter(path: str, value: object) -> int:
+    if value == "main":  # as it is shown
+        raise ConfigError(f'{path} = "main": leave it out: the main exporter is meant without it')
+    number: int = _number(path, value)
+    return number
+
+
 SOURCE: Mapping[str, Reader] = {
-    "group": readers.integer(0, UINT32_MAX),
-    "exporter": readers.integer(0, UINT32_MAX),
-    "obs_domain_id": readers.integer(0, UINT32_MAX),
-    "obs_point_id": readers.integer(0, UINT32_MAX),
+    "group": _number,
+    "exporter": _exporter,
+    "obs_domain_id": _number,
+    "obs_point_id": _number,
     "direction": readers.choice(*DIRECTIONS),
     "receive_buffer": readers.integer(1 << 12, 1 << 30),
 }

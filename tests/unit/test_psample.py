@@ -43,6 +43,8 @@ def test_sources_have_an_exporter_and_its_ids():
         ([{"group": -1}], {}, "group = -1: must be a whole number"),
         ([{"group": 1}, {"group": 1}], {}, "psample 1: another table has this group"),
         ([{"group": 1, "exporter": 8}], {"flow_exporter": [FLOW_EXPORTER]}, "collector_set_id; there are: 7"),
+        ([{"group": 1, "exporter": "main"}], {}, "leave it out: the main exporter is meant without it"),
+        ([{"group": 1, "exporter": "x"}], {}, 'exporter = "x": must be a whole number'),
         ([{"group": 1}], {"flow_exporter": [FLOW_EXPORTER]}, "the main exporter does not run"),
         ([{"group": 1}], {"exporter": {"counts": "raw"}}, 'counts = "raw"'),
         ([{"group": 1, "direction": "egress"}], {}, 'must be one of "auto", "ingress"'),
