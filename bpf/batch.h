@@ -32,34 +32,66 @@ static __always_inline bool over_budget(struct cpu_state *cpu, const struct samp
 }
 
 /*
- * The sample to fill, or NULL where it is lost: over the budget, or in an interrupt of a
- * program that is filling one. Ends with batch_abandon or batch_append.
+ * Whether a taken packet gets a sample. Else it is lost: over the budget, or in an interrupt of a program that is
+ * filling one. The busy mark stands until batch_release, batch_abandon or batch_append.
  */
-static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const struct sampling_config *settings,
-						    const struct selectors *by, __u64 now, __u32 packets)
+static __always_inline bool batch_admit(struct cpu_state *cpu, const struct sampling_config *settings, __u64 now,
+					__u32 packets)
 {
-	struct sample *sample;
-	__u64 slot;
-
 	count(cpu, KERNEL_SELECTED, packets);
 	if (cpu->busy) {
 		count(cpu, KERNEL_LOST_NESTED, packets);
-		return 0;
+		return false;
 	}
 	if (over_budget(cpu, settings, now)) {
 		count(cpu, KERNEL_LOST_BUDGET, packets);
-		return 0;
+		return false;
 	}
 	*(volatile __u32 *)&cpu->busy = 1;
-	slot = cpu->batch.sequence;
+	return true;
+}
+
+/* The place of the next sample. */
+static __always_inline struct sample *batch_slot(struct cpu_state *cpu)
+{
+	__u64 slot = cpu->batch.sequence;
+
 	OPAQUE(slot);
-	sample = &cpu->batch.samples[slot & (BATCH_SIZE - 1)];
+	return &cpu->batch.samples[slot & (BATCH_SIZE - 1)];
+}
+
+static __always_inline void sample_begin(struct sample *sample, const struct sampling_config *settings,
+					 const struct selectors *by, __u64 now)
+{
 	__builtin_memset(sample, 0, sizeof(*sample));
 	sample->meta.time = now;
 	sample->meta.generation = settings->generation;
 	sample->meta.rules = by->rules;
 	sample->meta.main = by->main;
+}
+
+/* The sample to fill, or NULL where it is lost. Ends with batch_abandon or batch_append. */
+static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const struct sampling_config *settings,
+						    const struct selectors *by, __u64 now, __u32 packets)
+{
+	struct sample *sample;
+
+	if (!batch_admit(cpu, settings, now, packets))
+		return 0;
+	sample = batch_slot(cpu);
+	sample_begin(sample, settings, by, now);
 	return sample;
+}
+
+/* The place of a sample that was admitted and filled elsewhere, or NULL where it is lost. Ends with batch_append. */
+static __always_inline struct sample *batch_resume(struct cpu_state *cpu)
+{
+	if (cpu->busy) {
+		count(cpu, KERNEL_LOST_NESTED, 1);
+		return 0;
+	}
+	*(volatile __u32 *)&cpu->busy = 1;
+	return batch_slot(cpu);
 }
 
 /* A taken packet that needs no sample to know that nobody selects it. */
@@ -69,10 +101,15 @@ static __always_inline void batch_pass(struct cpu_state *cpu, __u32 packets)
 	count(cpu, KERNEL_UNSELECTED, packets);
 }
 
+static __always_inline void batch_release(struct cpu_state *cpu)
+{
+	*(volatile __u32 *)&cpu->busy = 0;
+}
+
 static __always_inline void batch_abandon(struct cpu_state *cpu, enum kernel_counter cause, __u32 packets)
 {
 	count(cpu, cause, packets);
-	*(volatile __u32 *)&cpu->busy = 0;
+	batch_release(cpu);
 }
 
 static __always_inline void count_flags(struct cpu_state *cpu, const struct sample *sample, __u32 packets)
@@ -112,7 +149,7 @@ static __always_inline void batch_append(void *ctx, struct cpu_state *cpu, const
 	if (cpu->batch.sequence % BATCH_SIZE == 0)
 		if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
 			count_lost_batch(cpu);
-	*(volatile __u32 *)&cpu->busy = 0;
+	batch_release(cpu);
 }
 
 #endif

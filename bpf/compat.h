@@ -17,8 +17,8 @@
 #define SAMPLER_KERNEL 1
 /* Maps are made by the sampler; bcc gets their descriptors with -Dname_FD=number. */
 #define MAP(name) ((void *)bpf_pseudo_fd(BPF_PSEUDO_MAP_FD, name##_FD))
-/* What the kernel has comes with -Dname_FEATURE=0 or 1. */
-#define HAS(name) name##_FEATURE
+/* What the kernel has comes with -Dname_FEATURE=number. */
+#define FEATURE(name) name##_FEATURE
 
 #elif defined(__bpf__)
 
@@ -30,7 +30,7 @@
 #define SAMPLER_KERNEL 1
 #define MAP(name) (&(name))
 /* What the kernel has is read-only data that the loader writes before the verifier looks. */
-#define HAS(name) features.name
+#define FEATURE(name) features.name
 
 #else
 

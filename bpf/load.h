@@ -58,7 +58,7 @@ static __always_inline __u32 load_xdp(struct xdp_md *xdp, struct window *window,
 	if (!length)
 		return 0;
 	loaded = window_length(length);
-	if (HAS(xdp_load_bytes))
+	if (FEATURE(xdp_load_bytes))
 		return bpf_xdp_load_bytes(xdp, offset, window->bytes, loaded) ? 0 : loaded;
 	if (offset > OFFSET_MAX)
 		return 0;
@@ -68,7 +68,26 @@ static __always_inline __u32 load_xdp(struct xdp_md *xdp, struct window *window,
 
 static __always_inline __u32 frame_length(struct xdp_md *xdp)
 {
-	return HAS(xdp_load_bytes) ? bpf_xdp_get_buff_len(xdp) : xdp->data_end - xdp->data;
+	return FEATURE(xdp_load_bytes) ? bpf_xdp_get_buff_len(xdp) : xdp->data_end - xdp->data;
+}
+
+/*
+ * Like load_skb, for tracing programs: what lies in the frame's first buffer. Those behind it are pages, whose
+ * addresses they do not know.
+ */
+static __always_inline __u32 load_probe(const struct observed *frame, struct window *window, __u32 offset,
+					__u32 length)
+{
+	__u32 size = frame->size, loaded;
+
+	if (offset >= size)
+		return 0;
+	if (length > size - offset)
+		length = size - offset;
+	loaded = window_length(length);
+	if (!length || bpf_probe_read_kernel(window->bytes, loaded, (void *)(long)(frame->data + offset)))
+		return 0;
+	return loaded;
 }
 
 #endif

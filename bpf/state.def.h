@@ -26,19 +26,21 @@ enum kernel_counter {
 	KERNEL_LOST_BUDGET = 2,	/* over the sample budget of this CPU and second */
 	KERNEL_LOST_NESTED = 3,	/* would have interrupted another sample on this CPU */
 	KERNEL_LOST_UNREADABLE = 4,	/* the packet's first bytes could not be loaded */
-	KERNEL_LOST_RING = 5,	/* appended, but the perf ring had no room for its batch */
-	KERNEL_UNSELECTED = 6,	/* not appended: no rule takes it, nor the main exporter. No loss */
-	KERNEL_TRUNCATED = 7,	/* appended, with SAMPLE_TRUNCATED */
-	KERNEL_MALFORMED = 8,	/* appended, with SAMPLE_MALFORMED */
-	KERNEL_CHAIN = 9,	/* appended, with SAMPLE_CHAIN */
-	KERNEL_TUNNEL_FRAGMENT = 10,	/* appended, with the tunnel_miss of that name; in its order */
-	KERNEL_TUNNEL_HEADER = 11,
-	KERNEL_TUNNEL_SHORT = 12,
-	KERNEL_TUNNEL_PAYLOAD = 13,
-	KERNEL_TUNNEL_SEGMENT = 14,
-	KERNEL_TUNNEL_SEVERAL = 15,
-	KERNEL_TUNNEL_REMOTE = 16,
-	KERNEL_COUNTERS = 17,
+	KERNEL_LOST_VERDICT = 5,	/* taken at the entry of an observed XDP program, whose exit was not seen */
+	KERNEL_LOST_RING = 6,	/* appended, but the perf ring had no room for its batch */
+	KERNEL_UNSELECTED = 7,	/* not appended: no rule takes it, nor the main exporter. No loss */
+	KERNEL_TRUNCATED = 8,	/* appended, with SAMPLE_TRUNCATED */
+	KERNEL_MALFORMED = 9,	/* appended, with SAMPLE_MALFORMED */
+	KERNEL_BUFFER = 10,	/* appended, but headers lie behind the first buffer of a frame of several, unread */
+	KERNEL_CHAIN = 11,	/* appended, with SAMPLE_CHAIN */
+	KERNEL_TUNNEL_FRAGMENT = 12,	/* appended, with the tunnel_miss of that name; in its order */
+	KERNEL_TUNNEL_HEADER = 13,
+	KERNEL_TUNNEL_SHORT = 14,
+	KERNEL_TUNNEL_PAYLOAD = 15,
+	KERNEL_TUNNEL_SEGMENT = 16,
+	KERNEL_TUNNEL_SEVERAL = 17,
+	KERNEL_TUNNEL_REMOTE = 18,
+	KERNEL_COUNTERS = 19,
 };
 
 /* One a possible CPU, in the mmapable array `cpus`, written by that CPU alone. */
@@ -180,10 +182,38 @@ struct log2_table {
 	__u64 value[1025];
 };
 
+/*
+ * A frame between entry and exit of an observed XDP program, one a CPU: the per-CPU array `observed`, which each
+ * observed program has of its own. The exit is of this frame when all the addresses are the same, and no other
+ * frame has passed the gate.
+ */
+struct observed {
+	__u64 frame;	/* address of its struct xdp_buff; 0: there is none */
+	__u64 queue;	/* address of its struct xdp_rxq_info */
+	__u64 drawn;	/* as the gate was left */
+	__u64 skip;
+	__u32 slot;	/* of the gate */
+	__u32 cut;	/* 1: its sample counts under KERNEL_BUFFER */
+	__u64 data;	/* address of its first octet */
+	__u32 size;	/* octets in its first buffer */
+	__u32 reserved;
+	struct sample sample;
+};
+
 /* What the running kernel has that not every one has: told to the programs before they are loaded. */
 struct kernel_features {
 	/* bpf_xdp_load_bytes and bpf_xdp_get_buff_len: Linux 5.18, commit 3f364222d032 */
 	__u32 xdp_load_bytes;
 	/* bpf_skb_get_xfrm_state at tc: CONFIG_XFRM */
 	__u32 skb_xfrm_state;
+	/* For tracing programs only, else 0: where members are in the kernel's own structures, by its BTF */
+	__u32 frame_data;	/* struct xdp_buff */
+	__u32 frame_end;
+	__u32 frame_queue;
+	__u32 queue_device;	/* struct xdp_rxq_info */
+	__u32 device_ifindex;	/* struct net_device */
+	__u32 device_namespace;
+	__u32 namespace_number;	/* struct net */
+	/* The number of our own network namespace, an inode's */
+	__u32 own_namespace;
 };

@@ -20,6 +20,7 @@ _Static_assert(sizeof(struct tunnel_neighbour_key) == 16, "tunnel_neighbour_key 
 _Static_assert(sizeof(struct tunnel_neighbour) == 24, "tunnel_neighbour is ABI");
 _Static_assert(KERNEL_TUNNEL_FRAGMENT - TUNNEL_MISS_FRAGMENT == KERNEL_CHAIN, "misses are counted in their order");
 _Static_assert(KERNEL_COUNTERS - KERNEL_CHAIN == TUNNEL_MISSES, "every miss has a counter");
+_Static_assert(sizeof(struct observed) == 56 + 176, "observed is ABI");
 _Static_assert(sizeof(struct log2_table) == 8 * (LOG2_STEPS + 1), "log2_table is ABI");
 
 #endif

@@ -166,7 +166,7 @@ static __always_inline void mark_ipsec(struct __sk_buff *skb, struct tunnel_key 
 {
 	struct xfrm_state_info state;
 
-	if (!HAS(skb_xfrm_state) || tunnel->type != TUNNEL_GRE)
+	if (!FEATURE(skb_xfrm_state) || tunnel->type != TUNNEL_GRE)
 		return;
 	if (!bpf_skb_get_xfrm_state(skb, 0, (void *)&state, sizeof(state), 0))
 		tunnel->type = TUNNEL_IPSEC_GRE;

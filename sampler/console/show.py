@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sampler.control.ledger import KERNEL_LOSSES
+
 # Columns of flows that are for programs: they tell one flow from another over time.
 IDENTITY = ("flow", "started")
 
@@ -73,10 +75,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(row("observed, interfaces that went", stats["packets_observed_before"], None))
     rows.append(row("selected", packets["selected"], samples["selected"]))
     rows.append(row("  unselected", packets["unselected"], samples["unselected"]))
-    rows += [
-        row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name])
-        for name in ("lost_budget", "lost_nested", "lost_unreadable")
-    ]
+    rows += [row(f"  lost: {name.removeprefix('lost_')}", packets[name], samples[name]) for name in KERNEL_LOSSES]
     rows.append(row("  lost: ring", None, ring["lost"]))
     rows.append(row("  on the way", None, ring["pending"]))
     rows.append(row("received", None, ring["received"]))
@@ -90,7 +89,7 @@ def ledger(stats: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(row(f"  {name} cached", None, exporter["cached"] + exporter["pending"]))
         rows.append(row(f"  {name} exported", None, exporter["exported"]))
         rows.append(row(f"{name} represented", exporter["represented"], None))
-    parsed = {name: samples[name] for name in ("truncated", "malformed", "chain")}
+    parsed = {name: samples[name] for name in ("truncated", "malformed", "buffer", "chain")}
     missed = {name.removeprefix(TUNNEL): samples[name] for name in samples if name.startswith(TUNNEL)}
     return {
         "ledger": rows,

@@ -7,6 +7,7 @@ from typing import Any
 from sampler.console import show
 from sampler.console.toprates import RatedFlow
 from sampler.control.flowfilter import PROTOCOLS
+from sampler.control.ledger import KERNEL_LOSSES
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 # Rows of the flows' pane: more than a person reads.
@@ -229,7 +230,7 @@ def totals(snapshot: Snapshot, rated: Iterable[RatedFlow], rates: Rates) -> str:
     ]
     samples = rates.get(("received", "samples"), 0.0)
     stats = snapshot["stats"]
-    lost = sum(stats["samples"][name] for name in ("lost_budget", "lost_nested", "lost_unreadable"))
+    lost = sum(stats["samples"][name] for name in KERNEL_LOSSES)
     lost += stats["ring"]["lost"]
     lost_records = sum(_lost(row) for exporter in snapshot["exporters"].values() for row in exporter["targets"])
     flows = sum(exporter["flows"] for exporter in snapshot["exporters"].values())

@@ -6,7 +6,7 @@ Pure data: the service collects the figures, `xdpfix show stats` and the tests r
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable")
+KERNEL_LOSSES = ("lost_budget", "lost_nested", "lost_unreadable", "lost_verdict")
 LEFT_OUT = ("unselected", *KERNEL_LOSSES)  # of what the gates take, all that is not appended
 
 

@@ -12,6 +12,7 @@ ADVICE = {
     "lost_ring": "the ring had no room: raise sampler.ring_pages or exporter.sampling",
     "lost_nested": "taken while another sample was being taken on the same CPU",
     "lost_unreadable": "the packet's headers could not be read",
+    "lost_verdict": "the end of an observed XDP program was not seen",
 }
 
 

@@ -104,6 +104,8 @@ class Gates:
             for i, name in enumerate(COUNTERS):
                 samples[name] += state.samples[i]
                 packets[name] += state.packets[i]
+        for column in (samples, packets):
+            column["lost_verdict"] += self._maps.unanswered
         return samples, packets
 
     def _write(self, slot: int, ifindex: int, flags: int) -> None:

@@ -3,16 +3,18 @@
 from typing import Protocol
 
 from sampler.errors import StartError
+from sampler.kernel.foreign import ForeignProgram
 from sampler.kernel.maps import Maps
 
 PROGRAMS = ("sample_xdp", "sample_tc_ingress", "sample_tc_egress")
+TRACING = ("observe_entry", "observe_exit")
 
 
 class Programs(Protocol):
     """The loaded programs, whoever loaded them."""
 
     def fd(self, name: str) -> int:
-        """The descriptor of a program of PROGRAMS, owned by this object."""
+        """The descriptor of a program by its name, owned by this object."""
 
     def close(self) -> None:
         """Close the descriptors; an attached program lives on with its link."""
@@ -34,3 +36,26 @@ def load(name: str, maps: Maps) -> Programs:
 
         return LibbpfPrograms(maps)
     raise StartError(f"There is no loader {name!r}: it may be libbpf or bcc")
+
+
+def load_tracing(name: str, maps: Maps, observed: int, foreign: ForeignProgram) -> Programs:
+    """Load the tracing programs (TRACING) on a foreign program with the loader called name.
+
+    Args:
+        name: "libbpf" or "bcc".
+        maps: those of the other programs.
+        observed: descriptor of the map of this name, which no other foreign program's have.
+        foreign: what they are to be attached to.
+
+    Raises:
+        StartError: RefusedError (sampler.kernel.refusal) where the kernel does not take them.
+        OSError: the kernel has no BTF (ENOENT), or not the structures that are looked for (ESRCH).
+
+    """
+    if name == "bcc":
+        from sampler.kernel.loader_bcc import BccTracing
+
+        return BccTracing(maps, observed, foreign)
+    from sampler.kernel.loader_libbpf import LibbpfTracing
+
+    return LibbpfTracing(maps, observed, foreign)

@@ -34,6 +34,7 @@ class Maps:
 
     Attributes:
         cpus: there is room for so many CPUs: all that this kernel may ever have.
+        unanswered: samples of observed programs that had no exit when their tracer closed (sampler.kernel.tracer).
 
     Raises:
         StartError: the kernel refuses: no privilege, lockdown, no memory.
@@ -42,6 +43,7 @@ class Maps:
 
     def __init__(self) -> None:
         self.cpus = int(lib.bpf_possible_cpus())
+        self.unanswered = 0
         self._fds: dict[str, int] = {}
         self._selection, self._barrier = ffi.NULL, -1
         state, gate = ffi.sizeof("struct cpu_state"), ffi.sizeof("struct gate")
@@ -111,9 +113,9 @@ class Maps:
         """The descriptor of a map, owned by this object."""
         return self._fds[name]
 
-    def names(self) -> list[str]:
-        """The names of all maps."""
-        return list(self._fds)
+    def fds(self) -> dict[str, int]:
+        """The descriptors of all maps by name, owned by this object."""
+        return dict(self._fds)
 
     def update(self, name: str, key: "int | bytes", value: "ffi.CData | bytes") -> None:
         """Write an element; of a per-CPU map one value a possible CPU."""

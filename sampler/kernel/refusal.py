@@ -20,12 +20,29 @@ def refusal(error: int) -> str:
     return os.strerror(error)
 
 
-def refused(program: str, error: int, log: str) -> StartError:
+class RefusedError(StartError):
+    """The kernel does not take a program.
+
+    Attributes:
+        code: the errno.
+        log: the verifier's, whole; empty where it was not asked.
+
+    """
+
+    def __init__(self, message: str, code: int, log: str) -> None:
+        super().__init__(message)
+        self.code, self.log = code, log
+
+
+def refused(program: str, error: int, log: str) -> RefusedError:
     """The error of a program that the kernel does not take, with the tail of the verifier's log."""
-    tail = "\n".join(log.rstrip("\0\n ").splitlines()[-LOG_LINES:])
-    if not tail:
-        return StartError(f"The kernel refuses the BPF program {program}: {refusal(error)}")
-    return StartError(
+    log = log.rstrip("\0\n ")
+    if not log:
+        return RefusedError(f"The kernel refuses the BPF program {program}: {refusal(error)}", error, log)
+    tail = "\n".join(log.splitlines()[-LOG_LINES:])
+    return RefusedError(
         f"The kernel's verifier refuses the BPF program {program} ({os.strerror(error)}): use another kernel or "
-        f"loader, and report it with the end of the verifier's log:\n{tail}"
+        f"loader, and report it with the end of the verifier's log:\n{tail}",
+        error,
+        log,
     )

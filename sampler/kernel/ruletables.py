@@ -15,7 +15,7 @@ PORT_COUNT = 1 << 16
 OCTET_VALUES = 256
 ANY_OCTET = (1 << OCTET_VALUES) - 1
 # Known in the kernel only behind the rules, or by them: fields of struct sample_meta.
-LATE_FIELDS = ("time", "rules", "egress_ifindex", "generation", "main")
+LATE_FIELDS = ("time", "rules", "verdict", "egress_ifindex", "generation", "main")
 
 
 def octet_tables(matches: Sequence[Match | None]) -> list[tuple[int, "array[int]"]]:

@@ -4,10 +4,42 @@ The programs are those of bpf/observer.bpf.c. A gate that is opened as observed 
 of its interface that pass the foreign program.
 """
 
+import errno
+import os
+from pathlib import Path
 from typing import Self
+from weakref import WeakKeyDictionary
 
+from sampler._native import ffi, lib
 from sampler.errors import StartError
-from sampler.kernel.maps import Maps
+from sampler.kernel.foreign import ForeignProgram
+from sampler.kernel.loader import load_tracing
+from sampler.kernel.maps import MAP_TYPE_PERCPU_ARRAY, Maps
+from sampler.kernel.refusal import RefusedError, refusal
+
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+
+NO_BTF = "it has no type information (BTF): compile it with clang -g, and load it by libbpf or the like"
+NOT_XDP = "its main function does not take a struct xdp_md *, by which the kernel knows what it is given"
+# By errno of sampler.kernel.foreign.
+FOREIGN = {
+    errno.EPERM: "opening a program by its number needs CAP_SYS_ADMIN: see the drop-in observe.conf of the unit",
+    errno.ENODATA: NO_BTF,
+    errno.ENOEXEC: "it is not compiled to machine code here (sysctl net.core.bpf_jit_enable is 0, or a NIC runs it)",
+    errno.EPROTOTYPE: NOT_XDP,
+    errno.ENOTUNIQ: "another function in it has the name of its main function",
+}
+# By errno of sampler.kernel.features.
+KERNEL = {
+    errno.ENOENT: "this kernel has no type information (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
+    errno.ESRCH: "this kernel's structures are not as xdpfix knows them: report it with the kernel's version",
+}
+# By errno of attaching. 524 is the kernel's own ENOTSUPP.
+ATTACHING = {
+    errno.E2BIG: "as many tracing programs as the kernel allows are attached to it already",
+    errno.EBUSY: "a program that extends it is attached to its main function",
+    524: "this kernel has no tracing programs on this kind of machine (arm64: since Linux 6.0)",
+}
 
 
 class TracerRefusedError(StartError):
@@ -23,19 +55,84 @@ class TracerRefusedError(StartError):
         self.reason = reason
 
 
+class AttachError(Exception):
+    """The kernel does not attach a program that it has loaded: an errno."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(os.strerror(code))
+        self.code = code
+
+
 class ProgramGoneError(StartError):
     """The program was gone before it could be observed: no fault, another one may have taken its place."""
+
+    def __init__(self, program_id: int) -> None:
+        super().__init__(f"The XDP program {program_id} is gone: `bpftool prog` lists those that there are")
+
+
+class Pair:
+    """The two programs on one foreign program, with their map, until the last of its users closes it.
+
+    Two foreign programs may share a third that stands in their places, as libxdp's dispatchers of two interfaces do: a
+    second pair there would count its frames twice.
+    """
+
+    def __init__(self, maps: Maps) -> None:
+        self.users = 1
+        self._maps = maps
+        self._links: list[int] = []
+        size = ffi.sizeof("struct observed")
+        # A map of its own: whom an exit belongs to is then no question of other foreign programs.
+        self._observed = int(lib.bpf_create_map(MAP_TYPE_PERCPU_ARRAY, b"observed", 4, size, 1, 0))
+        if self._observed < 0:
+            raise StartError(f"BPF map observed cannot be made: {refusal(-self._observed)}")
+
+    def attach(self, loader: str, foreign: ForeignProgram) -> None:
+        """The exit first: it has nothing to do until there is an entry. What load_tracing() raises; AttachError."""
+        programs = load_tracing(loader, self._maps, self._observed, foreign)
+        try:
+            for name in ("observe_exit", "observe_entry"):
+                fd = int(lib.trace_attach(programs.fd(name)))
+                if fd < 0:
+                    raise AttachError(-fd)
+                self._links.append(fd)
+        finally:
+            programs.close()
+
+    def close(self) -> None:
+        """Detach both. The exit first: an entry can tell that a frame before had none, an exit cannot.
+
+        Samples whose exit did not come meanwhile are lost, and counted.
+        """
+        had_links = bool(self._links)
+        while self._links:
+            os.close(self._links.pop(0))
+        if had_links:
+            self._maps.wait_programs()
+            self._maps.unanswered += self._unfinished()
+        os.close(self._observed)
+
+    def _unfinished(self) -> int:
+        """Samples that wait for their exit."""
+        values = ffi.new("struct observed[]", self._maps.cpus)
+        if lib.bpf_lookup_map(self._observed, ffi.new("__u32 *", 0), values):
+            return 0
+        return sum(1 for value in values if value.frame)
+
+
+# By the foreign program's number.
+_pairs: "WeakKeyDictionary[Maps, dict[int, Pair]]" = WeakKeyDictionary()
 
 
 class Tracer:
     """The tracing programs on one foreign XDP program, whichever interfaces it is on. A context manager.
 
-    The frames of an interface are sampled while its gate for ingress is open as an observed one. What the kernel
-    frees with a program's last user is held while this is open: close it when the program has left its interfaces.
+    The frames of an interface are sampled while its gate for ingress is open as an observed one. The kernel keeps the
+    foreign program as long as this is open: close it when the program has left its interfaces.
 
     Attributes:
         program_id: of the foreign program.
-        name: its main function's.
+        name: its main function's, or that of the program in its place (sampler.kernel.foreign).
 
     Args:
         maps: what the programs use, shared with those of sampler.kernel.loader.
@@ -45,19 +142,80 @@ class Tracer:
     Raises:
         TracerRefusedError: this program, or this kernel, takes no tracing programs.
         ProgramGoneError: there is no program of this number any more.
+        StartError: what stands in the way of any program: bcc or the package is not whole.
 
     """
 
     def __init__(self, maps: Maps, loader: str, program_id: int) -> None:
         self.program_id = program_id
-        self.name = ""
-        raise TracerRefusedError(program_id, "not built yet")
+        self._pairs = _pairs.setdefault(maps, {})
+        with self._open() as foreign:
+            self.name = foreign.name
+            self._observed_id = foreign.id
+            if foreign.id in self._pairs:
+                self._pairs[foreign.id].users += 1
+            else:
+                self._pairs[foreign.id] = self._attached(maps, loader, foreign)
+        self._closed = False
+
+    def _open(self) -> ForeignProgram:
+        try:
+            return ForeignProgram(self.program_id)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise ProgramGoneError(self.program_id) from None
+            reason = FOREIGN.get(error.errno or 0, f"the kernel does not tell of it ({error.strerror})")
+            raise TracerRefusedError(self.program_id, reason) from None
+
+    def _attached(self, maps: Maps, loader: str, foreign: ForeignProgram) -> Pair:
+        pair = Pair(maps)
+        try:
+            pair.attach(loader, foreign)
+        except BaseException as error:
+            pair.close()
+            reason = _reason(error)
+            if not reason:
+                raise
+            raise TracerRefusedError(self.program_id, reason) from error
+        return pair
 
     def close(self) -> None:
         """Detach both programs; nothing of the foreign program is held after it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        pair = self._pairs[self._observed_id]
+        pair.users -= 1
+        if not pair.users:
+            self._pairs.pop(self._observed_id).close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _reason(error: BaseException) -> str:
+    """Why a program that the kernel has told of cannot be observed; empty where that is no reason but a fault."""
+    if isinstance(error, RefusedError):
+        return _refusal(error)
+    if isinstance(error, AttachError):
+        return ATTACHING.get(error.code, f"the kernel attaches nothing to it ({os.strerror(error.code)})")
+    if isinstance(error, OSError):
+        return KERNEL.get(error.errno or 0, str(error))
+    return ""
+
+
+def _refusal(error: RefusedError) -> str:
+    modes = LOCKDOWN.read_text() if LOCKDOWN.exists() else ""
+    mode = modes.partition("[")[2].partition("]")[0]
+    forbidden = error.code == errno.EPERM and not error.log
+    # Tracing programs read the kernel's memory, which the mode confidentiality forbids; some kernels do so before.
+    if mode == "confidentiality" or (forbidden and mode == "integrity"):
+        return f"this kernel refuses tracing programs (lockdown={mode})"
+    if forbidden:
+        return "this kernel refuses tracing programs (its lockdown, a security module or a container forbids them)"
+    # The last line of the log is of figures.
+    said = [line for line in error.log.splitlines() if not line.startswith("processed ")]
+    return f"the kernel's verifier refuses the tracing programs ({said[-1] if said else os.strerror(error.code)})"

@@ -121,11 +121,10 @@ struct bpf_programs *bpf_programs_open(const void *object, __u64 size, const str
 	settings = bpf_object__find_map_by_name(programs->object, ".rodata");
 	if (!settings || bpf_map__set_initial_value(settings, features, sizeof(*features)))
 		goto fail;
-	program = bpf_object__find_program_by_name(programs->object, "sample_xdp");
-	if (!program)
-		goto fail;
-	if (features->xdp_load_bytes && bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS))
-		goto fail;
+	bpf_object__for_each_program(program, programs->object)
+		if (features->xdp_load_bytes && bpf_program__type(program) == BPF_PROG_TYPE_XDP &&
+		    bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS))
+			goto fail;
 	return programs;
 fail:
 	bpf_programs_close(programs);
@@ -139,6 +138,19 @@ int bpf_programs_set_map(struct bpf_programs *programs, const char *name, int fd
 	if (!map)
 		return -ENOENT;
 	return bpf_map__reuse_fd(map, fd);
+}
+
+int bpf_programs_set_target(struct bpf_programs *programs, int target, const char *function)
+{
+	struct bpf_program *program;
+	int err;
+
+	bpf_object__for_each_program(program, programs->object) {
+		err = bpf_program__set_attach_target(program, target, function);
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 int bpf_programs_load(struct bpf_programs *programs)
@@ -176,6 +188,16 @@ int bpf_load_instructions(__u32 type, const char *name, const void *instructions
 	if (type == BPF_PROG_TYPE_XDP)
 		opts.expected_attach_type = BPF_XDP;
 	fd = bpf_prog_load(type, name, "GPL", instructions, count, &opts);
+	return fd < 0 ? -errno : fd;
+}
+
+int bpf_load_tracing(const char *name, const void *instructions, __u32 count, __u32 attach_type, int target,
+		     __u32 function, char *log, __u32 log_size)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach_type, .attach_prog_fd = target,
+		    .attach_btf_id = function, .log_buf = log, .log_size = log_size, .log_level = LOG_ON_FAILURE);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, name, "GPL", instructions, count, &opts);
+
 	return fd < 0 ? -errno : fd;
 }
 

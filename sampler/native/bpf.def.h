@@ -36,6 +36,8 @@ struct bpf_programs;
 struct bpf_programs *bpf_programs_open(const void *object, __u64 size, const struct kernel_features *features);
 /* Uses the map `fd` for the object's map `name`. */
 int bpf_programs_set_map(struct bpf_programs *programs, const char *name, int fd);
+/* For an object of tracing programs: what all of them are to be attached to, a function of the program `target`. */
+int bpf_programs_set_target(struct bpf_programs *programs, int target, const char *function);
 int bpf_programs_load(struct bpf_programs *programs);
 /* Owned by programs. */
 int bpf_programs_fd(struct bpf_programs *programs, const char *name);
@@ -46,6 +48,10 @@ void bpf_programs_close(struct bpf_programs *programs);
 /* Loads instructions that already name their maps by descriptor. `type` is BPF_PROG_TYPE_*. */
 int bpf_load_instructions(__u32 type, const char *name, const void *instructions, __u32 count, __u32 flags, char *log,
 			  __u32 log_size);
+
+/* The same for a tracing program on a function of the program `target`, by its number in that program's BTF. */
+int bpf_load_tracing(const char *name, const void *instructions, __u32 count, __u32 attach_type, int target,
+		     __u32 function, char *log, __u32 log_size);
 
 /* Instructions that the verifier processed for a loaded program (Linux 5.16, else 0), or -errno. */
 int bpf_verified_instructions(int program);

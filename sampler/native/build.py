@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["bpf", "capture", "caps", "link", "parser", "ring", "xdp"]
+SUBJECTS = ["bpf", "capture", "caps", "link", "parser", "ring", "trace", "xdp"]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"

@@ -31,9 +31,9 @@ def test_compile_error_is_captured(tmp_path, monkeypatch):
     bcc = pytest.importorskip("bcc", reason="python3-bpfcc is not installed")
     source = tmp_path / "broken.c"
     source.write_text("int broken(void *ctx) { return nothing; }\n")
-    with Maps() as maps, loader_bcc.CapturedOutput() as output:
+    with loader_bcc.CapturedOutput() as output:
         headers = loader_bcc.kernel_headers(Path(tmp_path))
-        error, _ = loader_bcc.run_bcc(bcc, source, maps, headers)
+        error, _ = loader_bcc.run_bcc(bcc, source, ["broken"], [], headers)
     assert "Failed to compile" in error
     assert "nothing" in output.text
     assert "BCC_KERNEL_SOURCE" not in os.environ or headers is None

@@ -12,9 +12,9 @@ from lib.frames import FRAMES
 from lib.testrun import IFINDEX
 from sampler._native import ffi, lib
 from sampler.errors import StartError
-from sampler.kernel.features import kernel_features
-from sampler.kernel.loader import PROGRAMS
-from sampler.kernel.loader_bcc import compile_programs, load_program
+from sampler.kernel.features import kernel_features, tracing_features
+from sampler.kernel.loader import PROGRAMS, TRACING
+from sampler.kernel.loader_bcc import compile_programs, compile_tracing, load_program
 from sampler.kernel.maps import Maps
 
 BUDGET = 50_000  # instructions processed: loads in tens of milliseconds, with room to the kernel's million
@@ -46,8 +46,8 @@ def test_the_arm64_object_here(kernel, tmp_path):
     programs = lib.bpf_programs_open(octets, len(octets), features)
     assert programs
     try:
-        for name in kernel.maps.names():
-            assert lib.bpf_programs_set_map(programs, name.encode(), kernel.maps.fd(name)) == 0
+        for name, fd in kernel.maps.fds().items():
+            assert lib.bpf_programs_set_map(programs, name.encode(), fd) == 0
         assert lib.bpf_programs_load(programs) == 0, ffi.string(lib.bpf_programs_log(programs))[-500:]
         for name in PROGRAMS:
             fd = lib.bpf_programs_fd(programs, name.encode())
@@ -64,11 +64,13 @@ def test_the_arm64_object_here(kernel, tmp_path):
 
 def test_programs_have_no_loop(tmp_path):
     """Older kernels (seen: 6.1) refuse some loops by the layout of their blocks ("back-edge from insn")."""
-    path = Path(str(importlib.resources.files("sampler").joinpath("sampler.bpf.o")))
-    assert {name: has_cycle(code) for name, code in sections(path)} == {"tc": False, "xdp": False}
+    package = importlib.resources.files("sampler")
+    paths = [Path(str(package.joinpath(f"{name}.bpf.o"))) for name in ("sampler", "observer")]
+    found = [section for path in paths for section in sections(path)]
+    assert {name: has_cycle(code) for name, code in found} == dict.fromkeys(["tc", "xdp", "fentry", "fexit"], False)
     with Maps() as maps:
-        compiled = compile_programs(maps, tmp_path)
-    assert {name: has_cycle(code) for name, code in compiled.items()} == dict.fromkeys(PROGRAMS, False)
+        compiled = compile_programs(maps, tmp_path) | compile_tracing(maps, tracing_features(), tmp_path)
+    assert {name: has_cycle(code) for name, code in compiled.items()} == dict.fromkeys([*PROGRAMS, *TRACING], False)
 
 
 def test_a_loop_is_seen():

@@ -11,7 +11,7 @@ from sampler.rules.match import Match
 SAMPLE_SIZE = ffi.sizeof("struct sample")
 META_SIZE = ffi.sizeof("struct sample_meta")
 # Neither known nor of use where rules are looked at, in struct sample_meta: time, rules, egress_ifindex … main.
-LATE = {*range(16), *range(36, 42), 47}
+LATE = {*range(16), 18, *range(36, 42), 47}
 OFFSETS = [offset for offset in range(SAMPLE_SIZE) if offset not in LATE]
 ANY = (1 << 256) - 1
 

@@ -14,10 +14,12 @@ IFINDEX = 1  # loopback: the one interface that every namespace has
 
 
 def octets(sample) -> bytes:
-    """A sample as bytes, without what only a kernel knows: time, generation, interfaces, direction, who selected it."""
+    """A sample as bytes, without what only a kernel knows: time, generation, interfaces, direction, verdict, who
+    selected it.
+    """
     copy = ffi.new("struct sample *")
     ffi.memmove(copy, ffi.addressof(sample) if ffi.typeof(sample).kind == "struct" else sample, ffi.sizeof(copy[0]))
-    copy.meta.time = copy.meta.generation = copy.meta.rules = copy.meta.main = 0
+    copy.meta.time = copy.meta.generation = copy.meta.rules = copy.meta.main = copy.meta.verdict = 0
     copy.meta.ingress_ifindex = copy.meta.egress_ifindex = copy.key.ifindex = copy.key.direction = 0
     return bytes(ffi.buffer(copy))
 

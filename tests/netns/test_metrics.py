@@ -13,6 +13,7 @@ from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import wait_until
+from sampler.control.ledger import LEFT_OUT
 from sampler.control.server import tell
 
 CONFIG = """
@@ -65,7 +66,7 @@ def assert_equal(scrape: Scrape, stats: dict[str, Any], ifindex: int) -> None:
     for noun in ("samples", "packets"):
         counts = dict(stats[noun])
         assert scrape[f"selected_{noun}_total", {}] == counts.pop("selected")
-        for name in ("appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"):
+        for name in ("appended", *LEFT_OUT):
             assert scrape[f"kernel_{noun}_total", {"outcome": name}] == counts.pop(name)
         counts.pop("lost_ring")
         for name, count in counts.items():

@@ -96,12 +96,12 @@ def test_no_figure_is_missing() -> None:
 
 def test_what_nobody_selects_is_an_outcome() -> None:
     families = {family.name: family for family in scraped(measured(count(1)))}
-    outcomes = {"unselected", "lost_budget", "lost_nested", "lost_unreadable"}
+    outcomes = {"unselected", "lost_budget", "lost_nested", "lost_unreadable", "lost_verdict"}
     for name, more in (("kernel_samples", {"appended"}), ("samples", {"received", "lost_ring"})):
         found = {sample.labels["outcome"] for sample in families[f"xdpfix_{name}"].samples}
         assert found == outcomes | more
     causes = {sample.labels["cause"] for sample in families["xdpfix_parsed_in_part_samples"].samples}
-    assert causes == {"truncated", "malformed", "chain"}
+    assert causes == {"truncated", "malformed", "buffer", "chain"}
 
 
 def test_names_follow_the_rules() -> None:

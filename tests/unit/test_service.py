@@ -27,6 +27,7 @@ from sampler.daemon.points import ObservationPoints
 from sampler.daemon.wanted import Selector
 from sampler.errors import EndedError, StartError
 from sampler.kernel.attach import Hook, Place
+from sampler.kernel.gates import COUNTERS
 from sampler.kernel.selection import KernelRule, Selection
 from sampler.rules.rule import FlowExporter, FlowRule
 
@@ -344,7 +345,7 @@ def test_gates_are_read_on_the_thread_where_they_come_and_go() -> None:
         readers.append(threading.current_thread())
         return {}
 
-    samples = dict.fromkeys(("selected", "appended", "unselected", "lost_budget", "lost_nested", "lost_unreadable"), 0)
+    samples = dict.fromkeys(COUNTERS, 0)
     gates = SimpleNamespace(observed=observed, counters=lambda: (samples, samples))
     points = SimpleNamespace(rows=list, links=[], observed_before=0)
     thread = datapath()

@@ -16,6 +16,7 @@ from sampler.console.toptables import (
     target_counts,
     totals,
 )
+from sampler.control.ledger import LEFT_OUT
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_columns_that_fit(width: int, columns: int) -> None:
 
 
 STATS = {
-    "samples": {"selected": 10, "unselected": 0, "lost_budget": 4, "lost_nested": 0, "lost_unreadable": 0},
-    "packets": {"selected": 12, "unselected": 0, "lost_budget": 5, "lost_nested": 0, "lost_unreadable": 0},
+    "samples": dict.fromkeys(LEFT_OUT, 0) | {"selected": 10, "lost_budget": 4},
+    "packets": dict.fromkeys(LEFT_OUT, 0) | {"selected": 12, "lost_budget": 5},
     "ring": {"received": 3, "lost": 3, "pending": 0},
     "packets_observed": {"2 ingress": 40},
     "packets_observed_before": 0,
@@ -91,7 +92,7 @@ STATS = {
     "tunnels": {},
     "errors": [],
 }
-for _name in ("truncated", "malformed", "chain"):
+for _name in ("truncated", "malformed", "buffer", "chain"):
     STATS["samples"][_name] = 0  # type: ignore[index]
 TARGET = {
     "target": "192.0.2.1:4739",

@@ -25,7 +25,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lib import afxdp
+from lib import afxdp, foreign
 from lib.machine import SHARE, TREE, Machine, Result
 
 # Seconds for all runs of a machine: several times what they take.
@@ -146,6 +146,7 @@ def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     importlib.import_module("sampler._native")
     importlib.import_module("exporter._native")
     afxdp.build()
+    foreign.compiled()
     runs = [
         item.callspec.params["run"] for item in request.session.items if "guests" in getattr(item, "fixturenames", ())
     ]
