@@ -18,6 +18,8 @@ from lib.tunnel_frames import FALLBACKS, PLAIN, ports
 from lib.tunnel_frames import FRAMES as TUNNELLED
 from sampler._native import lib
 from sampler.captures.parser import parse
+from sampler.kernel import loader_libbpf
+from sampler.kernel.features import tracing_features
 from sampler.kernel.tracer import Tracer
 
 MODULES = ()
@@ -44,8 +46,12 @@ def wire(observer: Observer, namespace: Namespace, mtu: int = 1500) -> int:
     return ifindex
 
 
-def test_described_as_by_the_parser(observer):
-    """Every kind of header and tunnel, and one cut at every octet."""
+@pytest.mark.parametrize("buffers", [True, False], ids=["buffers", "before-5.18"])
+def test_described_as_by_the_parser(observer, monkeypatch, buffers):
+    """Every kind of header and tunnel, and one cut at every octet; also where the kernel knows one buffer a frame."""
+    features = tracing_features() | ({} if buffers else {"xdp_load_bytes": 0})
+    features.pop("own_namespace")
+    monkeypatch.setattr(loader_libbpf, "tracing_features", lambda: tracing_features() | features)
     vxlan = TUNNELLED["vxlan"].frame
     frames = list(ALL.items()) + [(f"{n} octets", vxlan[:n]) for n in range(SHORTEST, len(vxlan))]
     with Namespace() as namespace, namespace.enter(), Foreign("foreign_program_with_a_long_name") as foreign:

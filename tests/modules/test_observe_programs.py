@@ -55,7 +55,7 @@ def link(observer: Observer) -> Iterator[tuple[Namespace, int]]:
 @pytest.mark.parametrize(
     ("loader", "generic"), [("libbpf", False), ("libbpf", True), ("bcc", False)], ids=["libbpf", "generic", "bcc"]
 )
-def test_verdicts_on_two_interfaces(observer, link, loader, generic):
+def test_verdicts(observer, link, loader, generic):
     """One pair of programs for both, and a gate for each; the foreign program's own counts are the truth."""
     namespace, first = link
     second, _ = veth(namespace, "c", None, namespace, "d", None)
