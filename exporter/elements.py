@@ -14,6 +14,10 @@ VARIABLE_LENGTH = 65535  # RFC 7011 section 7
 TUNNEL_TYPES = {1: "vxlan", 2: "gre", 3: "lisp", 4: "stt", 5: "ipsec_gre", 7: "geneve"}
 
 
+# The top two of the eight bits of IANA's forwardingStatus (89), RFC 7270 section 4.12; the others are the reason.
+FORWARDING = {0: "unknown", 1: "forwarded", 2: "dropped", 3: "consumed"}
+
+
 @dataclass(frozen=True)
 class Element:
     """One information element.

@@ -33,11 +33,18 @@ class Reader:
 
     def __init__(self, templates: Iterable[Template]) -> None:
         self._known: dict[int, Template] = {}
+        self._contents = ffi.new("struct contents *")
         self.learn(templates)
 
     def learn(self, templates: Iterable[Template]) -> None:
         """Know these too; messages by older ones may still wait to be sent."""
         self._known |= {template.id: template for template in templates}
+        self._templates: ffi.CData | None = None
+
+    def _layouts(self) -> "ffi.CData":
+        """Make the templates as C wants them, when they are needed first: most exporters lose nothing."""
+        if self._templates is not None:
+            return self._templates
         ordered = [self._known[number] for number in sorted(self._known)]
         # Kept here, because C only points to them.
         self._lengths = [ffi.new("__u16[]", [item.length for item in template.fields]) for template in ordered]
@@ -47,12 +54,13 @@ class Reader:
             entry.id, entry.field_count, entry.lengths = template.id, len(names), lengths
             entry.packets = _place(names, "packetDeltaCount")
             entry.octets = _place(names, "octetDeltaCount", "layer2OctetDeltaCount")
-        self._contents = ffi.new("struct contents *")
+        return self._templates
 
     def read(self, octets: bytes) -> Contents:
         """Sum over a message."""
         data = ffi.from_buffer("__u8[]", octets)
-        if lib.message_contents(self._templates, len(self._templates), data, len(octets), self._contents):
+        layouts = self._layouts()
+        if lib.message_contents(layouts, len(layouts), data, len(octets), self._contents):
             raise ValueError(f"no message of {len(octets)} octets: it was made by templates that are not known")
         contents = self._contents
         return Contents(

@@ -1,6 +1,7 @@
 """Plans: templates compiled to the operations that exporter/native/encode.c runs a record by."""
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from exporter._native import ffi, lib
 from exporter.profiles import Profile
@@ -79,6 +80,9 @@ DERIVED: dict[str, int] = {
     "egressInterface": lib.OP_EGRESS_INTERFACE,
     "tunnelKey": lib.OP_TUNNEL_KEY,
     "layer2SegmentId": lib.OP_LAYER2_SEGMENT,
+    "forwardingStatus": lib.OP_FORWARDING_STATUS,
+    "droppedPacketDeltaCount": lib.OP_DROPPED_PACKETS,
+    "droppedOctetDeltaCount": lib.OP_DROPPED_OCTETS,
 }
 
 # Places in struct flow's flag_counts: the flags' bits in the TCP header.
@@ -101,6 +105,7 @@ class Op:
     length: int
 
 
+@cache
 def _field_of(path: str) -> tuple[int, int]:
     """Offset and size of a field of struct flow."""
     names = path.split(".")
@@ -143,11 +148,9 @@ def compile_template(template: Template, virtual_obs_id: bytes = b"") -> tuple[O
     return tuple(ops)
 
 
-def make_encoder(profile: Profile, virtual_obs_id: str = "") -> "ffi.CData":
-    """Make C's encoder for this profile: a struct encoder that is destroyed with the object."""
-    value = virtual_obs_id.encode()
-    # Below 255 octets a value has its length in one octet (RFC 7011 section 7).
-    constant = bytes([len(value)]) + value
+@lru_cache(maxsize=8)  # one for all exporters alike; there are as many as texts in the configuration
+def _plans(profile: Profile, value: bytes) -> "tuple[ffi.CData, list[ffi.CData]]":
+    """Make the struct plan[] of a profile, for records with this virtualObsID, and the arrays that it points into."""
     arrays = [
         ffi.new("struct op[]", [(op.code, op.offset, op.length) for op in compile_template(t, value)])
         for t in profile.templates
@@ -157,13 +160,24 @@ def make_encoder(profile: Profile, virtual_obs_id: str = "") -> "ffi.CData":
         plan.ops = ops
         plan.op_count = len(ops)
         names = {item.element.name for item in template.fields}
-        plan.record_size = template.fixed_length + (len(constant) if "virtualObsID" in names else 0)
+        # A text has its length in one octet.
+        plan.record_size = template.fixed_length + (1 + len(value) if "virtualObsID" in names else 0)
         plan.template_id = template.id
         plan.ip = "octetDeltaCount" in names
         plan.flags = not names.isdisjoint(FLAG_COUNTS)
+        plan.verdict = "droppedPacketDeltaCount" in names
         plan.tunnel_key = "tunnelKey" in names
+    return plans, arrays
+
+
+def make_encoder(profile: Profile, virtual_obs_id: str = "") -> "ffi.CData":
+    """Make C's encoder for this profile: a struct encoder that is destroyed with the object."""
+    value = virtual_obs_id.encode()
+    # Below 255 octets a value has its length in one octet (RFC 7011 section 7).
+    constant = bytes([len(value)]) + value
+    plans, _ = _plans(profile, value)
     result = ffi.new("struct encoder **")
-    code = lib.encoder_create(result, plans, len(profile.templates), list(profile.by_kind), constant, len(constant))
+    code = lib.encoder_create(result, plans, len(plans), list(profile.by_kind), constant, len(constant))
     if code:
         raise OSError(-code, f"no encoder for profile {profile.name}")
     return ffi.gc(result[0], lib.encoder_destroy)

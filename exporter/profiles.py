@@ -13,12 +13,14 @@ from exporter.elements import VARIABLE_LENGTH
 from exporter.template import Field, Template, field
 
 OVS_FIRST_ID = 256
-FULL_FIRST_ID = 1024  # clear of OVS's ids, which in later versions reach 375 and 462, and of options templates
+# Clear of OVS's ids, which in later versions reach 375 and 462, and of options templates.
+FULL_FIRST_ID = 1024
 # What a layout with a virtualObsID adds to the id of that without.
 FULL_VIRTUAL = 1024
 OVS_VIRTUAL = 3072 - OVS_FIRST_ID
 
 # Kinds of flow, as flow_kind() in exporter/native/flow.def.h counts them.
+VERDICT = (False, True)
 MPLS = (False, True)
 TAGS = (0, 1, 2)
 L3 = ("none", "ipv4", "ipv6")
@@ -35,6 +37,7 @@ SHORT = 4
 class Kind:
     """A kind of flow: what its key has. The index of a kind is its place in kinds()."""
 
+    verdict: bool
     mpls: bool
     tags: int
     l3: str
@@ -47,11 +50,12 @@ class Kind:
 def kinds() -> tuple[Kind, ...]:
     """All kinds in the order of flow_kind(); those with "none" and an L4 protocol do not occur."""
     return tuple(
-        Kind(mpls, tags, l3, l4, *tunnel) for mpls, tags, l3, l4, tunnel in product(MPLS, TAGS, L3, L4, TUNNEL)
+        Kind(verdict, mpls, tags, l3, l4, *tunnel)
+        for verdict, mpls, tags, l3, l4, tunnel in product(VERDICT, MPLS, TAGS, L3, L4, TUNNEL)
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object each, told apart by identity
 class Profile:
     """Templates of data records and, for each of kinds(), the index of its template.
 
@@ -119,6 +123,12 @@ def _fields(kind: Kind, extended: bool, virtual: bool) -> Iterator[Field]:
         yield from (field(name, length) for name in ("minimumIpTotalLength", "maximumIpTotalLength"))
     if extended and kind.l4 == "tcp":
         yield from (field(f"tcp{flag}TotalCount", SHORT) for flag in ("Ack", "Fin", "Psh", "Rst", "Syn", "Urg"))
+    if extended and kind.verdict:
+        # unsigned32 in the registry (RFC 9710), of which RFC 7270 section 4.12 defines one octet.
+        yield field("forwardingStatus", 1)
+        yield field("droppedPacketDeltaCount")
+    if extended and kind.verdict and kind.l3 != "none":
+        yield field("droppedOctetDeltaCount")
 
 
 def _tunnel_fields(kind: Kind, extended: bool) -> Iterator[Field]:

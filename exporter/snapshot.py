@@ -10,6 +10,9 @@ from exporter.transports.connection import SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROT
 
 _PROTOCOLS_WITH_PORTS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 _FLAGS = "FSRPAUEC"  # from the lowest bit of the TCP header's flags octet
+_VERDICTS = {
+    number: name.removeprefix("VERDICT_").lower() for number, name in ffi.typeof("enum verdict").elements.items()
+}
 
 
 def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
@@ -50,6 +53,8 @@ def flow_row(flow: "ffi.CData", now_ns: int) -> dict[str, Any]:
         row["destination_port"] = socket.ntohs(key.dst_port)
     if key.tunnel.type:
         row |= _tunnel(key.tunnel)
+    if flow.verdict.last:
+        row |= _verdict(flow.verdict)
     return row
 
 
@@ -66,6 +71,14 @@ def _tunnel(tunnel: "ffi.CData") -> dict[str, Any]:
         "tunnel_key": int.from_bytes(ffi.buffer(ffi.addressof(tunnel, "key")), "big"),
         "tunnel_source": _address(tunnel.ip_version, tunnel.src_addr),
         "tunnel_destination": _address(tunnel.ip_version, tunnel.dst_addr),
+    }
+
+
+def _verdict(verdict: "ffi.CData") -> dict[str, Any]:
+    """Columns of flows whose packets an observed XDP program decided on, alone."""
+    return {
+        "verdict": _VERDICTS.get(verdict.last, str(verdict.last)),
+        "dropped_packets": int(verdict.dropped_packets),
     }
 
 

@@ -1,6 +1,7 @@
 """Templates: the layout of records, as sent to collectors (RFC 7011 section 3.4). How C fills them is plan.py's."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from exporter import elements
 from exporter.elements import VARIABLE_LENGTH, Element
@@ -87,6 +88,7 @@ class Template:
         return sum(field.length for field in self.fields if field.length != VARIABLE_LENGTH)
 
 
+@cache  # layouts have the same few over and over
 def field(name: str, length: int | None = None) -> Field:
     """Field of the element with this name, in its full size unless `length` says less."""
     element = elements.by_name(name)

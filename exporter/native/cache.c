@@ -157,7 +157,7 @@ void cache_insert(struct cache *cache, struct flow *flow)
 	enum flow_end reason;
 	__u32 *bucket;
 
-	if (cache->stats.flows > cache->bucket_mask / 2 && cache->bucket_mask < FLOW_FLAG_COUNTS - 1)
+	if (cache->stats.flows > cache->bucket_mask / 2 && cache->bucket_mask < FLOW_VERDICT - 1)
 		index_grow(cache);
 	bucket = &cache->buckets[flow->hash & cache->bucket_mask];
 	flow->index_next = *bucket;
@@ -330,6 +330,8 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 			flows[copied].key.tunnel = flow->key.tunnel;
 		if (flow->hash & FLOW_FLAG_COUNTS)
 			memcpy(flows[copied].flag_counts, flow_flag_counts(flow), sizeof(flow->flag_counts));
+		if (flow->hash & FLOW_VERDICT)
+			flows[copied].verdict = *flow_verdict(flow);
 		id = flow->newer;
 	}
 	return copied;

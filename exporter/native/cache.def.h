@@ -7,7 +7,7 @@ struct cache_config {
 	__u32 max_flows;	/* 0: no caching */
 	__u8 ingress;	/* take samples of this direction */
 	__u8 egress;
-	__u8 full;	/* keys and counts of profile "full": no TTL in the key, the MPLS label in it, flag counts */
+	__u8 full;	/* keys and counts of profile "full": no TTL in the key, the MPLS label in it, flag counts, verdicts */
 	__u8 reserved;
 };
 

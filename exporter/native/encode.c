@@ -14,6 +14,8 @@ struct carry {
 	__u32 ip_octets;
 	__u32 ip_octets_sumsq;
 	__u32 flag_counts[FLOW_TCP_COUNTS];
+	__u32 dropped_packets;
+	__u32 dropped_ip_octets;
 };
 
 struct encoder {
@@ -132,16 +134,48 @@ static void cut_flags(struct carry *carry, struct flow *flow)
 	}
 }
 
+/* Cut a counter whose `dropped` part is shown, too: that part, and the rest. */
+static void cut_apart(__u64 *value, __u32 *fraction, __u32 *carry, __u64 *dropped, __u32 *dropped_fraction,
+		      __u32 *dropped_carry)
+{
+	u128 all = (u128)*value << 32 | *fraction, part = (u128)*dropped << 32 | *dropped_fraction;
+	u128 rest = all > part ? all - part : 0;
+
+	*value = (__u64)(rest >> 32);
+	*fraction = (__u32)rest;
+	carry_over(value, fraction, carry);
+	carry_over(dropped, dropped_fraction, dropped_carry);
+	flow_count(value, fraction, (u128)*dropped << 32);
+}
+
+/* Not inlined: flows without a verdict are many. */
+static void cut_verdict(struct carry *carry, struct flow *flow, const struct plan *plan)
+{
+	struct flow_verdict *verdict = flow_verdict(flow);
+
+	cut_apart(&flow->packets, &flow->packets_fraction, &carry->packets, &verdict->dropped_packets,
+		  &verdict->dropped_packets_fraction, &carry->dropped_packets);
+	if (plan->ip)
+		cut_apart(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets, &verdict->dropped_ip_octets,
+			  &verdict->dropped_ip_octets_fraction, &carry->dropped_ip_octets);
+}
+
 /* Cut the fractions of the counters that the record shows; the next record gets them. */
 static void cut(struct carry *carry, struct flow *flow, const struct plan *plan)
 {
-	carry_over(&flow->packets, &flow->packets_fraction, &carry->packets);
+	int decided = plan->verdict && flow->hash & FLOW_VERDICT;
+
+	if (decided)
+		cut_verdict(carry, flow, plan);
+	else
+		carry_over(&flow->packets, &flow->packets_fraction, &carry->packets);
 	carry_over(&flow->frame_octets, &flow->frame_octets_fraction, &carry->frame_octets);
 	if (plan->flags && flow->hash & FLOW_FLAG_COUNTS)
 		cut_flags(carry, flow);
 	if (!plan->ip)
 		return;
-	carry_over(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets);
+	if (!decided)
+		carry_over(&flow->ip_octets, &flow->ip_octets_fraction, &carry->ip_octets);
 	carry_over(&flow->ip_octets_sumsq, &flow->ip_octets_sumsq_fraction, &carry->ip_octets_sumsq);
 }
 

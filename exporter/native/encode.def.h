@@ -22,9 +22,13 @@ enum op_code {
 	OP_FRAGMENT_FLAGS = 17,	/* bits of fragmentFlags (197) */
 	OP_ICMP_TYPE_CODE = 18,	/* type * 256 + code */
 	OP_FLAG_COUNT = 19,	/* packets with the TCP flag whose bit is number `offset` */
-	OP_TUNNEL_KEY = 20,	/* variable length: a length octet, then the low octets of the key */
-	OP_LAYER2_SEGMENT = 21,	/* top octet 1 for VXLAN, then the VNI in the low octets */
-	OP_CONSTANT = 22,	/* `length` bytes of the encoder's constant, from `offset` */
+	OP_LAYER2_SEGMENT = 20,	/* top octet 1 for VXLAN, then the VNI in the low octets */
+	/* Those from here on are in few records. */
+	OP_TUNNEL_KEY = 21,	/* variable length: a length octet, then the low octets of the key */
+	OP_FORWARDING_STATUS = 22,	/* forwardingStatus (89) of the verdict */
+	OP_DROPPED_PACKETS = 23,
+	OP_DROPPED_OCTETS = 24,	/* of IP */
+	OP_CONSTANT = 25,	/* `length` bytes of the encoder's constant, from `offset` */
 };
 
 struct op {
@@ -41,6 +45,7 @@ struct plan {
 	__u16 template_id;
 	__u8 ip;	/* the record carries the counters of IP octets */
 	__u8 flags;	/* the counts of TCP flags */
+	__u8 verdict;	/* what was dropped */
 	__u8 tunnel_key;	/* and the tunnel key */
 };
 
@@ -73,7 +78,9 @@ void encoder_destroy(struct encoder *encoder);
  * Write `count` flows into messages of at most `message_size` octets, grouped by
  * domain and into sets by template; orders `flows` so. Writes whole messages while
  * `buffer` (of `buffer_size` octets) and `messages` (of `message_limit`) have room.
- * Fractions of counters are carried to the next record of their domain.
+ * Fractions of counters are carried to the next record of their domain; where there is
+ * a verdict, those of what was dropped and of what was not each by themselves, so that a
+ * record whose packets were all dropped says that of all of them.
  * Returns the number of flows written, the first ones of `flows`, and their messages
  * in `*message_count`; or -EMSGSIZE where a record does not fit a message, -ENOMEM.
  */

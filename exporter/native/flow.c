@@ -31,12 +31,13 @@ static unsigned int tunnel_kind(const struct flow *flow)
 unsigned int flow_kind(const struct flow *flow)
 {
 	const struct flow_key *key = &flow->key;
+	unsigned int verdict = !!(flow->hash & FLOW_VERDICT);
 	unsigned int mpls = flow_is_mpls(key);
 	unsigned int l2 = key->vlan_count < 2 ? key->vlan_count : 2;
 	unsigned int l3 = key->ip_version == 4 ? 1 : key->ip_version == 6 ? 2 : 0;
 	unsigned int l4 = l3 ? flow_l4(key) : FLOW_L4_OTHER;
 
-	return (((mpls * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel_kind(flow);
+	return ((((verdict * 2 + mpls) * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel_kind(flow);
 }
 
 /*
@@ -101,4 +102,19 @@ void flow_add(struct flow *flow, const struct sample *sample, u128 weight)
 		flow->ip_length_min = meta->ip_length;
 	if (last && (!flow->ip_length_min || last < flow->ip_length_min))
 		flow->ip_length_min = last;
+}
+
+void flow_add_verdict(struct flow *flow, const struct sample *sample, u128 weight)
+{
+	struct flow_verdict *verdict = flow_verdict(flow);
+	const struct sample_meta *meta = &sample->meta;
+	__u32 packets = meta->packets ? meta->packets : 1;
+	int drop = verdict_is_drop(meta->verdict);
+
+	if (!drop || verdict->last == VERDICT_NONE || verdict_is_drop(verdict->last))
+		verdict->last = meta->verdict;
+	if (!drop)
+		return;
+	flow_count(&verdict->dropped_packets, &verdict->dropped_packets_fraction, weigh(weight, packets));
+	flow_count(&verdict->dropped_ip_octets, &verdict->dropped_ip_octets_fraction, weigh(weight, meta->ip_octets));
 }

@@ -11,6 +11,19 @@ enum flow_end {
 };
 
 /*
+ * What the observed XDP program decided on a flow's packets. Counters as in struct
+ * flow: of the packets that it dropped. One cache line.
+ */
+struct flow_verdict {
+	__u64 dropped_packets;
+	__u64 dropped_ip_octets;
+	__u32 dropped_packets_fraction;
+	__u32 dropped_ip_octets_fraction;
+	__u8 last;	/* enum verdict: of the last packet that it let go on; where it dropped all, of the last */
+	__u8 reserved[39];
+};
+
+/*
  * Counters are scaled by the weight of their samples, in 32.32 fixed point: the
  * integer in one field, the fraction in another. They saturate instead of wrapping.
  * Times are ns of CLOCK_MONOTONIC while the flow lives. When it ends they become wall
@@ -18,9 +31,10 @@ enum flow_end {
  * cannot put its end before its start.
  *
  * In cache lines: the first three are any flow's, up to the end of a key without
- * tunnel. The tunnel is a fourth, and the flag counts of TCP are one more, right behind
- * what is there. A flow has no more memory than its lines: see flow.h. A copy for
- * people (cache_copy) has all five, at the places below.
+ * tunnel. The tunnel is a fourth, the flag counts of TCP are one more, and what an XDP
+ * program decided is another, each right behind what is there. A flow has no more memory
+ * than its lines: see flow.h. A copy for people (cache_copy) has all six, at the places
+ * below.
  */
 struct flow {
 	__u32 hash;	/* in its top bits: which lines there are */
@@ -55,6 +69,7 @@ struct flow {
 	__u8 reserved1[16];
 	__u64 flag_counts[6];	/* packets with FIN, SYN, RST, PSH, ACK, URG: 32 bits and 32 behind the point */
 	__u8 reserved2[16];
+	struct flow_verdict verdict;
 };
 
 /* Bytes of `key` that identify the flow: the tunnel counts only where there is one. */
@@ -62,11 +77,12 @@ unsigned int flow_key_size(const struct flow_key *key);
 
 /*
  * Kinds of flows: what decides the template. A kind is
- * (((mpls * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel, with mpls 1 for a labelled packet;
+ * ((((verdict * 2 + mpls) * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel, with verdict 1
+ * where an XDP program was observed that decided; mpls 1 for a labelled packet;
  * l2 the number of VLAN tags, at most 2; l3 0 none, 1 IPv4, 2 IPv6; l4 0 other, 1 UDP
  * or SCTP, 2 ICMP of that IP version, 3 TCP; tunnel 0 none, else 1 + outer * 3 + key,
  * with outer 0 IPv4, 1 IPv6, and key by the IANA element that can say it: 0 none, 1 a
  * VNI of VXLAN, 2 a GRE key.
  */
-#define FLOW_KINDS 504
+#define FLOW_KINDS 1008
 unsigned int flow_kind(const struct flow *flow);

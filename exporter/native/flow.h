@@ -12,11 +12,21 @@
 
 _Static_assert(offsetof(struct flow, key) + FLOW_KEY_PLAIN_SIZE == FLOW_PLAIN_SIZE, "a plain key ends with a line");
 _Static_assert(offsetof(struct flow, flag_counts) == FLOW_PLAIN_SIZE + FLOW_LINE, "a tunnel takes one line");
-_Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE, "and the flag counts another");
+_Static_assert(offsetof(struct flow, verdict) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE, "the flag counts another");
+_Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 3 * FLOW_LINE, "and the verdict the last");
 
-/* In the hash: what the flow has. Keys with and without tunnel are told apart here, without a look at the tunnel. */
+/*
+ * In the hash: what the flow has. Keys with and without tunnel are told apart here, without
+ * a look at the tunnel; so are packets of one key with and without a verdict, which come
+ * when an interface's hook changes.
+ */
 #define FLOW_TUNNEL 0x80000000u
 #define FLOW_FLAG_COUNTS 0x40000000u
+#define FLOW_VERDICT 0x20000000u
+#define FLOW_LINES (FLOW_TUNNEL | FLOW_FLAG_COUNTS | FLOW_VERDICT)
+#define FLOW_LINES_SHIFT 29
+
+_Static_assert(FLOW_LINES >> FLOW_LINES_SHIFT == 7, "three bits, from the top one down");
 
 /* No flow: the end of a list. Ids stay below 2^31 (see wheel.c). */
 #define FLOW_NONE 0xffffffffu
@@ -54,16 +64,31 @@ static inline int flow_key_is_same(const struct flow_key *one, const struct flow
 	return !(difference[0] | difference[1]);
 }
 
-/* Lines beyond the third of a flow with this hash. */
+/*
+ * Lines beyond the third of a flow with this hash: bits that are set among the top three,
+ * from a table of four bits for each value. Adding them up costs a sample 0.7 ns.
+ */
 static inline unsigned int flow_extra_lines(__u32 hash)
 {
-	return !!(hash & FLOW_TUNNEL) + !!(hash & FLOW_FLAG_COUNTS);
+	return 0x32212110u >> (hash >> FLOW_LINES_SHIFT) * 4 & 3;
 }
 
 /* Where a flow that has flag counts has them. */
 static inline __u64 *flow_flag_counts(struct flow *flow)
 {
 	return (__u64 *)((char *)flow + FLOW_PLAIN_SIZE + (flow->hash & FLOW_TUNNEL ? FLOW_LINE : 0));
+}
+
+/* Where a flow that has a verdict has it: in its last line. */
+static inline struct flow_verdict *flow_verdict(struct flow *flow)
+{
+	return (struct flow_verdict *)((char *)flow + FLOW_PLAIN_SIZE + (flow_extra_lines(flow->hash) - 1) * FLOW_LINE);
+}
+
+/* Whether the packet went no further. */
+static inline int verdict_is_drop(__u8 verdict)
+{
+	return verdict == VERDICT_DROP || verdict == VERDICT_ABORTED;
 }
 
 static inline int flow_is_mpls(const struct flow_key *key)
@@ -134,5 +159,8 @@ static inline void flow_count_flag(__u64 *count, u128 amount)
 
 /* Count the sample: every one of its wire packets with the same weight, 96.32. */
 void flow_add(struct flow *flow, const struct sample *sample, u128 weight);
+
+/* Count what was dropped of it, in a flow that has a verdict. The flow is dropped only if all of its packets were. */
+void flow_add_verdict(struct flow *flow, const struct sample *sample, u128 weight);
 
 #endif

@@ -140,6 +140,8 @@ static void count_item(struct cache *cache, const struct item *item)
 	}
 	flags = flow->tcp_flags;
 	flow_add(flow, item->sample, weight_of_item(item));
+	if (__builtin_expect(item->hash & FLOW_VERDICT, 0))
+		flow_add_verdict(flow, item->sample, weight_of_item(item));
 	count_selector(cache, item);
 	if (known) {
 		cache->stats.cached++;
@@ -211,12 +213,13 @@ static inline void add_item(struct cache *cache, struct block *block, const stru
 	item->point = selector->point;
 	if (selector->number == SELECTOR_MAIN && cache->point_count)
 		item->point = point_of(cache, key->ifindex, item->point);
-	item->hash = (__u32)((hash ^ spread(item->domain, item->point)) & cache->hash_mask) &
-		     ~(FLOW_TUNNEL | FLOW_FLAG_COUNTS);
+	item->hash = (__u32)((hash ^ spread(item->domain, item->point)) & cache->hash_mask) & ~FLOW_LINES;
 	if (item->size > FLOW_KEY_PLAIN_SIZE)
 		item->hash |= FLOW_TUNNEL;
 	if (cache->config.full && key->ip_protocol == FLOW_PROTOCOL_TCP)
 		item->hash |= FLOW_FLAG_COUNTS;
+	if (__builtin_expect(sample->meta.verdict != VERDICT_NONE, 0) && cache->config.full)
+		item->hash |= FLOW_VERDICT;
 	__builtin_prefetch(&cache->buckets[item->hash & cache->bucket_mask]);
 }
 

@@ -8,6 +8,14 @@
 #define VNI_MASK 0xffffff	/* RFC 7348 section 5: 24 bits */
 #define FRAGMENT_FLAGS (FRAGMENT_MORE | FRAGMENT_DONT)
 
+/* IANA, forwardingStatus (89), by RFC 7270 section 4.12: the status in the top two bits, the reason below. */
+enum forwarding_status {
+	STATUS_UNKNOWN = 0,
+	STATUS_FORWARDED = 64,	/* for an unknown reason: it goes on to the network stack */
+	STATUS_FORWARDED_WHOLE = 66,	/* not fragmented */
+	STATUS_DROPPED = 128,	/* for an unknown reason */
+};
+
 /* The low `length` octets of `value`, big-endian. Most are of a length that is one store, and no call. */
 static inline void put_uint(__u8 *to, __u64 value, unsigned int length)
 {
@@ -71,6 +79,35 @@ static inline __u32 interface(const struct flow *flow, unsigned int direction)
 	return flow->key.direction == direction ? flow->key.ifindex : flow->other_ifindex;
 }
 
+static __u64 forwarding_status(__u8 verdict)
+{
+	switch (verdict) {
+	case VERDICT_ABORTED:
+	case VERDICT_DROP:
+		return STATUS_DROPPED;
+	case VERDICT_PASS:
+		return STATUS_FORWARDED;
+	case VERDICT_TX:
+	case VERDICT_REDIRECT:
+		return STATUS_FORWARDED_WHOLE;
+	default:
+		return STATUS_UNKNOWN;
+	}
+}
+
+/* What is in the line of the verdict; 0 where there is none. */
+static __u64 verdict_value(unsigned int code, struct flow *flow)
+{
+	const struct flow_verdict *verdict;
+
+	if (!(flow->hash & FLOW_VERDICT))
+		return 0;
+	verdict = flow_verdict(flow);
+	if (code == OP_FORWARDING_STATUS)
+		return forwarding_status(verdict->last);
+	return code == OP_DROPPED_PACKETS ? verdict->dropped_packets : verdict->dropped_ip_octets;
+}
+
 static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 {
 	const struct flow_key *key = &flow->key;
@@ -118,8 +155,20 @@ static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 	case OP_LAYER2_SEGMENT:
 		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
 	default:
-		return 0;	/* encoder_create() let no other code in */
+		return 0;	/* encoder_create() lets no other code in, and put_record() none from OP_TUNNEL_KEY on */
 	}
+}
+
+/* What few records have: apart, so that the others do not ask for each. Returns where it ends. */
+static __attribute__((noinline)) __u8 *put_rare(__u8 *to, const struct op *op, struct flow *flow, const __u8 *constant)
+{
+	if (op->code == OP_TUNNEL_KEY)
+		return put_tunnel_key(to, &flow->key.tunnel);
+	if (op->code == OP_CONSTANT)
+		memcpy(to, constant + op->offset, op->length);
+	else
+		put_uint(to, verdict_value(op->code, flow), op->length);
+	return to + op->length;
 }
 
 __u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 export_time, const __u8 *constant)
@@ -127,16 +176,14 @@ __u8 *put_record(__u8 *to, const struct plan *plan, struct flow *flow, __u32 exp
 	const struct op *end = plan->ops + plan->op_count;
 
 	for (const struct op *op = plan->ops; op < end; op++) {
-		if (op->code == OP_COPY) {
-			put_octets(to, (const __u8 *)flow + op->offset, op->length);
-		} else if (op->code == OP_TUNNEL_KEY) {
-			to = put_tunnel_key(to, &flow->key.tunnel);
+		if (op->code >= OP_TUNNEL_KEY) {
+			to = put_rare(to, op, flow, constant);
 			continue;
-		} else if (op->code == OP_CONSTANT) {
-			memcpy(to, constant + op->offset, op->length);
-		} else {
-			put_uint(to, op_value(op, flow, export_time), op->length);
 		}
+		if (op->code == OP_COPY)
+			put_octets(to, (const __u8 *)flow + op->offset, op->length);
+		else
+			put_uint(to, op_value(op, flow, export_time), op->length);
 		to += op->length;
 	}
 	return to;

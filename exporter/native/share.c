@@ -3,8 +3,8 @@
 
 #include "share.h"
 
-/* Not the bits that the cache's index uses first, nor the top two, which say what lines a flow has. */
-#define BUCKET_SHIFT 22
+/* Not the bits that the cache's index uses first, nor the top three, which say what lines a flow has. */
+#define BUCKET_SHIFT 21
 
 static unsigned int bucket_of(const struct flow *flow)
 {

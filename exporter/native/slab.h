@@ -5,13 +5,13 @@
 #include "flow.h"
 
 /*
- * Flows a chunk, all with as many lines: 6, 8 or 10 MiB, whole huge pages where the
+ * Flows a chunk, all with as many lines: 6, 8, 10 or 12 MiB, whole huge pages where the
  * kernel gives them, since a lookup is a random access. Memory that no flow had yet is
  * not touched, so the kernel need not give it.
  */
 #define SLAB_CHUNK_BITS 15
 #define SLAB_CHUNK (1u << SLAB_CHUNK_BITS)
-#define SLAB_SIZES 3	/* no line more than the three, one, two */
+#define SLAB_SIZES 4	/* no line more than the three, one, two, three */
 
 /* What a flow needs only when it starts, is filed anew or ends: apart from the lines that each packet touches. */
 struct filing {

@@ -35,6 +35,9 @@ MEASURED = frozenset(
         "tcpUrgTotalCount",
         "flowEndReason",
         "virtualObsID",
+        "forwardingStatus",
+        "droppedPacketDeltaCount",
+        "droppedOctetDeltaCount",
     }
 )
 

@@ -15,20 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.decoder import Record
-from exporter.elements import TUNNEL_TYPES
+from exporter.elements import FORWARDING, TUNNEL_TYPES
 from exporter.values import Value
 
 END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}  # IANA flowEndReason (136)
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6", 132: "sctp"}
 COLUMNS = (
-    *("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "packets", "octets", "end"),
+    *("start", "duration", "in", "out", "dir", "proto", "flow", "vlan", "packets", "octets", "end", "status"),
     *("tunnel", "outer"),  # last, for without a tunnel they are empty and with one they are long
 )
-_WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 9, 12, 9, 15, 0)
+_WIDTHS = (12, 9, 8, 8, 3, 6, 48, 4, 9, 12, 9, 9, 15, 0)
 _RIGHT = {"duration", "packets", "octets"}
 LIVE_ROWS = 20
 # What a narrow terminal does without, first to last: the rest is what happened between whom, and how much of it.
-_SPARED = ("end", "vlan", "outer", "tunnel", "out", "in", "duration", "start", "dir")
+_SPARED = ("end", "vlan", "outer", "tunnel", "status", "out", "in", "duration", "start", "dir")
 
 
 def _interface(record: Record, element: str) -> str:
@@ -84,6 +84,14 @@ def _tags(record: Record) -> str:
     return " ".join(part for part in (found, label) if part) or "-"
 
 
+def _status(record: Record) -> str:
+    """What became of the packets; of a flow that was not dropped as a whole, how many were."""
+    status, dropped = record.get("forwardingStatus"), record.get("droppedPacketDeltaCount")
+    word = FORWARDING.get(status >> 6, str(status)) if isinstance(status, int) else ""
+    count = f"{dropped} dropped" if isinstance(dropped, int) and dropped and word != FORWARDING[2] else ""
+    return ", ".join(part for part in (word, count) if part) or "-"
+
+
 def _tunnel(record: Record) -> str:
     kind = record.get("tunnelType")
     if not isinstance(kind, int):
@@ -127,6 +135,7 @@ def flow_cells(record: Record) -> tuple[str, ...]:
         "-" if packets is None else str(packets),
         "-" if octets is None else str(octets),
         END_REASONS.get(reason, str(reason)) if isinstance(reason, int) else "-",
+        _status(record),
         _tunnel(record),
         _outer(record),
     )

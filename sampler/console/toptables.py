@@ -43,6 +43,7 @@ class _Column:
     key: Callable[[RatedFlow], Any]
     width: int  # of the terminal from which on it is shown
     right: bool = False
+    rare: bool = False  # shown only where a flow has something in it
 
 
 def short(number: float) -> str:
@@ -77,6 +78,12 @@ def _tunnel(flow: RatedFlow) -> str:
     return f"{flow.row['tunnel']} {flow.row['tunnel_key']}" if "tunnel" in flow.row else ""
 
 
+def _verdict(flow: RatedFlow) -> str:
+    """What an observed XDP program decided; of a flow that it let go on, how many packets it did not."""
+    verdict, dropped = flow.row.get("verdict", ""), flow.row.get("dropped_packets", 0)
+    return f"{verdict}, {short(dropped)} dropped" if 0 < dropped < flow.row["packets"] else verdict
+
+
 # In the order of the screen; the narrowest terminal keeps those of width 0.
 FLOW_COLUMNS = (
     _Column("bit/s", lambda flow: short(flow.bits), lambda flow: -flow.bits, 0, True),
@@ -88,6 +95,7 @@ FLOW_COLUMNS = (
     _Column("packets", lambda flow: short(flow.row["packets"]), lambda flow: -flow.row["packets"], 100, True),
     _Column("octets", lambda flow: short(flow.row["octets"]), lambda flow: -flow.row["octets"], 100, True),
     _Column("age", lambda flow: f"{flow.row['age']:.0f}s", lambda flow: -flow.row["age"], 110, True),
+    _Column("verdict", _verdict, lambda flow: -flow.row.get("dropped_packets", -1), 90, rare=True),
     _Column("tunnel", _tunnel, _tunnel, 130),
 )
 SORTS = tuple(column.title for column in FLOW_COLUMNS)
@@ -96,7 +104,11 @@ SORTS = tuple(column.title for column in FLOW_COLUMNS)
 def flows(rated: Sequence[RatedFlow], sort: str, width: int) -> Table:
     """The flows, sorted by the column of that title."""
     key = next(column.key for column in FLOW_COLUMNS if column.title == sort)
-    columns = [column for column in FLOW_COLUMNS if column.width <= width]
+    columns = [
+        column
+        for column in FLOW_COLUMNS
+        if column.width <= width and (not column.rare or any(column.text(flow) for flow in rated))
+    ]
     rows = sorted(rated, key=lambda flow: (key(flow), -flow.bits, endpoints(flow.row)))[:FLOWS_SHOWN]
     return Table(
         tuple(f"{column.title}{'▾' if column.title == sort else ''}" for column in columns),

@@ -2,7 +2,7 @@
 
 A filter is words, all of which must hold. COLUMN OPERATOR VALUE compares a column: source=192.0.2.0/24 port=53
 packets>1000. A word alone looks where its kind may be: an address or prefix at either end, a number among the ports,
-a protocol's name, else a part of an interface's name or an address.
+a protocol's name, a verdict, else a part of an interface's name or an address.
 """
 
 import difflib
@@ -22,10 +22,13 @@ SHOWN_FLOWS = 10_000
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "icmp6": 58, "sctp": 132}
 # Columns that may be asked for although a row has none of them, and the two that stand for either end.
 ADDRESSES = ("source", "destination", "tunnel_source", "tunnel_destination")
-NUMBERS = ("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key", "mpls")
+NUMBERS = (
+    *("protocol", "source_port", "destination_port", "packets", "octets", "age", "idle", "tunnel_key", "mpls"),
+    "dropped_packets",
+)
 COLUMNS = (
     *("exporter", "interface", "other_interface", "direction", "ethertype"),
-    *(*ADDRESSES, *NUMBERS, "vlan", "ttl", "tcp_flags", "tunnel"),
+    *(*ADDRESSES, *NUMBERS, "vlan", "ttl", "tcp_flags", "tunnel", "verdict"),
 )
 RATE = "rate"
 # Seconds: of a flow that has just begun, one packet is no rate.
@@ -141,5 +144,5 @@ def _bare(word: str) -> Predicate:
     if (protocol := PROTOCOLS.get(word.casefold())) is not None:
         return lambda row: row.get("protocol") == protocol
     part = word.casefold()
-    texts = ("interface", "direction", "tunnel", *ADDRESSES)
+    texts = ("interface", "direction", "tunnel", "verdict", *ADDRESSES)
     return lambda row: any(part in str(row.get(name) or "").casefold() for name in texts)

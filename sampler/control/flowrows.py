@@ -16,7 +16,7 @@ from sampler.control import flowfilter
 from sampler.daemon.datapath import Datapath
 from sampler.errors import ConfigError
 
-# Flows of an exporter that are looked at for them, the oldest first. 40 MiB: copying takes the data thread some 20 ms.
+# Flows of an exporter that are looked at for them, the oldest first. 48 MiB: copying takes the data thread some 20 ms.
 SCANNED_FLOWS = 2**17
 # Rows made at a stretch: some 2 ms.
 STEP = 100

@@ -16,6 +16,7 @@ from sampler.rules.match import Match
 
 INTERFACES = {"eth0": 2, "vnet3": 0x01020304}
 
+IPV6_WIDTH = 128  # bits
 # Few values, so that packets and matches meet; single bits differ, so that masks matter.
 MACS = (0x020000000001, 0x020000000002, 0x010000000001, 0xFFFFFFFFFFFF)
 IPV4 = tuple(int(ipaddress.ip_address(text)) for text in ("192.0.2.1", "192.0.2.2", "192.0.3.1", "10.0.2.1"))
@@ -120,10 +121,17 @@ def takes(match: Match, octets: bytes) -> bool:
     )
 
 
+def _readable(mask: int) -> int:
+    """An IPv6 mask that begins with no digit: ovs-ofctl takes digits behind a slash for a length, whatever follows."""
+    return mask | 0xA << IPV6_WIDTH - 4 if str(ipaddress.IPv6Address(mask))[0].isdigit() else mask
+
+
 def _masked(name: str, show: Callable[[int], str], pool: tuple[int, ...], width: int, field: str) -> Any:
     """Pieces name=VALUE and name=VALUE/MASK."""
     full = 2**width - 1
     masks = st.one_of(st.just(full), st.integers(0, full), st.integers(0, width).map(lambda n: full - 2**n + 1))
+    if width == IPV6_WIDTH:
+        masks = masks.map(_readable)
 
     def piece(value: int, mask: int) -> Piece:
         text = f"{name}={show(value)}" + ("" if mask == full else f"/{show(mask)}")
@@ -146,7 +154,7 @@ def _ip(kind: type) -> Callable[[int], str]:
 
 def _tunnel(name: str, version: int, field: str) -> Any:
     pool, kind = (IPV4, ipaddress.IPv4Address) if version == 4 else (IPV6, ipaddress.IPv6Address)
-    pieces = _masked(name, _ip(kind), pool, 32 if version == 4 else 128, field)
+    pieces = _masked(name, _ip(kind), pool, 32 if version == 4 else IPV6_WIDTH, field)
 
     def of_its_version(piece: Piece) -> Piece:
         # The field is 0 where there is no tunnel of this version.
@@ -270,7 +278,8 @@ def pieces(draw: st.DrawFn, ranges: bool = True) -> list[Piece]:
 def _over_ip(version: int) -> list[Any]:
     pool, kind = (IPV4, ipaddress.IPv4Address) if version == 4 else (IPV6, ipaddress.IPv6Address)
     prefix = "nw" if version == 4 else "ipv6"
-    some = [_masked(f"{prefix}_{side}", _ip(kind), pool, 32 if version == 4 else 128, side) for side in ("src", "dst")]
+    width = 32 if version == 4 else IPV6_WIDTH
+    some = [_masked(f"{prefix}_{side}", _ip(kind), pool, width, side) for side in ("src", "dst")]
     some += [
         _exact("nw_tos", (0, 0x20, 0xB8), lambda p: p["tos"] & 0xFC),
         _exact("nw_ecn", (0, 1), lambda p: p["tos"] & 3),

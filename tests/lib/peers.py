@@ -195,6 +195,9 @@ class Nfacctd(Peer):
         "mpls_section": ("70", "3", "raw"),
         "type_code4": ("32", "2", "u_int"),
         "type_code6": ("139", "2", "u_int"),
+        "forwarding_status": ("89", "1", "u_int"),
+        "dropped_packets": ("133", "8", "u_int"),
+        "dropped_octets": ("132", "8", "u_int"),
         **{f"{flag}_count": (str(number), "4", "u_int") for number, flag in FLAG_COUNTS.items()},
     }
 

@@ -40,6 +40,7 @@ class SslServer:
         kind = socket.SOCK_STREAM if transport == "tls" else socket.SOCK_DGRAM
         self.port = port or free_port(kind)
         self.target = Target("127.0.0.1", self.port, transport)
+        self._oracle, self._heard = Oracle(reliable=transport == "tls"), 0
         self._received = folder / f"received.{self.port}"
         self._said = folder / f"said.{self.port}"
         certificate, key = identity
@@ -66,12 +67,13 @@ class SslServer:
         return self._said.read_text()
 
     def read(self) -> Oracle:
-        """Hold all whole messages to the oracle."""
-        oracle, octets = Oracle(reliable=self.target.transport == "tls"), self.octets
+        """Hold the messages that are whole since the last call to the oracle, which knows all."""
+        octets = memoryview(self.octets)[self._heard :]
         while len(octets) >= 16 and len(octets) >= (length := int.from_bytes(octets[2:4], "big")):
-            oracle.feed(octets[:length])
+            self._oracle.feed(bytes(octets[:length]))
+            self._heard += length
             octets = octets[length:]
-        return oracle
+        return self._oracle
 
     def close(self) -> None:
         self.process.kill()

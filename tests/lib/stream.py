@@ -21,6 +21,9 @@ from lib.wait import wait_until
 NS = 10**9
 IDLE, ACTIVE, DETECTED, FORCED = 1, 2, 3, 4  # flowEndReason (136)
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
+# What a program decided on the packets of a flow, one after the other, and the forwardingStatus (89) that follows.
+DROP, PASS, TX = 2, 3, 4
+VERDICTS = (((DROP,), 128), ((DROP, DROP, PASS), 64), ((TX,), 66))
 FRAGMENTS = (0, 0x40, 0x23)  # of the last packet: none, DF, a later one with more to come
 IDLE_TIMEOUT, ACTIVE_TIMEOUT = 15, 60
 INTERFACES = (11, 12)  # ifindex by flowDirection: taken in at the one, sent out by the other
@@ -72,6 +75,8 @@ class Flow:
     other: int  # ifindex of the side that did not see it
     fragment: int  # fragmentFlags
     flag_counts: dict[str, int]  # by the flags' names in the elements
+    status: int | None  # forwardingStatus, None where no program was observed
+    dropped: int  # packets
 
     @property
     def mac(self) -> str:
@@ -151,6 +156,10 @@ class Flow:
         if profile == "full" and key.get("ip_protocol") == 6:
             values["tcpControlBits"] = self.flags
             values |= {f"tcp{flag}TotalCount": count for flag, count in self.flag_counts.items()}
+        if profile == "full" and self.status is not None:
+            values |= {"forwardingStatus": self.status, "droppedPacketDeltaCount": self.dropped}
+            if self.has_ip(profile):
+                values["droppedOctetDeltaCount"] = self.dropped * self.length
         if tunnel:
             ends = {
                 4: ("tunnelSourceIPv4Address", "tunnelDestinationIPv4Address"),
@@ -186,7 +195,8 @@ class Flow:
             return 256 + (((tags > 0) * 3 + l3) * 3 + l4) * 2 + bool(tunnel)
         l4 = {17: 1, 132: 1, 1: 2, 58: 2, 6: 3}.get(protocol, 0)
         outer = 1 + (tunnel["ip_version"] == 6) * 3 + {1: 1, 2: 2, 5: 2}.get(tunnel["type"], 0) if tunnel else 0
-        return 1024 + (((("mpls_label" in key) * 3 + tags) * 3 + l3) * 4 + l4) * 7 + outer
+        layers = ((self.status is not None) * 2 + ("mpls_label" in key)) * 3 + tags
+        return 1024 + ((layers * 3 + l3) * 4 + l4) * 7 + outer
 
     @property
     def is_icmp(self) -> bool:
@@ -197,10 +207,10 @@ class Flow:
         return self.key.get("ip_protocol") in (6, 17, 132)
 
 
-def _keys() -> Iterable[dict[str, Any]]:
-    """One flow key of every kind: with and without VLAN and each kind of tunnel, by every protocol."""
+def _keys() -> Iterable[tuple[dict[str, Any], bool]]:
+    """A flow key of every kind, with and without VLAN and each kind of tunnel, by every protocol; if with verdicts."""
     number = 0
-    for labelled, tags, (tunnels, underlay) in _layers():
+    for labelled, tags, (tunnels, underlay), decided in _layers():
         for version, protocol in PROTOCOLS:
             number += 1
             key: dict[str, Any] = {
@@ -235,15 +245,16 @@ def _keys() -> Iterable[dict[str, Any]]:
                 destination = underlay["dst_addr"].format(60 + number)
                 ends = underlay | {"src_addr": source, "dst_addr": destination}
                 key |= {"tunnel": tunnel | ends | {"key": size + number}}
-            yield key
+            yield key, decided
 
 
-def _layers() -> Iterable[tuple[bool, int, Any]]:
-    """Labelled or not, VLAN tags, tunnel and underlay: all with one tag at most, of the others some."""
+def _layers() -> Iterable[tuple[bool, int, Any, bool]]:
+    """Labelled or not, VLAN tags, tunnel and underlay: all with one tag at most, of the others some; verdicts."""
     plain = (None, None)
     tunnels = tuple(product(TUNNELS, UNDERLAYS))
-    yield from ((False, tags, tunnel) for tags in (0, 1) for tunnel in (plain, *tunnels))
-    yield from ((False, 2, plain), (True, 0, plain), (True, 2, tunnels[1]))
+    yield from ((False, tags, tunnel, False) for tags in (0, 1) for tunnel in (plain, *tunnels))
+    yield from ((False, 2, plain, False), (True, 0, plain, False), (True, 2, tunnels[1], False))
+    yield False, 0, plain, True
 
 
 def _times(number: int, key: dict[str, Any], now: int) -> tuple[int, int, int]:
@@ -335,9 +346,12 @@ def send_stream(
         wait()
         now = (time.monotonic_ns() + offset) // 1000 * 1000  # whole microseconds, as 158 and 159 have them
         described = []
-        for number, key in enumerate(_keys(), 1):
+        for number, (key, decided) in enumerate(_keys(), 1):
             start, end, reason = _times(number, key, now)
             samples = _samples(number, key, (start, end), offset, profile)
+            verdicts, status = VERDICTS[number % 3] if decided else ((0,), None)
+            for place, values in enumerate(samples):
+                values["verdict"] = verdicts[place % len(verdicts)]
             described += samples
             count, length = len(samples), samples[0]["ip_length"]
             if profile == "ovs" and "mpls_label" in key:
@@ -361,6 +375,8 @@ def send_stream(
                         flag: count * sampling
                         for flag, count in {"Ack": 2, "Fin": 1, "Psh": 1, "Rst": 0, "Syn": 1, "Urg": 0}.items()
                     },
+                    status=status,
+                    dropped=sum(values["verdict"] == DROP for values in samples) * sampling,
                 )
             )
         described.sort(key=lambda values: values["time"])

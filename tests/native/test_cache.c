@@ -116,6 +116,8 @@ static void check_copies(const struct cache *cache)
 	for (unsigned int i = 0; i < count; i++) {
 		CHECK(!(copies[i].hash & FLOW_TUNNEL) == !copies[i].key.tunnel.type);
 		CHECK(copies[i].hash & FLOW_FLAG_COUNTS || !copies[i].flag_counts[4]);
+		CHECK(!(copies[i].hash & FLOW_VERDICT) == !copies[i].verdict.last);
+		CHECK(copies[i].verdict.dropped_packets <= copies[i].packets);
 		CHECK(flow_kind(&copies[i]) < FLOW_KINDS);
 	}
 }
@@ -140,6 +142,7 @@ static void test_random(__u64 mask, int full)
 			batch[i].meta.rules = (__u64)((random >> 5) % 2) << 63 | (random >> 6) % 4;
 			batch[i].key.tunnel.type = (random >> 20) % 3;
 			batch[i].key.ethertype = htobe16((random >> 12) % 50 ? 0x0800 : 0x8847);
+			batch[i].meta.verdict = random >> 28 ? (random >> 25) % 6 : random >> 16;
 		}
 		cache_ingest(cache, batch, 7);
 		if (step % 1000 == 999)

@@ -181,7 +181,7 @@ static unsigned int tunnel_kind(__u8 type, __u8 version, __u8 key_length, __u64 
 
 static void test_kinds(void)
 {
-	struct flow last = { .hash = FLOW_TUNNEL, .key = { .vlan_count = 2, .ip_version = 6, .ip_protocol = 6 } };
+	struct flow last = { .hash = FLOW_LINES, .key = { .vlan_count = 2, .ip_version = 6, .ip_protocol = 6 } };
 
 	CHECK(tunnel_kind(TUNNEL_NONE, 0, 0, 0) == 0);
 	CHECK(tunnel_kind(TUNNEL_GENEVE, 4, 3, 1) == 1);
@@ -201,10 +201,12 @@ static void test_kinds(void)
 	last.key.tunnel = (struct tunnel_key){ .type = TUNNEL_GRE, .ip_version = 6, .key_length = 4, .key = 1 };
 	last.key.ethertype = htobe16(0x8848);
 	CHECK(flow_kind(&last) == FLOW_KINDS - 1);
-	last.key.ethertype = htobe16(0x86dd);
+	last.hash = FLOW_TUNNEL | FLOW_FLAG_COUNTS;
 	CHECK(flow_kind(&last) == FLOW_KINDS / 2 - 1);
+	last.key.ethertype = htobe16(0x86dd);
+	CHECK(flow_kind(&last) == FLOW_KINDS / 4 - 1);
 	last.key.vlan_count = 0;
-	CHECK(flow_kind(&last) == FLOW_KINDS / 6 - 1);
+	CHECK(flow_kind(&last) == FLOW_KINDS / 12 - 1);
 	/* What it has no line for is not looked at. */
 	last.hash = 0;
 	CHECK(flow_kind(&last) % 7 == 0);

@@ -167,7 +167,7 @@ def test_lines_when_the_output_is_no_terminal(tmp_path: Path) -> None:
     plain, forced = read(path), read(path, "--table")
     head, line = plain.stdout.splitlines()
     assert head.split()[:2] == ["start", "duration"]
-    assert "192.0.2.1:1 → 198.51.100.2:53" in line and line.split()[-3:] == ["forced", "-", "-"]
+    assert "192.0.2.1:1 → 198.51.100.2:53" in line and line.split()[-4:] == ["forced", "-", "-", "-"]
     assert forced.stdout == plain.stdout
 
 

@@ -133,8 +133,8 @@ def test_without_a_collector_flows_are_shown(wire: tuple[Namespace, Namespace], 
         send(right, "b", [udp_frame(sport=2000)] * 20)
         assert daemon.stop(signal.SIGINT) == 0
         lines = [line.split() for line in daemon.text().splitlines() if "→" in line]
-    assert ["a", "30"] in [[line[2], line[-5]] for line in lines]
-    assert ["a", "20", "forced"] in [[line[2], line[-5], line[-3]] for line in lines]
+    assert ["a", "30"] in [[line[2], line[-6]] for line in lines]
+    assert ["a", "20", "forced"] in [[line[2], line[-6], line[-4]] for line in lines]
 
 
 def test_it_ends_when_nobody_reads(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:

@@ -92,6 +92,9 @@ def added(flow: Flow, profile: str) -> Row:
         "customer_priority": "dot1qCustomerPriority",
         "type_code4": "icmpTypeCodeIPv4",
         "type_code6": "icmpTypeCodeIPv6",
+        "forwarding_status": "forwardingStatus",
+        "dropped_packets": "droppedPacketDeltaCount",
+        "dropped_octets": "droppedOctetDeltaCount",
         **{f"{flag}_count": f"tcp{flag.capitalize()}TotalCount" for flag in FLAG_COUNTS.values()},
     }
     row = {name: str(values.get(element, 0)) for name, element in names.items()}

@@ -64,6 +64,8 @@ NAMES = {
     "maximumIpTotalLength": "length_max",
     "UNTUNNELED_IPV6_SRC_ADDR": "pie.ntop.untunneled_ipv6_src_addr",
     "UNTUNNELED_IPV6_DST_ADDR": "pie.ntop.untunneled_ipv6_dst_addr",
+    "droppedPacketDeltaCount": "drop_packets",
+    "droppedOctetDeltaCount": "drop_octets",
     "layer2SegmentId": "layer2_segment_id",
     "greKey": "gre_key",
 }
@@ -109,6 +111,16 @@ def label(row: Row) -> str | None:
     return None
 
 
+def status(row: Row) -> int | None:
+    """Return forwardingStatus, of which it names the two bits that say what became of the packets."""
+    tree = row.get("Forwarding Status")
+    if tree is None:
+        return None
+    names = ("unknown", "forward", "drop", "consume")
+    number = int(tree["cflow.forwarding_status"])
+    return number << 6 | int(tree[f"cflow.forwarding_status_{names[number]}_code"])
+
+
 def moment(ns: int, digits: int) -> str:
     """As tshark writes a time, known to so many digits of the second."""
     fraction = f"{ns % 10**9:09}"[:digits].ljust(9, "0")
@@ -132,6 +144,7 @@ def test_every_flow_is_shown_as_it_was(stream: Stream):
     for flow, row in stream.matched(records(stream), "srcmac"):
         like = {NAMES[name]: value for name, value in flow.elements(stream.profile).items() if name in NAMES}
         assert {name: numbered(row.get(name)) for name in like} == like
+        assert status(row) == flow.elements(stream.profile).get("forwardingStatus")
         assert label(row) == flow.elements(stream.profile).get("mplsTopLabelStackSection")
         assert row.get("enterprise_private_entry", []) == tunnel_octets(flow, stream.profile)
         digits = (6, 3) if stream.profile == "full" else (6,)
@@ -143,7 +156,7 @@ def test_it_shows_every_field_of_every_template(stream: Stream):
     for flow, row in stream.matched(records(stream), "srcmac"):
         known = {NAMES[name] for name in flow.elements(stream.profile) if name in NAMES}
         extra = {name.removesuffix("_tree") for name in row if not name.startswith("MPLS-Label1")} - known
-        assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry", "pie.ntop"}
+        assert extra <= {"set", "export_time", "timedelta", "enterprise_private_entry", "pie.ntop", "Forwarding Status"}
 
 
 def test_every_flow_has_the_template_of_its_kind(stream: Stream):

@@ -196,6 +196,37 @@ def test_cells_of_a_tunnelled_flow(tunnel, shown):
     assert flow_line(flow).split()[-5:] == " ".join(shown).split()
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "shown"),
+    [
+        ((0,), "-"),
+        ((2, 1), "dropped"),
+        ((3, 3), "forwarded"),
+        ((2, 4, 2), "forwarded, 2 dropped"),
+        ((77,), "unknown"),
+    ],
+)
+def test_cells_of_a_flow_that_a_program_decided_on(verdicts: tuple[int, ...], shown: str):
+    with Harness(profile="full") as harness:
+        harness.tick()
+        harness.ingest(*(sample(verdict=verdict) for verdict in verdicts))
+        harness.flush()
+        decoder = Decoder()
+        flows = [record for octets in harness.receiver.datagrams for record in decoder.decode(octets, "")]
+    (flow,) = (record for record in flows if record.get("packetDeltaCount"))
+    assert flow_cells(flow)[header_line().split().index("status")] == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(0x81, "dropped"), (0xC1, "consumed"), (63, "unknown"), (2**32 - 1, "4294967295")]
+)
+def test_a_forwarding_status_of_other_exporters(status: int, shown: str):
+    """With a reason, or in more than the one octet that is defined."""
+    fields = (Field(by_name("forwardingStatus"), status), Field(by_name("droppedPacketDeltaCount"), 0))
+    cells = flow_cells(Record(0, 256, 0, 0, fields))
+    assert cells[header_line().split().index("status")] == shown
+
+
 def test_a_time_beyond_the_local_calendar_is_shown(monkeypatch: pytest.MonkeyPatch):
     """Any sender may claim the last minute of 9999, which east of Greenwich lies in the year after."""
     last = Field(by_name("flowStartMilliseconds"), datetime(9999, 12, 31, 23, 59, tzinfo=UTC))

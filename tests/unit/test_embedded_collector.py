@@ -134,7 +134,7 @@ def test_flows_are_lines_in_a_pipe():
         assert embedded.stop() == "stopped by the test 1\n"
         title, line = embedded.shown.splitlines()
         assert title.split()[:2] == ["start", "duration"]
-        assert line.split()[-5:] == ["3", "300", "forced", "-", "-"]
+        assert line.split()[-6:] == ["3", "300", "forced", "-", "-", "-"]
 
 
 def test_stop_shows_what_has_arrived():

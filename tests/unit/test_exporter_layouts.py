@@ -130,6 +130,7 @@ def test_p05_p08_p14_no_template_has_octets_of_packets() -> None:
 REDUCED = {
     "observationPointId": 4,
     "tcpControlBits": 1,
+    "forwardingStatus": 1,
     "minimumIpTotalLength": 4,
     "maximumIpTotalLength": 4,
     **dict.fromkeys((f"tcp{flag}TotalCount" for flag in ("Ack", "Fin", "Psh", "Rst", "Syn", "Urg")), 4),
@@ -143,12 +144,12 @@ def test_t12_reduced_sizes_hold_every_value_that_there_is() -> None:
     largest = 2**32 - 1
     with Harness(profile="full", obs_point_id=largest) as harness:
         harness.tick()
-        harness.ingest(sample(ip_length=largest, ip_octets=largest, tcp_flags=0xFF))
+        harness.ingest(sample(ip_length=largest, ip_octets=largest, tcp_flags=0xFF, verdict=2))
         harness.flush()
         values = dict(read_twice(harness.receiver.datagrams)[-1])
         assert values["observationPointId"] == ExporterOptions(obs_point_id=largest).obs_point_id
         assert values["minimumIpTotalLength"] == values["maximumIpTotalLength"] == values["octetDeltaCount"] == largest
-        assert values["tcpControlBits"] == 0xFF
+        assert (values["tcpControlBits"], values["forwardingStatus"]) == (0xFF, 0x80)
 
 
 def test_t13_t14_an_element_that_occurs_twice_keeps_its_order() -> None:

@@ -170,6 +170,7 @@ DIFFERENCES = {
     "fragment": (0x20, {"fragmentFlags"}),
     "direction": (1, {"flowDirection", "ingressInterface", "egressInterface"}),
     "ifindex": (5, {"ingressInterface"}),
+    "verdict": (2, {"forwardingStatus", "droppedPacketDeltaCount", "droppedOctetDeltaCount"}),
     "ip_length": (30, {"minimumIpTotalLength", "maximumIpTotalLength"}),
     "frame_octets": (99, {"layer2OctetDeltaCount"}),
     "time": (round((START - 1) * 10**9), {"flowStartMilliseconds", "flowStartDeltaMicroseconds"}),
@@ -183,7 +184,8 @@ def test_t22_the_indicator_is_the_key_of_the_cache(name: str, profile: str):
     value, shown = DIFFERENCES[name]
     with harness(profile=profile) as it:
         it.tick()
-        it.ingest(sample(tcp_flags=2), sample(**{"tcp_flags": 2, name: value}))
+        both = {"tcp_flags": 2, "verdict": 3}
+        it.ingest(sample(**both), sample(**both | {name: value}))
         flows = it.stats["flows"]
         it.flush()
         it.tick(START + 1)

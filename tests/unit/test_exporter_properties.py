@@ -79,6 +79,7 @@ def described(draw: st.DrawFn) -> dict:
     base |= {"ingress_ifindex": draw(st.integers(0, 9)), "egress_ifindex": draw(st.integers(0, 9))}
     if draw(st.booleans()):
         base["tunnel"] = draw(tunnels())
+    base["verdict"] = draw(st.one_of(st.just(0), st.integers(0, 5), st.integers(0, 255)))
     if "ip_version" in base:
         addresses = ADDRESSES_V4 if base["ip_version"] == 4 else ADDRESSES_V6
         base |= {"src_addr": draw(addresses), "dst_addr": draw(addresses), "ip_tos": draw(st.integers(0, 255))}
@@ -102,6 +103,7 @@ def expected(values: dict, profile: str) -> dict:
         "packetDeltaCount": 1,
         "layer2OctetDeltaCount": values["frame_octets"],
     }
+    record |= dict.fromkeys(("forwardingStatus", "droppedPacketDeltaCount", "droppedOctetDeltaCount"))
     if "vlan_tci" in values:
         record |= {"vlanId": values["vlan_tci"][0] & 0xFFF, "dot1qPriority": values["vlan_tci"][0] >> 13}
     record |= of_tunnel(values.get("tunnel"), profile)
@@ -123,6 +125,9 @@ def of_full(values: dict) -> dict:
     record[("ingressInterface", "egressInterface")[values["direction"]]] = values["ifindex"]
     if "mpls_label" in values:
         record["mplsTopLabelStackSection"] = values["mpls_label"].to_bytes(4, "big")[:3]
+    if values["verdict"]:
+        status = {1: 128, 2: 128, 3: 64, 4: 66, 5: 66}.get(values["verdict"], 0)
+        record |= {"forwardingStatus": status, "droppedPacketDeltaCount": int(status == 128)}
     if values.get("vlan_count") == 2:
         inner = values["vlan_tci"][1]
         record |= {"dot1qCustomerVlanId": inner & 0xFFF, "dot1qCustomerPriority": inner >> 13}
@@ -146,6 +151,8 @@ def of_ip(values: dict, profile: str) -> dict:
     ttl = values["ip_ttl"]
     if profile == "ovs":
         return record | {"ipTTL": ttl, "minimumTTL": None, "fragmentFlags": None, "tcpControlBits": None}
+    if values["verdict"]:
+        record["droppedOctetDeltaCount"] = values["ip_octets"] if values["verdict"] in (1, 2) else 0
     record |= {"minimumTTL": ttl, "maximumTTL": ttl, "ipTTL": None, "fragmentFlags": values["fragment"] & 0x60}
     if values.get("ip_protocol") in (1, 58):
         record[f"icmpTypeCodeIPv{version}"] = values["src_port"] << 8 | values["dst_port"]

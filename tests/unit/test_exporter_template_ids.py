@@ -98,7 +98,7 @@ def test_t28_all_templates_there_are_within_one_lifetime() -> None:
     assert heard.now - 1000 * SECOND < 600 * SECOND, "the interval of templates is not over"
     for octets in heard.octets:
         collector.decode(octets, "an exporter")
-    assert len(sent) == 2 * (28 + 378)
+    assert len(sent) == 2 * (28 + 756)
     assert [number for number in sent if collector.template("an exporter", MAIN, number) is None] == []
     stats = collector.stats
     assert (stats.records, stats.unknown_sets, stats.lost_records, stats.evicted_templates) == (len(sent), 0, 0, 0)

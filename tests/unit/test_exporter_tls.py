@@ -39,8 +39,9 @@ def test_t46_e090_e092_records_go_to_a_collector_that_is_who_it_should_be(
     with SslServer(tmp_path, authority, collector, arguments=arguments) as server:
         with exporter_to(server.target, tls=options) as exporter:
             connect(exporter, quick())
+            flows = ports(1000)
             for _ in range(20):
-                exporter.ingest(ports(1000), 1000)
+                exporter.ingest(flows, 1000)
             tick_until(exporter, lambda: len(server.read().records) == 20_000)
             assert exporter.targets()[0]["state"] == "connected"
             assert {endpoint.protocol for endpoint in exporter.endpoints()} == {6}

@@ -33,6 +33,8 @@ ARP: dict[str, Any] = {
     "tunnel": "vxlan",
     "tunnel_key": 7,
     "tunnel_source": "203.0.113.9",
+    "verdict": "drop",
+    "dropped_packets": 2,
 }
 ROWS = {"tcp": TCP, "arp": ARP}
 
@@ -61,6 +63,9 @@ ROWS = {"tcp": TCP, "arp": ARP}
         ("interface~net", "arp"),
         ("direction=out", "arp"),
         ("tunnel=vxlan tunnel_key=7", "arp"),
+        ("verdict=drop dropped_packets>1", "arp"),
+        ("verdict!=drop", "tcp"),
+        ("dropped_packets<1", ""),
         # Words alone: what is typed into `top`.
         ("443", "tcp"),
         ("192.0.2.0/28", "tcp"),
@@ -70,6 +75,7 @@ ROWS = {"tcp": TCP, "arp": ARP}
         ("vnet", "arp"),
         ("53:01", "arp"),
         ("VXLAN", "arp"),
+        ("drop", "arp"),
         ("tcp 443 eth0", "tcp"),
         ("tcp vnet", ""),
     ],

@@ -72,6 +72,19 @@ def test_flows_by_each_column() -> None:
     assert flows(FLOWS, "tunnel", 200).rows[-1][9] == "vxlan 7"
 
 
+def test_verdicts_have_a_column_where_there_are_any() -> None:
+    decided = [
+        rated(4, 1, 0, verdict="drop", dropped_packets=5),
+        rated(5, 1, 0, verdict="tx", dropped_packets=0),
+        RatedFlow(rated(6, 1, 0, verdict="pass", dropped_packets=4000).row | {"packets": 4001}, 1, 0),
+    ]
+    table = flows([*FLOWS, *decided], "verdict", 100)
+    assert table.columns[-1] == "verdict▾"
+    assert [row[-1] for row in table.rows] == ["pass, 4.0k dropped", "drop", "tx", "", "", ""]
+    assert "verdict" not in flows([*FLOWS, *decided], "pkt/s", 89).columns
+    assert "verdict" not in flows(FLOWS, "verdict", 200).columns
+
+
 @pytest.mark.parametrize(("width", "columns"), [(20, 3), (60, 4), (80, 6), (100, 8), (120, 9), (200, 10)])
 def test_columns_that_fit(width: int, columns: int) -> None:
     table = flows(FLOWS, "pkt/s", width)
