@@ -44,9 +44,9 @@ def expected(decided: dict[str, int]) -> Counter[str]:
 class Observer:
     """What tracers share. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring_pages: int = 64) -> None:
         self.maps = Maps()
-        self.ring = Ring(self.maps, 64)  # for 1000 samples and more of a CPU
+        self.ring = Ring(self.maps, ring_pages)  # 64: for 1000 samples and more of a CPU
         self.gates = Gates(self.maps)
         self._generations = itertools.count()
         for entry, value in enumerate(ports()):

@@ -19,6 +19,8 @@ from lib.wait import PATIENCE, wait_until
 
 PROMPT = "testpmd> "
 COUNTS = re.compile(r"NIC statistics for port (\d+) .*?RX-packets: (\d+).*?TX-packets: (\d+)", re.DOTALL)
+# Two threads, wherever the kernel runs them: a machine may have one CPU.
+CORES = ("--lcores", f"(0,1)@(0-{(os.cpu_count() or 1) - 1})")
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 PAGES = 64
 PREFIX = "xdpfix"  # by which processes of DPDK find each other
@@ -70,7 +72,7 @@ class Testpmd:
         self._namespace = namespace
         self._log = folder / "testpmd.log"
         ports = [argument for device in devices for argument in ("--vdev", device)]
-        eal = ("--no-pci", "--no-telemetry", "-l", "0,1", *memory.arguments, *ports)
+        eal = ("--no-pci", "--no-telemetry", *CORES, *memory.arguments, *ports)
         buffers = f"--total-num-mbufs={BUFFERS}"
         # What has come before it forwards counts like the rest.
         own = ("--interactive", f"--forward-mode={mode}", buffers, "--no-mlockall", "--no-flush-rx")

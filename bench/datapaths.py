@@ -1,0 +1,116 @@
+"""What xdpfix adds to the work of datapaths, in instructions a frame: a virtual machine whose clocks count them.
+
+    .venv/bin/python bench/datapaths.py [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+
+Frames come from the kernel (BPF_F_TEST_XDP_LIVE_FRAMES), never more at once than the datapath's rings hold: it receives
+all of them, which is checked. Counted is what the sending thread executes: sender, veth, XDP program, the copy into the
+socket. xdpfix runs all the time, and by turns leaves the link alone,
+observes it at 1:1000 and at 1:1. No time is in it: the ratios say how much work is added.
+"""
+
+import ctypes
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+TREE = Path(__file__).parent.parent
+sys.path.insert(0, str(TREE / "tests"))
+
+FRAMES, SENDINGS = 256, 8
+# What xdpfix samples, and at which rate.
+TURNS = {"left alone": ("none*", 1), "observed, 1:1000": ("a", 1000), "observed, 1:1": ("a", 1)}
+BPF_PROG_TEST_RUN, LIVE_FRAMES, BATCH = 10, 2, 64
+CONFIG = """
+[sampler]
+interfaces = ["{interface}"]
+[exporter]
+targets = ["{target}"]
+sampling = {sampling}
+"""
+
+
+def measure() -> None:
+    """Inside: a line for each datapath and rate."""
+    from lib.afxdp import AfXdp
+    from lib.daemon import Daemon
+    from lib.netns import Namespace, veth
+    from lib.programs import XDP_PASS, bpf, program
+    from lib.sink import Sink
+    from lib.testpmd import Testpmd
+    from lib.traffic import udp_frame
+    from lib.wait import wait_until
+    from lib.xdpfilter import XdpFilter
+
+    frame = udp_frame(payload=18)
+
+    def send(fd: int) -> None:
+        data = ctypes.create_string_buffer(frame, len(frame))
+        order = (fd, 0, len(frame), 0, ctypes.addressof(data), 0, FRAMES, 0, 0, 0, 0, 0, LIVE_FRAMES, 0, BATCH)
+        bpf(BPF_PROG_TEST_RUN, struct.pack("IIIIQQIIIIQQIIIxxxx", *order))
+
+    def instructions(peer: Namespace, fd: int, received: Callable[[], int]) -> float:
+        spent = 0
+        for _ in range(SENDINGS):
+            due = received() + FRAMES
+            spent += peer.call(lambda: timed(fd))
+            wait_until(lambda due=due: received() >= due, what="all frames are received")
+        return spent / FRAMES / SENDINGS
+
+    def timed(fd: int) -> int:
+        start = time.thread_time_ns()
+        send(fd)
+        return time.thread_time_ns() - start
+
+    def rates(name: str, host: Namespace, peer: Namespace, received: Callable[[], int]) -> None:
+        fd = program("xdp", XDP_PASS, redirect_to=peer.ifindex("b"))
+
+        def config(turn: str) -> str:
+            return CONFIG.format(target=sink.target, interface=TURNS[turn][0], sampling=TURNS[turn][1])
+
+        with (
+            Sink(host) as sink,
+            TemporaryDirectory() as folder,
+            Daemon(host, Path(folder), config("left alone")).wait_ready() as daemon,
+        ):
+            alone = 0.0
+            for turn in TURNS:
+                daemon.reload(config(turn))
+                observes = TURNS[turn][0] == "a"
+                wait_until(lambda o=observes: ("observe" in str(daemon.show("interfaces"))) == o, what=turn)
+                instructions(peer, fd, received)
+                found = instructions(peer, fd, received)
+                alone = alone or found
+                print(f"{name:34} {turn:18} {found:6.0f} instructions a frame, {found / alone:4.2f} times", flush=True)
+
+    with TemporaryDirectory() as folder, Namespace() as host, Namespace() as peer:
+        veth(host, "a", None, peer, "b", None)
+        with XdpFilter(host, "a", 53) as foreign:
+            rates("xdp-filter that drops", host, peer, lambda: foreign.counts()[0])
+        with AfXdp(host, "a") as application:
+            rates("AF_XDP application", host, peer, lambda: application.counts()[0][0])
+        with Testpmd(host, Path(folder), ["net_af_xdp0,iface=a"]) as testpmd:
+            testpmd.command("start")
+            rates("DPDK testpmd, net_af_xdp, rxonly", host, peer, lambda: testpmd.counts()[0][0])
+
+
+def main() -> None:
+    """Outside: start the machine, print what it printed."""
+    from lib.machine import Machine
+
+    kernel = sys.argv[1] if len(sys.argv) > 1 else "6.12"
+    with TemporaryDirectory() as folder:
+        machine = Machine((TREE / ".state/kernels" / kernel).resolve(), Path(folder), counting=True)
+        modules = "modprobe -a veth sch_ingress cls_bpf"
+        done = machine.run([modules, f"{sys.executable} bench/datapaths.py --inside"], deadline=900)
+    print(f"Linux {machine.release}\n{done.output}{done.console * (done.code != 0)}")
+    sys.exit(done.code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--inside"]:
+        measure()
+    else:
+        main()

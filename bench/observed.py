@@ -1,0 +1,85 @@
+"""What observing an XDP program costs a frame: instructions, in a virtual machine whose clocks count them.
+
+    .venv/bin/python bench/observed.py [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+
+Hosts that are locked down refuse tracing programs, and an emulated machine's time says nothing. Its instructions do:
+those that the kernel executes for a frame, trampolines of tracing programs among them, the same number each time.
+BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame; samples are read between the rounds.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+TREE = Path(__file__).parent.parent
+sys.path.insert(0, str(TREE / "tests"))
+
+REPEAT = 10_000  # samples that a ring holds
+INTERVALS = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}
+
+
+def measure() -> None:
+    """Inside: a line for each way and rate."""
+    # Here, for a host that only starts the machine has no use for them.
+    from lib.foreign import Foreign
+    from lib.observing import IN, Observer
+    from lib.testrun import IFINDEX
+    from lib.traffic import udp_frame
+    from sampler._native import ffi, lib
+    from sampler.kernel.loader import load
+    from sampler.kernel.tracer import Tracer
+
+    frame = udp_frame(payload=18)
+
+    def run(fd: int) -> int:
+        value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
+        error = lib.bpf_test_run(fd, frame, len(frame), ffi.NULL, IFINDEX, REPEAT, value, mean)
+        if error:
+            raise OSError(-error, os.strerror(-error))
+        return int(mean[0])
+
+    def table(observer: Observer, way: str, fd: int, over: Callable[[], int]) -> None:
+        for label, interval in INTERVALS.items():
+            observer.take(Fraction(1, interval))
+            run(fd)  # with gaps of the rate before
+            observer.samples()
+            print(f"{way:26} {label:27} {run(fd) - over():5d} instructions over the program alone")
+            observer.samples()
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with Observer(1024) as observer, Foreign("foreign_empty") as foreign:
+        alone = run(foreign.fd)
+        print(f"{'an empty XDP program':26} {'':27} {alone:5d} instructions")
+        observer.gates.open(IFINDEX, IN)
+        programs = load("libbpf", observer.maps)
+        table(observer, "xdpfix's own program", programs.fd("sample_xdp"), lambda: alone)
+        programs.close()
+        observer.close_gates()
+        with Tracer(observer.maps, "libbpf", foreign.id):
+            print(
+                f"{'observed, gate closed':26} {'':27} {run(foreign.fd) - alone:5d} instructions over the program alone"
+            )
+            observer.open(IFINDEX)
+            table(observer, "observed", foreign.fd, lambda: alone)
+
+
+def main() -> None:
+    """Outside: start the machine, print what it printed."""
+    from lib.machine import Machine
+
+    kernel = sys.argv[1] if len(sys.argv) > 1 else "6.12"
+    with TemporaryDirectory() as folder:
+        machine = Machine((TREE / ".state/kernels" / kernel).resolve(), Path(folder), counting=True)
+        done = machine.run([f"{sys.executable} bench/observed.py --inside"], deadline=600)
+    print(f"Linux {machine.release}\n{done.output}{done.console * (done.code != 0)}")
+    sys.exit(done.code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--inside"]:
+        measure()
+    else:
+        main()
