@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sampler.daemon.linktable import Link
 from sampler.daemon.places import RESTLESS_CHANGES, RESTLESS_SECONDS, Places
@@ -84,6 +85,14 @@ class Beside:
                 fate,
                 self._places.age,
             )
+
+    def shown(self, link: Link, hooks: Iterable[Hook]) -> list[str]:
+        """How a link's hooks are shown: one at tc is behind the program of now, also where that is not followed."""
+        program = self._places.foreign(link) if self._places.observing else None
+        if program is None:
+            return [str(hook) for hook in hooks]
+        behind = shown(program.id, program_name(program.id))
+        return [str(replace(hook, beside=behind) if hook.at_tc_ingress else hook) for hook in hooks]
 
     def forget(self, ifindex: int) -> None:
         """A link is gone: another one may have its number soon."""

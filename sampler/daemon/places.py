@@ -61,8 +61,12 @@ class Places:
             return TC
         if not self.observing:
             return Place(self.hook)
-        program = link.xdp if link.xdp is not None and link.xdp.id != self._own else None
+        program = self.foreign(link)
         return TC if self._restless(link.ifindex, program) or program is None else Place("observe", program)
+
+    def foreign(self, link: Link) -> XdpProgram | None:
+        """Somebody else's program on a link, None for none."""
+        return link.xdp if link.xdp is not None and link.xdp.id != self._own else None
 
     def _restless(self, ifindex: int, program: XdpProgram | None) -> bool:
         now, history = self._clock(), self._histories.setdefault(ifindex, _History(program))

@@ -14,7 +14,7 @@ from sampler.daemon.beside import Beside
 from sampler.daemon.linktable import Link
 from sampler.daemon.places import EGRESS, INGRESS, Places
 from sampler.errors import StartError, XdpfixError
-from sampler.kernel.attach import TC, Attachment, InterfaceGoneError, Place
+from sampler.kernel.attach import TC, Attachment, Hook, InterfaceGoneError, Place
 from sampler.kernel.gates import Gates
 from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
 
@@ -30,9 +30,9 @@ class Point:
     places: Mapping[int, Place]
 
     @property
-    def hooks(self) -> list[str]:
-        """Where the programs sit: "ingress tcx", "egress clsact" …."""
-        return [str(self.attachments[direction].hook) for direction in sorted(self.attachments)]
+    def hooks(self) -> list[Hook]:
+        """Where the programs sit, by direction."""
+        return [self.attachments[direction].hook for direction in sorted(self.attachments)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class ObservationPoints:
         self._refused.pop(link.ifindex, None)
         point = self._points[link.ifindex] = Point(link, there, places)
         if {way: attachment.hook for way, attachment in there.items()} != hooks:
-            log.info("sampling %s (%s)", link.name, ", ".join(point.hooks))
+            log.info("sampling %s (%s)", link.name, ", ".join(map(str, point.hooks)))
         for way in new:
             self._beside.tell_moved(link, hooks.get(way), there[way].hook)
             self._beside.warn(link, there[way].warnings)
@@ -203,7 +203,7 @@ class ObservationPoints:
                 {
                     "ifindex": ifindex,
                     "name": point.link.name,
-                    "hooks": point.hooks,
+                    "hooks": self._beside.shown(point.link, point.hooks),
                     "packets_in": observed.get((ifindex, INGRESS), 0) + kept[INGRESS],
                     "packets_out": observed.get((ifindex, EGRESS), 0) + kept[EGRESS],
                     "state": "sampled",

@@ -68,6 +68,11 @@ class Hook:
         return self.kind in ("tcx", "clsact")
 
     @property
+    def at_tc_ingress(self) -> bool:
+        """It sits where an XDP program comes before."""
+        return self.at_tc and self.direction == "ingress"
+
+    @property
     def observed(self) -> bool:
         """Packets are counted at a foreign XDP program, by a gate that is opened so."""
         return self.kind == "observe"

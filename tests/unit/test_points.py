@@ -135,6 +135,7 @@ def test_one_that_went_before_it_was_observed_leaves_tc_as_it_is() -> None:
     here = Kernel(lambda _: ProgramGoneError("gone"))
     here.steps(BARE)
     assert here.steps(having(12)) == []
+    assert here.steps(BARE) == [], "what the next look sees"
     assert here.hooks == [["ingress tcx", "egress tcx"]]
 
 
@@ -178,8 +179,12 @@ def test_another_hook_is_never_beside_the_one_before(caplog: pytest.LogCaptureFi
     ]
 
 
-def test_a_program_that_changes_all_the_time_floods_neither_log_nor_kernel(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_program_that_changes_all_the_time_floods_neither_log_nor_kernel(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it hidden: what is shown is behind the program of now."""
     caplog.set_level("INFO")
+    monkeypatch.setattr(beside, "program_name", lambda _: "")
     here = Kernel()
     here.steps(BARE)
     made = 0
@@ -188,7 +193,11 @@ def test_a_program_that_changes_all_the_time_floods_neither_log_nor_kernel(caplo
         made += any(step.startswith("+observe") for step in here.steps(having(number) if number % 2 else BARE))
     assert made < RESTLESS_CHANGES
     assert len(caplog.messages) < 4 * RESTLESS_CHANGES
+    assert here.hooks == [["ingress tcx (behind XDP program id 999)", "egress tcx"]]
+    here.steps(BARE)
+    assert here.hooks == [["ingress tcx", "egress tcx"]]
     assert "changed 10 times in 10 s: sampled at tc until it has been the same for as long" in caplog.text
+    here.steps(having(999))
     here.time += 10
     assert here.places.calmed()
     assert here.steps(having(999))[0] == "+observe0 999"
