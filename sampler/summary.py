@@ -8,9 +8,10 @@ from exporter.options import ExporterOptions
 from sampler.config import Config
 from sampler.daemon.links import dump
 from sampler.daemon.linktable import Link, matches, overlaps, unmatched
-from sampler.daemon.places import INGRESS, OBSERVING
+from sampler.daemon.places import INGRESS, OBSERVING, Places, masters
 from sampler.daemon.wanted import wanted
-from sampler.kernel.tracers import lockdown
+from sampler.kernel import capabilities
+from sampler.kernel.tracerrefusal import lockdown, of_place, of_program
 from sampler.kernel.xdpprograms import program_name, shown
 from sampler.rules import advice
 
@@ -35,10 +36,11 @@ def lines(config: Config) -> list[str]:
         ]
     else:
         found.append(f"sampling: flow rules only, hook {sampler.hook}, loader {sampler.loader}")
-    if sampler.hook in OBSERVING and lockdown() is None:
+    if sampler.hook in OBSERVING:
         found += [
             f"{link.name}: ingress is observed at {program}, by root or with the drop-in observe.conf, else at tc"
-            for link, program in _foreign(config, links)
+            for link, program, refused in _foreign(config, links)
+            if refused is None
         ]
     if config.metrics.listen:
         found.append(f"metrics: http://{config.metrics.listen}/metrics")
@@ -67,9 +69,9 @@ def warnings(config: Config) -> list[str]:
         if name not in names
     ]
     found += [
-        f"{link.name}: {_beside(sampler.hook, program)}"
-        for link, program in _foreign(config, links)
-        if sampler.hook not in OBSERVING or lockdown() is not None
+        f"{link.name}: {_beside(sampler.hook, program, refused)}"
+        for link, program, refused in _foreign(config, links)
+        if sampler.hook not in OBSERVING or refused is not None
     ]
     if config.has_main:
         found += _main_warnings(config.exporter)
@@ -84,20 +86,28 @@ def warnings(config: Config) -> list[str]:
     return found + advice.warnings(config, links)
 
 
-def _foreign(config: Config, links: tuple[Link, ...]) -> list[tuple[Link, str]]:
-    """Links whose ingress would be sampled and that have an XDP program, with its name and id."""
-    return [
-        (link, f"XDP program {shown(link.xdp.id, program_name(link.xdp.id))}")
-        for link, directions in wanted(config, links)[1].items()
-        if INGRESS in directions and link.xdp is not None
-    ]
+def _foreign(config: Config, links: tuple[Link, ...]) -> list[tuple[Link, str, str | None]]:
+    """Links whose ingress would be sampled and that have an XDP program, its name and id, and why not to observe it.
+
+    Whoever asks may not be who will run: that this process may not open the program is no reason.
+    """
+    places = Places()
+    places.masters = masters(links)
+    found = []
+    for link, directions in wanted(config, links)[1].items():
+        program = places.of(link, INGRESS).program
+        if INGRESS in directions and program is not None:
+            said = f"XDP program {shown(program.id, program_name(program.id))}"
+            refused = of_program(program) if capabilities.may_open_programs() else of_place(program) or lockdown()
+            found.append((link, said, refused))
+    return found
 
 
-def _beside(hook: str, program: str) -> str:
+def _beside(hook: str, program: str, refused: str | None) -> str:
     """What is to be minded of a program that is not observed."""
     if hook not in OBSERVING and hook != "tc":
         return f'there is {program}, and no room for another: hook = "{hook}" is refused; use hook = "auto"'
-    why = 'hook = "auto" observes it' if hook == "tc" else f"it cannot be observed: {lockdown()}"
+    why = 'hook = "auto" observes it' if refused is None else f"it cannot be observed: {refused}"
     return f"packets that {program} drops, sends back or redirects are not seen at tc; {why}"
 
 

@@ -17,7 +17,7 @@ from sampler.daemon import linktable
 from sampler.daemon.exporters import Exporters
 from sampler.daemon.links import Links, together
 from sampler.daemon.linktable import Change, Link
-from sampler.daemon.places import INGRESS, Places
+from sampler.daemon.places import INGRESS, Places, masters
 from sampler.daemon.points import ObservationPoints
 from sampler.daemon.programwatch import ProgramWatch
 from sampler.daemon.wanted import Wanted, missing, wanted
@@ -25,7 +25,7 @@ from sampler.errors import StartError
 from sampler.kernel import clsact
 from sampler.kernel.attach import Attacher, Attachment, Place
 from sampler.kernel.gates import Gates
-from sampler.kernel.tracers import refusal
+from sampler.kernel.tracerrefusal import refusal
 from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
 
@@ -135,6 +135,7 @@ class Observation:
         """Bring everything to what is wanted of the links of now."""
         links = self._links.table.links
         before = self.points.links
+        self._places.masters = masters(links)
         # First: the kernel side is to know a tunnel netdev before its first packet.
         self._tunnels.set_links(links)
         self._psample.set_links(links, self._tunnels.table.port_types)

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from sampler.daemon.linktable import Link
 from sampler.kernel.attach import TC, Place
@@ -26,6 +26,11 @@ class _History:
     restless: bool = False
 
 
+def masters(links: Iterable[Link]) -> frozenset[int]:
+    """Give the numbers of the links that have members."""
+    return frozenset(link.master for link in links if link.master)
+
+
 class Places:
     """Decides for each link and direction.
 
@@ -35,12 +40,14 @@ class Places:
 
     Attributes:
         hook: sampler.hook.
+        masters: ifindexes of the links that have members.
         looked: when the links' programs were as the link table says for certain, by the clock.
 
     """
 
     def __init__(self, own: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.hook = "auto"
+        self.masters: frozenset[int] = frozenset()
         self._own = own
         self._clock = clock
         self.looked = clock()
@@ -62,7 +69,11 @@ class Places:
         if not self.observing:
             return Place(self.hook)
         program = self.foreign(link)
-        return TC if self._restless(link.ifindex, program) or program is None else Place("observe", program)
+        if self._restless(link.ifindex, program) or program is None:
+            return TC
+        # A bond, and a netvsc, hand a native program on to their members, whose number its frames then have.
+        by_members = program.mode == "native" and link.ifindex in self.masters
+        return Place("observe", replace(program, mode="members") if by_members else program)
 
     def foreign(self, link: Link) -> XdpProgram | None:
         """Somebody else's program on a link, None for none."""

@@ -16,7 +16,8 @@ from sampler.daemon.places import EGRESS, INGRESS, Places
 from sampler.errors import StartError, XdpfixError
 from sampler.kernel.attach import TC, Attachment, Hook, InterfaceGoneError, Place
 from sampler.kernel.gates import Gates
-from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
+from sampler.kernel.tracer import ProgramGoneError
+from sampler.kernel.tracerrefusal import TracerRefusedError
 
 log = logging.getLogger(__name__)
 

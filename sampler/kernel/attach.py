@@ -19,7 +19,7 @@ from typing import Protocol
 from sampler._native import lib
 from sampler.errors import StartError
 from sampler.kernel import clsact, offloads
-from sampler.kernel.tracer import TracerRefusedError
+from sampler.kernel.tracerrefusal import TracerRefusedError, of_place
 from sampler.kernel.tracers import Tracers
 from sampler.kernel.xdpprograms import XdpProgram, program_id, shown
 
@@ -146,8 +146,8 @@ class Attacher:
         """Counts nothing before the gate is opened as an observed one."""
         if self._tracers is None:
             raise TracerRefusedError(program.id, "nothing is observed here")
-        if program.mode == "hardware":
-            raise TracerRefusedError(program.id, "it runs on the card, where nothing can look at it")
+        if (reason := of_place(program)) is not None:
+            raise TracerRefusedError(program.id, reason)
         tracers, tracer = self._tracers, self._tracers.take(program.id)
         hook = Hook("ingress", "observe", shown(program.id, tracer.name))
         warnings = offloads.warnings(name, kind, generic=program.mode == "generic", ours=False)

@@ -6,7 +6,6 @@ of its interface that pass the foreign program.
 
 import errno
 import os
-from pathlib import Path
 from typing import Self
 from weakref import WeakKeyDictionary
 
@@ -15,52 +14,8 @@ from sampler.errors import StartError
 from sampler.kernel.foreign import ForeignProgram
 from sampler.kernel.loader import load_tracing
 from sampler.kernel.maps import MAP_TYPE_PERCPU_ARRAY, Maps
-from sampler.kernel.refusal import RefusedError, refusal
-
-LOCKDOWN = Path("/sys/kernel/security/lockdown")
-
-NO_BTF = "it has no type information (BTF): compile it with clang -g, and load it by libbpf or the like"
-NOT_XDP = "its main function does not take a struct xdp_md *, by which the kernel knows what it is given"
-# By errno of sampler.kernel.foreign.
-FOREIGN = {
-    errno.EPERM: "opening a program by its number needs CAP_SYS_ADMIN: see the drop-in observe.conf of the unit",
-    errno.ENODATA: NO_BTF,
-    errno.ENOEXEC: "it is not compiled to machine code here (sysctl net.core.bpf_jit_enable is 0, or a NIC runs it)",
-    errno.EPROTOTYPE: NOT_XDP,
-    errno.ENOTUNIQ: "another function in it has the name of its main function",
-}
-# By errno of sampler.kernel.features.
-KERNEL = {
-    errno.ENOENT: "this kernel has no type information (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
-    errno.ESRCH: "this kernel's structures are not as xdpfix knows them: report it with the kernel's version",
-}
-# By errno of attaching. 524 is the kernel's own ENOTSUPP.
-ATTACHING = {
-    errno.E2BIG: "as many tracing programs as the kernel allows are attached to it already",
-    errno.EBUSY: "a program that extends it is attached to its main function",
-    524: "this kernel has no tracing programs on this kind of machine (arm64: since Linux 6.0)",
-}
-
-
-class TracerRefusedError(StartError):
-    """The program cannot be observed here.
-
-    Attributes:
-        reason: why, and the way out where there is one: a clause without capital letter and full stop.
-
-    """
-
-    def __init__(self, program_id: int, reason: str) -> None:
-        super().__init__(f"The XDP program {program_id} cannot be observed: {reason}")
-        self.reason = reason
-
-
-class AttachError(Exception):
-    """The kernel does not attach a program that it has loaded: an errno."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(os.strerror(code))
-        self.code = code
+from sampler.kernel.refusal import refusal
+from sampler.kernel.tracerrefusal import AttachError, TracerRefusedError, of_attaching, of_foreign
 
 
 class ProgramGoneError(StartError):
@@ -164,8 +119,7 @@ class Tracer:
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise ProgramGoneError(self.program_id) from None
-            reason = FOREIGN.get(error.errno or 0, f"the kernel does not tell of it ({error.strerror})")
-            raise TracerRefusedError(self.program_id, reason) from None
+            raise TracerRefusedError(self.program_id, of_foreign(error)) from None
 
     def _attached(self, maps: Maps, loader: str, foreign: ForeignProgram) -> Pair:
         pair = Pair(maps)
@@ -173,7 +127,7 @@ class Tracer:
             pair.attach(loader, foreign)
         except BaseException as error:
             pair.close()
-            reason = _reason(error)
+            reason = of_attaching(error)
             if not reason:
                 raise
             raise TracerRefusedError(self.program_id, reason) from error
@@ -194,28 +148,3 @@ class Tracer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _reason(error: BaseException) -> str:
-    """Why a program that the kernel has told of cannot be observed; empty where that is no reason but a fault."""
-    if isinstance(error, RefusedError):
-        return _refusal(error)
-    if isinstance(error, AttachError):
-        return ATTACHING.get(error.code, f"the kernel attaches nothing to it ({os.strerror(error.code)})")
-    if isinstance(error, OSError):
-        return KERNEL.get(error.errno or 0, str(error))
-    return ""
-
-
-def _refusal(error: RefusedError) -> str:
-    modes = LOCKDOWN.read_text() if LOCKDOWN.exists() else ""
-    mode = modes.partition("[")[2].partition("]")[0]
-    forbidden = error.code == errno.EPERM and not error.log
-    # Tracing programs read the kernel's memory, which the mode confidentiality forbids; some kernels do so before.
-    if mode == "confidentiality" or (forbidden and mode == "integrity"):
-        return f"this kernel refuses tracing programs (lockdown={mode})"
-    if forbidden:
-        return "this kernel refuses tracing programs (its lockdown, a security module or a container forbids them)"
-    # The last line of the log is of figures.
-    said = [line for line in error.log.splitlines() if not line.startswith("processed ")]
-    return f"the kernel's verifier refuses the tracing programs ({said[-1] if said else os.strerror(error.code)})"

@@ -1,36 +1,13 @@
 """The tracers of foreign XDP programs: one a program, however many interfaces have it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from sampler.kernel import capabilities
 from sampler.kernel.maps import Maps
-from sampler.kernel.tracer import Tracer, TracerRefusedError
+from sampler.kernel.tracer import Tracer
+from sampler.kernel.tracerrefusal import TracerRefusedError, refusal
 
-LOCKDOWN = Path("/sys/kernel/security/lockdown")
 # Refusals that are kept, so that a program on a thousand interfaces is tried once.
 REFUSALS = 256
-NO_CAPABILITY = (
-    "to open it takes CAP_SYS_ADMIN: start xdpfix as root with this hook, or the service with the drop-in observe.conf"
-)
-
-
-def refusal() -> str | None:
-    """Why this process can observe no XDP program at all, and the way out, as a clause. None: it may.
-
-    The programs themselves may yet be refused.
-    """
-    return lockdown() if capabilities.may_open_programs() else NO_CAPABILITY
-
-
-def lockdown() -> str | None:
-    """Why this kernel takes no tracing programs from anybody, and the way out. None: it may."""
-    try:
-        locked = "[confidentiality]" in LOCKDOWN.read_text()
-    except OSError:  # a kernel without it
-        return None
-    why = "this kernel refuses tracing programs (lockdown=confidentiality); boot it with lockdown=integrity"
-    return why if locked else None
 
 
 class Tracers:

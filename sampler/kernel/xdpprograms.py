@@ -15,7 +15,7 @@ MODES = {lib.XDP_MODE_NATIVE: "native", lib.XDP_MODE_GENERIC: "generic", lib.XDP
 
 @dataclass(frozen=True)
 class XdpProgram:
-    """A program on an interface: its id, and where it runs: "native", "generic" or "hardware"."""
+    """A program on an interface: its id, and where it runs: "native", "generic", "hardware", or "members" of a bond."""
 
     id: int
     mode: str

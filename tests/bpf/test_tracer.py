@@ -15,14 +15,16 @@ from sampler.kernel.features import kernel_features, tracing_features
 from sampler.kernel.gates import Gates
 from sampler.kernel.loader_bcc import with_map
 from sampler.kernel.maps import Maps
-from sampler.kernel.tracer import LOCKDOWN, ProgramGoneError, Tracer, TracerRefusedError
+from sampler.kernel.tracer import ProgramGoneError, Tracer
+from sampler.kernel.tracerrefusal import LOCKDOWN, TracerRefusedError
 
 FOREIGN = "foreign_program_with_a_long_name"
 # Prints the reason, as a process that was taken something from.
 ASK = """
 import sys
 from sampler.kernel.maps import Maps
-from sampler.kernel.tracer import Tracer, TracerRefusedError
+from sampler.kernel.tracer import Tracer
+from sampler.kernel.tracerrefusal import TracerRefusedError
 with Maps() as maps:
     try:
         Tracer(maps, "libbpf", int(sys.argv[1])).close()
@@ -77,16 +79,18 @@ def test_a_program_whose_argument_is_no_frame():
 def test_without_the_privilege():
     with Foreign(FOREIGN) as foreign:
         said = reason_with(foreign.id, "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
-    assert said.startswith("opening a program by its number needs CAP_SYS_ADMIN")
+    assert said.startswith("to open programs of others takes CAP_SYS_ADMIN: start xdpfix as root")
 
 
-@pytest.mark.parametrize("mode", ["integrity", "confidentiality"])
-def test_lockdown(mode):
+@pytest.mark.parametrize(
+    ("mode", "way_out"), [("integrity", "without lockdown"), ("confidentiality", "with lockdown=integrity")]
+)
+def test_lockdown(mode, way_out):
     shown = "none integrity confidentiality".replace(mode, f"[{mode}]")
     locked = mounting(f"mount -t tmpfs none {LOCKDOWN.parent}", f"echo '{shown}' > {LOCKDOWN}")
     with Foreign(FOREIGN) as foreign:
         assert reason_with(foreign.id, *locked, *forbidding_programs()) == (
-            f"this kernel refuses tracing programs (lockdown={mode})"
+            f"this kernel refuses tracing programs (lockdown={mode}); boot it {way_out}"
         )
 
 

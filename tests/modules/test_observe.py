@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.daemon import Daemon
+from lib.daemon import PROGRAM, Daemon
 from lib.foreign import Foreign, exists
 from lib.netns import Namespace, veth
 from lib.observing import DROP, PASS, TX, frame
@@ -71,6 +71,13 @@ def test_followed(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
         passes(TC)
         set_xdp(left, "a", first.fd)
         passes(observed_at(first), first)
+        for hook, said in (
+            ("auto", f"a: ingress is observed at XDP program {NAME[:15]}, id {first.id}, by root or with"),
+            ("tc", 'sends back or redirects are not seen at tc; hook = "auto" observes it'),
+        ):
+            file = tmp_path / f"{hook}.toml"
+            file.write_text(CONFIG.format(hook=hook, target=sink.target))
+            assert said in left.run(str(PROGRAM), "check", str(file)).stdout
         set_xdp(left, "a", second.fd)
         passes(observed_at(second), second)
         first.close()

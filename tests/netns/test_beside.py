@@ -27,7 +27,7 @@ from sampler.daemon import programwatch
 from sampler.daemon.linktable import Change, Link, LinkTable, Seen
 from sampler.daemon.places import Places
 from sampler.daemon.programwatch import ProgramWatch
-from sampler.kernel.tracers import refusal
+from sampler.kernel.tracerrefusal import refusal
 from sampler.kernel.xdpprograms import XdpProgram, XdpPrograms, program_id, program_name
 
 CONFIG = """
@@ -178,9 +178,9 @@ def test_without_the_capability(wire: tuple[Namespace, Namespace], others: Other
     with Sink(left) as sink, XdpLink(left, "a", others.drop):
         config = CONFIG.format(hook="observe", target=sink.target)
         with Daemon(left, tmp_path, config, before=before).wait_ready() as daemon:
-            daemon.wait_log("seen; it cannot be observed: to open it takes CAP_SYS_ADMIN")
+            daemon.wait_log("seen; it cannot be observed: to open programs of others takes CAP_SYS_ADMIN")
             text = daemon.text()
-    assert 'hook = "observe": no XDP program can be observed here: to open it takes CAP_SYS_ADMIN' in text
+    assert 'hook = "observe": no XDP program can be observed here: to open programs of others takes CAP_' in text
     assert "drop-in observe.conf" in text
 
 
@@ -237,10 +237,9 @@ def test_check_says_what_it_would_do(
     name = f"XDP program dropper, id {others.ids[0]}"
     unseen = f"a: packets that {name} drops, sends back or redirects are not seen at tc; "
     expected = {
-        "auto": f"a: ingress is observed at {name}"
-        if refusal() is None
-        else unseen + "it cannot be observed: this kernel",
-        "tc": unseen + 'hook = "auto" observes it',
+        "auto": unseen + "it cannot be observed: ",
+        "tc": unseen + "it cannot be observed: ",
         "xdp": f'a: there is {name}, and no room for another: hook = "xdp" is refused; use hook = "auto"',
     }
     assert expected[hook] in line
+    assert hook == "xdp" or REASON in line

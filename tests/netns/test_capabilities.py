@@ -61,7 +61,7 @@ def test_only_the_needed_ones_stay():
 
 KEEP = """
 from sampler.kernel import capabilities
-from sampler.kernel.tracers import refusal
+from sampler.kernel.tracerrefusal import refusal
 before = capabilities.may_open_programs()
 capabilities.keep_needed({observing})
 after = capabilities.may_open_programs()

@@ -48,6 +48,17 @@ def test_other_hooks_look_at_no_program(hook: str) -> None:
     assert here.of(WITH, EGRESS) == TC
 
 
+def test_a_native_program_on_a_bond_runs_on_its_members() -> None:
+    """Their frames have the members' numbers. A generic one runs where it is attached."""
+    here, _ = places("auto")
+    here.masters = frozenset({BARE.ifindex})
+    assert here.of(WITH, INGRESS) == Place("observe", XdpProgram(FIRST.id, "members"))
+    generic = XdpProgram(FIRST.id, "generic")
+    assert here.of(replace(BARE, xdp=generic), INGRESS) == Place("observe", generic)
+    here.masters = frozenset()
+    assert here.of(WITH, INGRESS) == Place("observe", FIRST)
+
+
 def changes(here: Places, clock: Clock, count: int, apart: float) -> list[Place]:
     """Where the packets are seen while one program takes the place of the other, again and again."""
     found = []

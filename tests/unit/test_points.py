@@ -13,7 +13,8 @@ from sampler.daemon.places import RESTLESS_CHANGES, Places
 from sampler.daemon.points import ObservationPoints
 from sampler.errors import StartError
 from sampler.kernel.attach import Attachment, Hook, Place
-from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
+from sampler.kernel.tracer import ProgramGoneError
+from sampler.kernel.tracerrefusal import TracerRefusedError
 from sampler.kernel.xdpprograms import XdpProgram
 
 BARE = Link(7, "eth0")

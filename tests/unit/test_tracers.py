@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from sampler.kernel import capabilities, tracers
-from sampler.kernel.tracer import ProgramGoneError, TracerRefusedError
+from sampler.kernel import capabilities, tracerrefusal
+from sampler.kernel.tracer import ProgramGoneError
+from sampler.kernel.tracerrefusal import TracerRefusedError
 from sampler.kernel.tracers import REFUSALS, Tracers
 
 
@@ -25,7 +26,7 @@ class Made:
 @pytest.fixture(autouse=True)
 def _may_open_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "may_open_programs", lambda: True)
-    monkeypatch.setattr(tracers, "LOCKDOWN", Path("/nowhere"))
+    monkeypatch.setattr(tracerrefusal, "LOCKDOWN", Path("/nowhere"))
 
 
 def test_made_for_the_first_interface_closed_with_the_last() -> None:
@@ -68,7 +69,7 @@ def test_without_the_capability_it_is_not_tried(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(capabilities, "may_open_programs", lambda: False)
     with pytest.raises(TracerRefusedError, match=r"CAP_SYS_ADMIN.*observe\.conf"):
         Tracers(None, "libbpf").take(12)  # type: ignore[arg-type]
-    assert tracers.refusal() == tracers.NO_CAPABILITY
+    assert tracerrefusal.refusal() == tracerrefusal.NO_CAPABILITY
 
 
 def test_what_lockdown_forbids(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -82,6 +83,6 @@ def test_what_lockdown_forbids(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
         file.unlink(missing_ok=True)
         if text is not None:
             file.write_text(text)
-        monkeypatch.setattr(tracers, "LOCKDOWN", file)
-        found = tracers.refusal()
+        monkeypatch.setattr(tracerrefusal, "LOCKDOWN", file)
+        found = tracerrefusal.refusal()
         assert (found is not None and "lockdown=confidentiality" in found) is refused
