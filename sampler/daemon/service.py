@@ -98,7 +98,10 @@ class Service:
             stack.callback(self._datapath.psample.close)
             stack.callback(self._datapath.finish)
             self._psample = PsampleFollower(self._datapath)
-            attacher = Attacher(programs, Tracers(maps, options.loader))
+            tracers = Tracers(maps, options.loader)
+            if options.hook in OBSERVING:
+                tracers.prepare()
+            attacher = Attacher(programs, tracers)
             self._observation = Observation(
                 self._config,
                 self._links,

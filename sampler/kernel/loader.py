@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from sampler.errors import StartError
+from sampler.kernel.features import tracing_features
 from sampler.kernel.foreign import ForeignProgram
 from sampler.kernel.maps import Maps
 
@@ -36,6 +37,16 @@ def load(name: str, maps: Maps) -> Programs:
 
         return LibbpfPrograms(maps)
     raise StartError(f"There is no loader {name!r}: it may be libbpf or bcc")
+
+
+def prepare_tracing(name: str, maps: Maps) -> None:
+    """Do what takes long before load_tracing() of any program: bcc compiles for seconds. What that raises."""
+    if name == "bcc":
+        from sampler.kernel.loader_bcc import compiled_tracing
+
+        compiled_tracing(maps)
+    else:
+        tracing_features()
 
 
 def load_tracing(name: str, maps: Maps, observed: int, foreign: ForeignProgram) -> Programs:

@@ -151,15 +151,20 @@ class BccTracing(LoadedPrograms):
 
     def __init__(self, maps: Maps, observed: int, foreign: ForeignProgram) -> None:
         super().__init__()
-        features = tracing_features()
-        if _tracing.get(maps, ({}, {}))[0] != features:
-            _tracing[maps] = features, compile_tracing(maps, features, STATE_FOLDER)
         try:
-            for name, code in _tracing[maps][1].items():
+            for name, code in compiled_tracing(maps).items():
                 self._fds[name] = load_tracing_program(name, with_map(code, ANY_OBSERVED, observed), foreign)
         except BaseException:
             self.close()
             raise
+
+
+def compiled_tracing(maps: Maps) -> dict[str, bytes]:
+    """The instructions of the tracing programs, compiled for these maps when they are first asked for."""
+    features = tracing_features()
+    if _tracing.get(maps, ({}, {}))[0] != features:
+        _tracing[maps] = features, compile_tracing(maps, features, STATE_FOLDER)
+    return _tracing[maps][1]
 
 
 def compile_programs(maps: Maps, state: Path) -> dict[str, bytes]:

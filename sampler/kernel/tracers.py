@@ -1,7 +1,10 @@
 """The tracers of foreign XDP programs: one a program, however many interfaces have it."""
 
+import contextlib
 from collections.abc import Callable
 
+from sampler.errors import StartError
+from sampler.kernel.loader import prepare_tracing
 from sampler.kernel.maps import Maps
 from sampler.kernel.tracer import Tracer
 from sampler.kernel.tracerrefusal import TracerRefusedError, refusal
@@ -27,6 +30,13 @@ class Tracers:
         self._tracers: dict[int, Tracer] = {}
         self._users: dict[int, int] = {}
         self._refused: dict[int, str] = {}
+
+    def prepare(self) -> None:
+        """Do now what takes long: when a foreign program comes, the main thread has to go on."""
+        if refusal() is None:
+            # What stands in the way is said with the first program.
+            with contextlib.suppress(OSError, StartError):
+                prepare_tracing(self._loader, self._maps)
 
     def take(self, program: int) -> Tracer:
         """Give the tracer of a program; each call wants its give_back(). TracerRefusedError, ProgramGoneError."""

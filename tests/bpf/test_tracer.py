@@ -1,5 +1,6 @@
 """What keeps a foreign XDP program from being observed, said in one clause. That it is: tests/modules."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,12 +12,17 @@ from lib import programs
 from lib.foreign import Foreign, exists
 from lib.refusal import forbidding_programs, mounting
 from lib.wait import wait_until
+from sampler.kernel import features, loader_bcc
 from sampler.kernel.features import kernel_features, tracing_features
+from sampler.kernel.foreign import ForeignProgram
 from sampler.kernel.gates import Gates
+from sampler.kernel.loader import load_tracing
 from sampler.kernel.loader_bcc import with_map
 from sampler.kernel.maps import Maps
+from sampler.kernel.refusal import RefusedError
 from sampler.kernel.tracer import ProgramGoneError, Tracer
 from sampler.kernel.tracerrefusal import LOCKDOWN, TracerRefusedError
+from sampler.kernel.tracers import Tracers
 
 FOREIGN = "foreign_program_with_a_long_name"
 # Prints the reason, as a process that was taken something from.
@@ -121,6 +127,18 @@ def test_the_map_of_compiled_programs():
     changed = with_map(code, 77, 5)
     assert changed[4:8] == (5).to_bytes(4, sys.byteorder)
     assert changed[:4] + changed[8:] == code[:4] + code[8:]
+
+
+@pytest.mark.parametrize("loader", ["libbpf", "bcc"])
+def test_what_takes_long_is_done_before(loader, monkeypatch):
+    """When a program is replaced, nobody waits for a compiler, nor for the kernel's BTF to be read."""
+    with Maps() as maps, Foreign(FOREIGN) as foreign, ForeignProgram(foreign.id) as opened:
+        Tracers(maps, loader).prepare()
+        monkeypatch.setattr(loader_bcc, "compile_source", lambda *_: pytest.fail("compiled"))
+        monkeypatch.setattr(features, "lib", None)
+        # Not every kernel takes them.
+        with contextlib.suppress(RefusedError):
+            load_tracing(loader, maps, maps.fd("windows"), opened).close()
 
 
 def test_samples_that_waited_are_lost():
