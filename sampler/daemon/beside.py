@@ -68,7 +68,8 @@ class Beside:
         if not before.observed:
             if after.observed:
                 log.info(
-                    "%s: what the XDP program (%s) dropped, sent back or redirected until now was not seen",
+                    "%s: what the XDP program (%s) dropped, sent back or redirected until now was not seen, nor any "
+                    "packet in the moment of the change",
                     link.name,
                     after.beside,
                 )

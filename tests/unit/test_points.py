@@ -81,7 +81,8 @@ def test_a_program_comes_is_replaced_and_goes(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == [
         "sampling eth0 (ingress tcx, egress tcx)",
         "sampling eth0 (ingress observe (filter, id 12), egress tcx)",
-        "eth0: what the XDP program (filter, id 12) dropped, sent back or redirected until now was not seen",
+        "eth0: what the XDP program (filter, id 12) dropped, sent back or redirected until now was not seen, nor any "
+        "packet in the moment of the change",
         "sampling eth0 (ingress observe (filter, id 13), egress tcx)",
         "eth0: the XDP program (filter, id 12) was replaced by another (filter, id 13): what came in between, "
         "in 0.6 s at most, was not observed",
