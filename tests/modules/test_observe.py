@@ -20,7 +20,7 @@ from lib.traffic import send
 from lib.wait import wait_until
 from lib.xdp import NOTHING, XdpLink, set_xdp
 
-MODULES = ()
+MODULES = ("bonding",)
 
 NAME = "foreign_program_with_a_long_name"
 CONFIG = """
@@ -155,3 +155,24 @@ def test_untouched(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     )
     assert set(flows.values()) == {1}
     assert sink.total() == len(flows), "a frame was counted twice"
+
+
+def test_a_native_program_on_a_bond(tmp_path: Path) -> None:
+    """The bond's members run it, and their frames have the members' numbers: so tc counts what it lets pass."""
+    with contextlib.ExitStack() as stack:
+        left, right = (stack.enter_context(Namespace()) for _ in range(2))
+        left.run("ip", "link", "add", "name", "a", "type", "bond", "mode", "active-backup")
+        veth(left, "m", None, right, "b", None)
+        left.run("ip", "link", "set", "dev", "m", "down")
+        left.run("ip", "link", "set", "dev", "m", "master", "a")
+        left.up("a")
+        sink, foreign = stack.enter_context(Sink(left)), stack.enter_context(Foreign(NAME))
+        stack.enter_context(XdpLink(left, "a", foreign.fd))
+        daemon = stack.enter_context(Daemon(left, tmp_path, CONFIG.format(hook="auto", target=sink.target)))
+        daemon.wait_ready()
+        behind = here([f"ingress tcx (behind XDP program {NAME[:15]}, id {foreign.id})"])[0]
+        wait_until(lambda: hooks(daemon) == {"a": behind}, what=behind)
+        assert "it cannot be observed: the interface's members run it" in daemon.text()
+        send(right, "b", [frame(action) for action in ACTIONS])
+        wait_until(lambda: sum(foreign.decided().values()) == len(ACTIONS))
+        wait_until(lambda: daemon.show("interfaces")[0]["packets_in"] == ACTIONS.count(PASS))
