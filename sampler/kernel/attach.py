@@ -149,7 +149,7 @@ class Attacher:
         if (reason := of_place(program)) is not None:
             raise TracerRefusedError(program.id, reason)
         tracers, tracer = self._tracers, self._tracers.take(program.id)
-        hook = Hook("ingress", "observe", shown(program.id, tracer.name))
+        hook = Hook("ingress", "observe", shown(tracer.observed_id, tracer.name))
         warnings = offloads.warnings(name, kind, generic=program.mode == "generic", ours=False)
         return Attachment(name, hook, lambda: tracers.give_back(tracer), warnings)
 

@@ -87,7 +87,8 @@ class Tracer:
 
     Attributes:
         program_id: of the foreign program.
-        name: its main function's, or that of the program in its place (sampler.kernel.foreign).
+        observed_id: the same, or that of the program in its place (sampler.kernel.foreign).
+        name: of the main function of that.
 
     Args:
         maps: what the programs use, shared with those of sampler.kernel.loader.
@@ -106,7 +107,7 @@ class Tracer:
         self._pairs = _pairs.setdefault(maps, {})
         with self._open() as foreign:
             self.name = foreign.name
-            self._observed_id = foreign.id
+            self.observed_id = foreign.id
             if foreign.id in self._pairs:
                 self._pairs[foreign.id].users += 1
             else:
@@ -138,10 +139,10 @@ class Tracer:
         if self._closed:
             return
         self._closed = True
-        pair = self._pairs[self._observed_id]
+        pair = self._pairs[self.observed_id]
         pair.users -= 1
         if not pair.users:
-            self._pairs.pop(self._observed_id).close()
+            self._pairs.pop(self.observed_id).close()
 
     def __enter__(self) -> Self:
         return self

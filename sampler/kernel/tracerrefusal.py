@@ -41,7 +41,7 @@ KERNEL = {
 }
 # By errno of attaching. 524 is the kernel's own ENOTSUPP.
 ATTACHING = {
-    errno.E2BIG: "as many tracing programs as the kernel allows are attached to it already",
+    errno.E2BIG: "as many tracing programs as the kernel allows are attached to it: end one of those, restart xdpfix",
     errno.EBUSY: "a program that extends it is attached to its main function",
     524: "this kernel has no tracing programs on this kind of machine (arm64: since Linux 6.0)",
 }
@@ -70,7 +70,8 @@ class AttachError(Exception):
 
 def refusal() -> str | None:
     """Why this process can observe no XDP program at all. None: it may; the programs themselves may yet be refused."""
-    return lockdown() if capabilities.may_open_programs() else NO_CAPABILITY
+    # Lockdown first: with it there is nothing to gain by a capability that is much like root.
+    return lockdown() or (None if capabilities.may_open_programs() else NO_CAPABILITY)
 
 
 def lockdown() -> str | None:

@@ -109,7 +109,8 @@ def test_dispatchers(observer, link):
     ):
         with Foreign("foreign_dispatcher") as foreign, Extension(foreign, function) as extension:
             with foreign.on(namespace, "a"), Tracer(observer.maps, "libbpf", foreign.id) as tracer:
-                assert (tracer.program_id, tracer.name) == (foreign.id, name)
+                observed = extension if name == "foreign_extension" else foreign
+                assert (tracer.program_id, tracer.observed_id, tracer.name) == (foreign.id, observed.id, name)
                 send(namespace, "b", map(frame, actions))
                 assert verdicts(observer.samples(4)) == {"DROP": 1, verdict: 2, "TX": 1}
             assert extension.decided() == {"DROP": 1, "PASS": 2, "TX": 1}

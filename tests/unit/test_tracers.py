@@ -86,3 +86,7 @@ def test_what_lockdown_forbids(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
         monkeypatch.setattr(tracerrefusal, "LOCKDOWN", file)
         found = tracerrefusal.refusal()
         assert (found is not None and "lockdown=confidentiality" in found) is refused
+        # The capability would change nothing there.
+        monkeypatch.setattr(capabilities, "may_open_programs", lambda: False)
+        assert (tracerrefusal.refusal() == tracerrefusal.NO_CAPABILITY) is not refused
+        monkeypatch.setattr(capabilities, "may_open_programs", lambda: True)
