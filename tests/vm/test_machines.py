@@ -4,10 +4,10 @@ Which tests is a choice, because emulation makes a start of xdpfix take some fou
 bcc twenty. Chosen is what the kernel's release or its modules decide:
 
 - the verifier and the parser in the kernel, under both loaders: 6.1 refuses what later ones accept;
-- attaching by clsact, where there is no tcx (before 6.6), and by tcx beside it;
+- attaching by clsact, where there is no tcx (before 6.6): the host has both;
 - the path from the wire to the record, the law of sampling, the ledger, links that come and go, VLAN tags beside the
   frame, a life cycle with kills and a reload: with what the kernel does there, not with every parameter;
-- the privileges of the systemd unit: Debian's kernels ask for more (kernel.perf_event_paranoid = 3);
+- the privileges of the systemd unit: Debian's kernels ask for more (kernel.perf_event_paranoid = 3), both the same;
 - all of tests/datapaths on 6.12, for tracing programs are refused where the kernel is locked down; on 6.1 one test with
   every way to attach;
 - all of tests/modules, which has no other place to run, and the tunnels of vagrant/, of which the host has one kind.
@@ -60,15 +60,12 @@ class Run:
 
 
 NETNS = "tests/netns/test_"
-EVERYWHERE = (
+EVERYWHERE = (f"{NETNS}vagrant_tunnels.py", f"{NETNS}run.py::test_every_packet_is_counted[tcx]")
+WITHOUT_TCX = (
     f"{NETNS}attach.py",
     f"{NETNS}unit_privileges.py",
-    f"{NETNS}vagrant_tunnels.py",
-    f"{NETNS}run.py::test_every_packet_is_counted[tcx]",
     f"{NETNS}run.py::test_every_packet_is_counted[xdp]",
     f"{NETNS}sampling.py::test_estimates[10-tc]",
-)
-WITHOUT_TCX = (
     f"{NETNS}run.py::test_every_packet_is_counted[xdp-generic]",
     f"{NETNS}links.py",
     f"{NETNS}interfaces.py::test_appear_rename_go_move",
