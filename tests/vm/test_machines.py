@@ -91,6 +91,7 @@ RUNS = (
             "--deselect=tests/bpf/test_verifier.py::test_programs_have_no_loop",
             "--deselect=tests/bpf/test_verifier.py::test_the_arm64_object_here",
             "--deselect=tests/bpf/test_gate.py::test_p16_law_of_gaps",
+            "--deselect=tests/bpf/test_thinning.py",
         ),
     ),
     Run("6.1", "links", EVERYWHERE + WITHOUT_TCX),
