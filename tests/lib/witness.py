@@ -16,6 +16,7 @@ from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.wait import PATIENCE, wait_until
 from sampler.control.server import tell
+from sampler.kernel.tracerrefusal import NO_TRACING
 
 IN, OUT = 0, 1
 # forwardingStatus (89): what became of the frame at the XDP program; None where none was observed.
@@ -72,7 +73,9 @@ class Witness:
         def observed() -> bool:
             ingress = [self._hooks()[name][0] for name in names]
             if any("(behind XDP program" in hook for hook in ingress):
-                pytest.skip(f"this kernel refuses tracing programs; run `make test-vm`: {self.daemon.text()}")
+                # Any other reason is a fault.
+                assert NO_TRACING in self.daemon.text(), self.daemon.text()
+                pytest.skip(f"{NO_TRACING}; run `make test-vm`")
             return all(hook.startswith(f"ingress observe ({program}") for hook in ingress)
 
         wait_until(observed, what=f"an observed XDP program {program} on {names}")
