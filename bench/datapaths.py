@@ -10,14 +10,12 @@ observes it at 1:1000 and at 1:1. No time is in it: the ratios say how much work
 
 import ctypes
 import struct
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-TREE = Path(__file__).parent.parent
-sys.path.insert(0, str(TREE / "tests"))
+from inmachine import in_machine
 
 FRAMES, SENDINGS = 256, 8
 # What xdpfix samples, and at which rate.
@@ -96,21 +94,5 @@ def measure() -> None:
             rates("DPDK testpmd, net_af_xdp, rxonly", host, peer, lambda: testpmd.counts()[0][0])
 
 
-def main() -> None:
-    """Outside: start the machine, print what it printed."""
-    from lib.machine import Machine
-
-    kernel = sys.argv[1] if len(sys.argv) > 1 else "6.12"
-    with TemporaryDirectory() as folder:
-        machine = Machine((TREE / ".state/kernels" / kernel).resolve(), Path(folder), counting=True)
-        modules = "modprobe -a veth sch_ingress cls_bpf"
-        done = machine.run([modules, f"{sys.executable} bench/datapaths.py --inside"], deadline=900)
-    print(f"Linux {machine.release}\n{done.output}{done.console * (done.code != 0)}")
-    sys.exit(done.code)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--inside"]:
-        measure()
-    else:
-        main()
+    in_machine(measure, "modprobe -a veth sch_ingress cls_bpf")

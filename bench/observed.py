@@ -8,14 +8,10 @@ BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame; samples are read between the ro
 """
 
 import os
-import sys
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-TREE = Path(__file__).parent.parent
-sys.path.insert(0, str(TREE / "tests"))
+from inmachine import in_machine
 
 REPEAT = 10_000  # samples that a ring holds
 INTERVALS = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}
@@ -66,20 +62,5 @@ def measure() -> None:
             table(observer, "observed", foreign.fd, lambda: alone)
 
 
-def main() -> None:
-    """Outside: start the machine, print what it printed."""
-    from lib.machine import Machine
-
-    kernel = sys.argv[1] if len(sys.argv) > 1 else "6.12"
-    with TemporaryDirectory() as folder:
-        machine = Machine((TREE / ".state/kernels" / kernel).resolve(), Path(folder), counting=True)
-        done = machine.run([f"{sys.executable} bench/observed.py --inside"], deadline=600)
-    print(f"Linux {machine.release}\n{done.output}{done.console * (done.code != 0)}")
-    sys.exit(done.code)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--inside"]:
-        measure()
-    else:
-        main()
+    in_machine(measure)
