@@ -72,9 +72,6 @@ struct flow {
 	struct flow_verdict verdict;
 };
 
-/* Bytes of `key` that identify the flow: the tunnel counts only where there is one. */
-unsigned int flow_key_size(const struct flow_key *key);
-
 /*
  * Kinds of flows: what decides the template. A kind is
  * ((((verdict * 2 + mpls) * 3 + l2) * 3 + l3) * 4 + l4) * 7 + tunnel, with verdict 1

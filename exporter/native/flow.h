@@ -117,12 +117,6 @@ static inline enum flow_l4 flow_l4(const struct flow_key *key)
 	}
 }
 
-/*
- * The key by which a packet is counted: its own, or `copy`, without what does not tell
- * flows apart. `full`: in profile "full".
- */
-const struct flow_key *flow_key_counted(const struct flow_key *key, int full, struct flow_key *copy);
-
 /* A weight (96.32) times an amount, as far as there are numbers. */
 static inline u128 weigh(u128 weight, __u64 amount)
 {
@@ -156,11 +150,5 @@ static inline void flow_count_flag(__u64 *count, u128 amount)
 		sum = ~(__u64)0;
 	*count = (__u64)sum;
 }
-
-/* Count the sample: every one of its wire packets with the same weight, 96.32. */
-void flow_add(struct flow *flow, const struct sample *sample, u128 weight);
-
-/* Count what was dropped of it, in a flow that has a verdict. The flow is dropped only if all of its packets were. */
-void flow_add_verdict(struct flow *flow, const struct sample *sample, u128 weight);
 
 #endif
