@@ -2,6 +2,7 @@
 #ifndef XDPFIX_ADDITION_H
 #define XDPFIX_ADDITION_H
 
+#include "flags.h"
 #include "weight.h"
 
 /* Add so many times the worth to a counter. `is_whole` is known where this is inlined: worth->whole != 0. */
@@ -25,13 +26,21 @@ addition_count(__u64 *value, __u32 *fraction, const struct worth *worth, __u64 a
  * Packets by flag. Of the wire packets of a super-packet only the last one has FIN and
  * PSH, as the kernel cuts and joins them; the other flags are those of its header.
  */
-static inline void addition_flags(__u64 *counts, unsigned int flags, __u32 packets, const struct worth *worth)
+static inline __attribute__((always_inline)) void
+addition_flags(struct flow *flow, unsigned int flags, __u32 packets, const struct worth *worth, int is_whole)
 {
-	for (flags &= FLOW_TCP_COUNTED; flags; flags &= flags - 1) {
+	int narrow = is_whole && flags_are_narrow(flow);
+
+	if (!narrow && !(flow->hash & FLOW_FLAG_COUNTS))
+		return;
+	for (; flags; flags &= flags - 1) {
 		unsigned int bit = __builtin_ctz(flags);
 		__u32 amount = 1u << bit & (FLOW_TCP_FIN | FLOW_TCP_PSH) ? 1 : packets;
 
-		flow_count_flag(&counts[bit], weigh(worth_weight(worth), amount));
+		if (narrow)
+			flags_add_narrow(flow, bit, worth->whole * amount);
+		else
+			flow_count_flag(&flow_flag_counts(flow)[bit], weigh(worth_weight(worth), amount));
 	}
 }
 
@@ -85,17 +94,21 @@ static inline __u64 addition_squares(struct flow *flow, const struct sample_meta
 	return squares;
 }
 
-/* Count the sample: every one of its wire packets with the same weight. */
+/*
+ * Count the sample: every one of its wire packets with the same weight; `full`: TCP flags,
+ * too, for which a flow that counts other than whole numbers has the line.
+ */
 static inline __attribute__((always_inline)) void
-addition_add(struct flow *flow, const struct sample *sample, __u32 packets, const struct worth *worth, int is_whole)
+addition_add(struct flow *flow, const struct sample *sample, __u32 packets, const struct worth *worth, int full,
+	     int is_whole)
 {
 	const struct sample_meta *meta = &sample->meta;
 
 	addition_traits(flow, sample);
 	addition_count(&flow->packets, &flow->packets_fraction, worth, packets, is_whole);
 	addition_count(&flow->frame_octets, &flow->frame_octets_fraction, worth, meta->frame_octets, is_whole);
-	if (flow->hash & FLOW_FLAG_COUNTS)
-		addition_flags(flow_flag_counts(flow), meta->tcp_flags, packets, worth);
+	if (full && meta->tcp_flags & FLOW_TCP_COUNTED)
+		addition_flags(flow, meta->tcp_flags & FLOW_TCP_COUNTED, packets, worth, is_whole);
 	if (!meta->ip_octets)
 		return;
 	addition_count(&flow->ip_octets, &flow->ip_octets_fraction, worth, meta->ip_octets, is_whole);

@@ -53,6 +53,9 @@ void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason);
 /* Put a flow that never lived among the pending ones. */
 void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason);
 
+/* A living flow gets the line of flag counts, and another place in memory by that. NULL where there is none. */
+struct flow *cache_widen(struct cache *cache, struct flow *flow);
+
 /* File a flow again because its deadline came nearer. */
 void cache_hasten(struct cache *cache, struct flow *flow);
 

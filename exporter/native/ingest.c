@@ -58,11 +58,12 @@ static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 
 static inline int is_same(const struct flow *flow, const struct item *item)
 {
-	if (flow->hash != item->hash || memcmp(&flow->domain, &item->domain, 2 * sizeof(item->domain)))
+	if ((flow->hash ^ item->hash) & FLOW_HASH_COMPARED ||
+	    memcmp(&flow->domain, &item->domain, 2 * sizeof(item->domain)))
 		return 0;
 	if (item->hash & FLOW_TUNNEL)
-		return flow_key_is_same(&flow->key, item->key, sizeof(flow->key));
-	return flow_key_is_same(&flow->key, item->key, FLOW_KEY_PLAIN_SIZE);
+		return flow_has_key(flow, item->key, sizeof(flow->key));
+	return flow_has_key(flow, item->key, FLOW_KEY_PLAIN_SIZE);
 }
 
 static inline struct flow *find(const struct cache *cache, const struct item *item)
@@ -79,11 +80,17 @@ static inline struct flow *find(const struct cache *cache, const struct item *it
 	return NULL;
 }
 
+/* Whether what the sample adds to counts of TCP flags is no whole number. */
+static int needs_wide(const struct cache *cache, const struct item *item)
+{
+	return cache->config.full && item->key->ip_protocol == FLOW_PROTOCOL_TCP && !item->worth->whole;
+}
+
 static __attribute__((noinline)) struct flow *start(struct cache *cache, const struct item *item)
 {
-	unsigned int lines = flow_extra_lines(item->hash);
+	__u32 hash = item->hash | (needs_wide(cache, item) ? FLOW_FLAG_COUNTS : 0), id;
+	unsigned int lines = flow_extra_lines(hash);
 	struct flow *flow = slab_alloc(&cache->slab, lines);
-	__u32 id;
 
 	if (!flow)
 		return NULL;
@@ -91,7 +98,7 @@ static __attribute__((noinline)) struct flow *start(struct cache *cache, const s
 	memset(flow, 0, FLOW_PLAIN_SIZE + lines * FLOW_LINE);
 	memcpy(&flow->key, item->key, key_size(item->key));
 	flow->id = id;
-	flow->hash = item->hash;
+	flow->hash = hash;
 	flow->domain = item->domain;
 	flow->point = item->point;
 	flow->ttl_min = flow->ttl_max = item->sample->key.ip_ttl;
@@ -112,29 +119,37 @@ static void count_protocol(struct cache_stats *stats, const struct flow_key *key
 }
 
 /* Out of line, for most weights are whole numbers. */
-static __attribute__((noinline)) void add_fraction(struct flow *flow, const struct item *item)
+static __attribute__((noinline)) struct flow *add_fraction(struct cache *cache, struct flow *flow,
+							   const struct item *item)
 {
-	addition_add(flow, item->sample, item->packets, item->worth, 0);
+	if (!(flow->hash & FLOW_FLAG_COUNTS) && needs_wide(cache, item)) {
+		flow = cache_widen(cache, flow);
+		if (!flow)
+			return NULL;
+	}
+	addition_add(flow, item->sample, item->packets, item->worth, cache->config.full, 0);
+	return flow;
 }
 
 static inline void count_item(struct cache *cache, const struct item *item)
 {
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
 	int known = flow != NULL;
-	__u8 flags;
+	__u8 flags = 0;
 
-	if (!known) {
+	if (!known)
 		flow = start(cache, item);
-		if (!flow) {
-			cache->stats.lost_memory++;
-			return;
-		}
+	if (flow) {
+		flags = flow->tcp_flags;
+		if (__builtin_expect(item->worth->whole != 0, 1))
+			addition_add(flow, item->sample, item->packets, item->worth, cache->config.full, 1);
+		else
+			flow = add_fraction(cache, flow, item);
 	}
-	flags = flow->tcp_flags;
-	if (__builtin_expect(item->worth->whole != 0, 1))
-		addition_add(flow, item->sample, item->packets, item->worth, 1);
-	else
-		add_fraction(flow, item);
+	if (!flow) {
+		cache->stats.lost_memory++;
+		return;
+	}
 	if (__builtin_expect(item->hash & FLOW_VERDICT, 0))
 		addition_verdict(flow, item->sample, item->packets, item->worth);
 	counter_add(item->counter, item->worth, item->packets, item->sample->meta.ip_octets);
@@ -178,14 +193,14 @@ static __attribute__((noinline)) void count_block(struct cache *cache, struct bl
 	block->count = 0;
 }
 
-/* The bits of the hash that say what lines the flow has. */
+/* The bits of the hash that say what lines the flow has from its start. */
 static inline __u32 lines_of(const struct cache *cache, const struct sample *sample)
 {
 	__u32 lines = sample->key.tunnel.type ? FLOW_TUNNEL : 0;
 
 	if (!cache->config.full)
 		return lines;
-	if (sample->key.ip_protocol == FLOW_PROTOCOL_TCP)
+	if (sample->key.ip_protocol == FLOW_PROTOCOL_TCP && sample->key.ip_version != 4)
 		lines |= FLOW_FLAG_COUNTS;
 	if (__builtin_expect(sample->meta.verdict != VERDICT_NONE, 0))
 		lines |= FLOW_VERDICT;
