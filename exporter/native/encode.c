@@ -324,6 +324,17 @@ unsigned int encoder_used(const struct encoder *encoder, const struct template_u
 	return encoder->use_count;
 }
 
+struct message_run encoder_run(const struct message *messages, unsigned int count)
+{
+	struct message_run run = { .domain = messages[0].domain };
+
+	for (; run.messages < count && messages[run.messages].domain == run.domain; run.messages++) {
+		run.records += messages[run.messages].records;
+		run.octets += messages[run.messages].length;
+	}
+	return run;
+}
+
 __u32 encode_headers(__u8 *buffer, const struct message *messages, unsigned int count, __u32 export_time,
 		     __u32 sequence)
 {
