@@ -9,6 +9,15 @@
 /* Buckets of a new cache; the index doubles when it holds more flows than half of them: short chains, few misses. */
 #define CACHE_BUCKETS 1024u
 
+/*
+ * Flows come out of the wheel in no order of memory. So they are taken ahead of time,
+ * their lines prefetched; when so many are left before one of them, what it links to,
+ * and then the chain that it is in.
+ */
+#define EXPIRE_AHEAD 16
+#define EXPIRE_LINKS 8
+#define EXPIRE_CHAIN 4
+
 int cache_create(struct cache **result, const struct cache_config *config, __u64 seed)
 {
 	struct cache *cache = calloc(1, sizeof(*cache));
@@ -228,14 +237,20 @@ static void order_set(struct cache *cache, const struct flow *flow, __u32 newer,
 		cache->newest = older;
 }
 
-void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
+/* End a living flow that is in no slot of the wheel. */
+static void end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
-	wheel_remove(&cache->wheel, &cache->slab, flow->id);
 	*index_link(cache, flow) = flow->index_next;
 	order_set(cache, flow, flow->newer, flow->older);
 	cache->stats.flows--;
 	cache->stats.cached -= flow->samples;
 	cache_pend(cache, flow, reason);
+}
+
+void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
+{
+	wheel_remove(&cache->wheel, &cache->slab, flow->id);
+	end_unfiled(cache, flow, reason);
 }
 
 struct flow *cache_widen(struct cache *cache, struct flow *flow)
@@ -292,24 +307,65 @@ int cache_set_config(struct cache *cache, const struct cache_config *config)
 	return 0;
 }
 
+/* What ending the flow will touch: the index, and the flows created before and after it. */
+static inline __attribute__((always_inline)) void prefetch_links(const struct cache *cache, const struct flow *flow)
+{
+	__builtin_prefetch(&cache->buckets[flow->hash & cache->bucket_mask], 1);
+	if (flow->older != FLOW_NONE)
+		__builtin_prefetch(&slab_flow(&cache->slab, flow->older)->newer, 1);
+	if (flow->newer != FLOW_NONE)
+		__builtin_prefetch(&slab_flow(&cache->slab, flow->newer)->older, 1);
+}
+
+/* And the flow that the chain of its bucket begins with. */
+static inline __attribute__((always_inline)) void prefetch_chain(const struct cache *cache, const struct flow *flow)
+{
+	__u32 id = cache->buckets[flow->hash & cache->bucket_mask];
+
+	if (id != FLOW_NONE)
+		__builtin_prefetch(slab_flow(&cache->slab, id), 1);
+}
+
+/* End the flow if it is due, else file it again. Returns whether it ended. */
+static int end_if_due(struct cache *cache, struct flow *flow, __u64 now)
+{
+	enum flow_end reason;
+	__u64 deadline = flow_deadline(cache, flow, &reason);
+
+	if (deadline > now) {
+		wheel_add(&cache->wheel, &cache->slab, flow->id, deadline);
+		return 0;
+	}
+	end_unfiled(cache, flow, reason);
+	return 1;
+}
+
 unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 {
-	unsigned int ended = 0;
-	struct flow *flow;
+	struct flow *flow, *ahead[EXPIRE_AHEAD];
+	unsigned int ended = 0, first = 0, count = 0;
 
 	for (; ended < limit && cache->stats.flows > cache->config.max_flows; ended++)
 		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
-	while (ended < limit && (flow = wheel_next(&cache->wheel, &cache->slab, now))) {
-		enum flow_end reason;
-		__u64 deadline = flow_deadline(cache, flow, &reason);
-
-		wheel_add(&cache->wheel, &cache->slab, flow->id, deadline);
-		if (deadline <= now) {
-			cache_end(cache, flow, reason);
-			ended++;
+	for (;;) {
+		flow = ended + count < limit ? wheel_next(&cache->wheel, &cache->slab, now) : NULL;
+		if (flow) {
+			for (unsigned int line = 0; line < FLOW_PLAIN_SIZE / FLOW_LINE; line++)
+				__builtin_prefetch((char *)flow + line * FLOW_LINE, 1);
+			ahead[(first + count++) % EXPIRE_AHEAD] = flow;
+			if (count < EXPIRE_AHEAD)
+				continue;
 		}
+		if (!count)
+			return ended;
+		if (count > EXPIRE_LINKS)
+			prefetch_links(cache, ahead[(first + EXPIRE_LINKS) % EXPIRE_AHEAD]);
+		if (count > EXPIRE_CHAIN)
+			prefetch_chain(cache, ahead[(first + EXPIRE_CHAIN) % EXPIRE_AHEAD]);
+		ended += end_if_due(cache, ahead[first], now);
+		first = (first + 1) % EXPIRE_AHEAD;
+		count--;
 	}
-	return ended;
 }
 
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit)

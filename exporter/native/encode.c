@@ -118,6 +118,8 @@ static struct carry *carry_of(struct encoder *encoder, __u32 domain)
 
 static inline void carry_over(__u64 *value, __u32 *fraction, __u32 *carry)
 {
+	if (!*fraction)	/* as most counters: nothing is cut, and what waits is less than one */
+		return;
 	flow_count(value, fraction, *carry);
 	*carry = *fraction;
 	*fraction = 0;
