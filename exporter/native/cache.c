@@ -159,12 +159,13 @@ static void index_grow(struct cache *cache)
 
 		flow->index_next = *bucket;
 		*bucket = id;
-		id = flow->newer;
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 }
 
 void cache_insert(struct cache *cache, struct flow *flow)
 {
+	struct filing *filing = slab_filing(&cache->slab, flow->id);
 	enum flow_end reason;
 	__u32 *bucket;
 
@@ -174,10 +175,10 @@ void cache_insert(struct cache *cache, struct flow *flow)
 	flow->index_next = *bucket;
 	*bucket = flow->id;
 
-	flow->older = cache->newest;
-	flow->newer = FLOW_NONE;
+	filing->older = cache->newest;
+	filing->newer = FLOW_NONE;
 	if (cache->newest != FLOW_NONE)
-		slab_flow(&cache->slab, cache->newest)->newer = flow->id;
+		slab_filing(&cache->slab, cache->newest)->newer = flow->id;
 	else
 		cache->oldest = flow->id;
 	cache->newest = flow->id;
@@ -198,14 +199,12 @@ static __u64 wall_time(__u64 monotonic, __s64 offset)
 
 void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
-	__s64 offset = slab_filing(&cache->slab, flow->id)->wall_offset;
-
-	flow->first = wall_time(flow->first, offset);
-	flow->last = wall_time(flow->last, offset);
+	flow->first = wall_time(flow->first, flow->wall_offset);
+	flow->last = wall_time(flow->last, flow->wall_offset);
 	flow->end_reason = reason;
-	flow->newer = FLOW_NONE;
+	slab_filing(&cache->slab, flow->id)->newer = FLOW_NONE;
 	if (cache->pending_last != FLOW_NONE)
-		slab_flow(&cache->slab, cache->pending_last)->newer = flow->id;
+		slab_filing(&cache->slab, cache->pending_last)->newer = flow->id;
 	else
 		cache->pending_first = flow->id;
 	cache->pending_last = flow->id;
@@ -224,15 +223,15 @@ static __u32 *index_link(struct cache *cache, const struct flow *flow)
 	return link;
 }
 
-/* Let the flows created before and after this one take `newer` and `older` for their neighbours. */
-static void order_set(struct cache *cache, const struct flow *flow, __u32 newer, __u32 older)
+/* Let the flows created before and after the one of this filing take `newer` and `older` for their neighbours. */
+static void order_set(struct cache *cache, const struct filing *filing, __u32 newer, __u32 older)
 {
-	if (flow->older != FLOW_NONE)
-		slab_flow(&cache->slab, flow->older)->newer = newer;
+	if (filing->older != FLOW_NONE)
+		slab_filing(&cache->slab, filing->older)->newer = newer;
 	else
 		cache->oldest = newer;
-	if (flow->newer != FLOW_NONE)
-		slab_flow(&cache->slab, flow->newer)->older = older;
+	if (filing->newer != FLOW_NONE)
+		slab_filing(&cache->slab, filing->newer)->older = older;
 	else
 		cache->newest = older;
 }
@@ -240,8 +239,10 @@ static void order_set(struct cache *cache, const struct flow *flow, __u32 newer,
 /* End a living flow that is in no slot of the wheel. */
 static void end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
+	const struct filing *filing = slab_filing(&cache->slab, flow->id);
+
 	*index_link(cache, flow) = flow->index_next;
-	order_set(cache, flow, flow->newer, flow->older);
+	order_set(cache, filing, filing->newer, filing->older);
 	cache->stats.flows--;
 	cache->stats.cached -= flow->samples;
 	cache_pend(cache, flow, reason);
@@ -276,7 +277,7 @@ struct flow *cache_widen(struct cache *cache, struct flow *flow)
 	*slab_filing(&cache->slab, id) = *slab_filing(&cache->slab, flow->id);
 	wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, wide, &reason));
 	*index_link(cache, flow) = id;
-	order_set(cache, flow, id, id);
+	order_set(cache, slab_filing(&cache->slab, id), id, id);
 	slab_free(&cache->slab, flow);
 	return wide;
 }
@@ -302,19 +303,21 @@ int cache_set_config(struct cache *cache, const struct cache_config *config)
 		struct flow *flow = slab_flow(&cache->slab, id);
 
 		wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, flow, &reason));
-		id = flow->newer;
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 	return 0;
 }
 
-/* What ending the flow will touch: the index, and the flows created before and after it. */
+/* What ending the flow will touch: the index, and the filings of the flows created before and after it. */
 static inline __attribute__((always_inline)) void prefetch_links(const struct cache *cache, const struct flow *flow)
 {
+	const struct filing *filing = slab_filing(&cache->slab, flow->id);
+
 	__builtin_prefetch(&cache->buckets[flow->hash & cache->bucket_mask], 1);
-	if (flow->older != FLOW_NONE)
-		__builtin_prefetch(&slab_flow(&cache->slab, flow->older)->newer, 1);
-	if (flow->newer != FLOW_NONE)
-		__builtin_prefetch(&slab_flow(&cache->slab, flow->newer)->older, 1);
+	if (filing->older != FLOW_NONE)
+		__builtin_prefetch(slab_filing(&cache->slab, filing->older), 1);
+	if (filing->newer != FLOW_NONE)
+		__builtin_prefetch(slab_filing(&cache->slab, filing->newer), 1);
 }
 
 /* And the flow that the chain of its bucket begins with. */
@@ -392,7 +395,7 @@ unsigned int cache_take(struct cache *cache, struct flow **flows, unsigned int l
 
 	for (; taken < limit && cache->pending_first != FLOW_NONE; taken++) {
 		flows[taken] = slab_flow(&cache->slab, cache->pending_first);
-		cache->pending_first = flows[taken]->newer;
+		cache->pending_first = slab_filing(&cache->slab, cache->pending_first)->newer;
 	}
 	if (cache->pending_first == FLOW_NONE)
 		cache->pending_last = FLOW_NONE;
@@ -427,7 +430,7 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 			flags_clear_narrow(&flows[copied]);
 		if (flow->hash & FLOW_VERDICT)
 			flows[copied].verdict = *flow_verdict(flow);
-		id = flow->newer;
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 	return copied;
 }

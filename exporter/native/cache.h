@@ -25,7 +25,7 @@ struct cache {
 	__u32 bucket_mask;
 	__u32 oldest;	/* living flows by creation, for lack of resources */
 	__u32 newest;
-	__u32 pending_first;	/* ended flows, linked by `newer` */
+	__u32 pending_first;	/* ended flows, linked by their filings' `newer` */
 	__u32 pending_last;
 	struct slab slab;
 	struct wheel wheel;

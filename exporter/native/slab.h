@@ -13,11 +13,15 @@
 #define SLAB_CHUNK (1u << SLAB_CHUNK_BITS)
 #define SLAB_SIZES 4	/* no line more than the three, one, two, three */
 
-/* What a flow needs only when it starts, is filed anew or ends: apart from the lines that each packet touches. */
+/*
+ * Links to other flows, by their ids: apart from the lines that each packet touches, and
+ * four flows a line, for those created one after the other lie so, and have each other's.
+ */
 struct filing {
-	__s64 wall_offset;
 	__u32 wheel_prev;
 	__u32 wheel_next;
+	__u32 older;	/* in the order of their creation */
+	__u32 newer;	/* and, among those that ended, the next one */
 };
 
 struct chunk {
