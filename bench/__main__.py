@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "exporter", "psample")
+PARTS = ("packet", "cache", "export", "psample")
 
 
 def main() -> int:

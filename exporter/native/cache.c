@@ -1,4 +1,4 @@
-/* The flow cache: index, order and ends of flows. What a sample adds is in ingest.c. */
+/* The flow cache: index, order and ends of flows. What a sample adds is in ingest.c, what time does in expiry.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,15 +8,6 @@
 
 /* Buckets of a new cache; the index doubles when it holds more flows than half of them: short chains, few misses. */
 #define CACHE_BUCKETS 1024u
-
-/*
- * Flows come out of the wheel in no order of memory. So they are taken ahead of time,
- * their lines prefetched; when so many are left before one of them, what it links to,
- * and then the chain that it is in.
- */
-#define EXPIRE_AHEAD 16
-#define EXPIRE_LINKS 8
-#define EXPIRE_CHAIN 4
 
 int cache_create(struct cache **result, const struct cache_config *config, __u64 seed)
 {
@@ -122,8 +113,7 @@ int cache_set_points(struct cache *cache, const struct cache_point *points, unsi
 	return 0;
 }
 
-/* When the flow is due (ns), and why. */
-static __u64 flow_deadline(const struct cache *cache, const struct flow *flow, enum flow_end *reason)
+__u64 cache_deadline(const struct cache *cache, const struct flow *flow, enum flow_end *reason)
 {
 	__u64 deadline = flow->first + cache->config.active_timeout;
 	__u64 idle = flow->last + cache->config.idle_timeout;
@@ -145,7 +135,7 @@ static __u64 flow_deadline(const struct cache *cache, const struct flow *flow, e
 static void index_grow(struct cache *cache)
 {
 	size_t count = ((size_t)cache->bucket_mask + 1) * 2;
-	__u32 *buckets = malloc(count * sizeof(*buckets));
+	__u32 *buckets = slab_memory(count * sizeof(*buckets));
 
 	if (!buckets)
 		return;
@@ -183,7 +173,7 @@ void cache_insert(struct cache *cache, struct flow *flow)
 		cache->oldest = flow->id;
 	cache->newest = flow->id;
 
-	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
+	wheel_add(&cache->wheel, &cache->slab, flow->id, cache_deadline(cache, flow, &reason));
 	cache->stats.flows++;
 	cache->stats.cached += flow->samples;
 	if (cache->stats.flows > cache->config.max_flows)
@@ -236,8 +226,7 @@ static void order_set(struct cache *cache, const struct filing *filing, __u32 ne
 		cache->newest = older;
 }
 
-/* End a living flow that is in no slot of the wheel. */
-static void end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason)
+void cache_end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
 	const struct filing *filing = slab_filing(&cache->slab, flow->id);
 
@@ -251,7 +240,7 @@ static void end_unfiled(struct cache *cache, struct flow *flow, enum flow_end re
 void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
-	end_unfiled(cache, flow, reason);
+	cache_end_unfiled(cache, flow, reason);
 }
 
 struct flow *cache_widen(struct cache *cache, struct flow *flow)
@@ -275,7 +264,7 @@ struct flow *cache_widen(struct cache *cache, struct flow *flow)
 
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
 	*slab_filing(&cache->slab, id) = *slab_filing(&cache->slab, flow->id);
-	wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, wide, &reason));
+	wheel_add(&cache->wheel, &cache->slab, id, cache_deadline(cache, wide, &reason));
 	*index_link(cache, flow) = id;
 	order_set(cache, slab_filing(&cache->slab, id), id, id);
 	slab_free(&cache->slab, flow);
@@ -287,7 +276,7 @@ void cache_hasten(struct cache *cache, struct flow *flow)
 	enum flow_end reason;
 
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
-	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
+	wheel_add(&cache->wheel, &cache->slab, flow->id, cache_deadline(cache, flow, &reason));
 }
 
 /* In order of creation, which is seldom far from that of memory. */
@@ -302,73 +291,10 @@ int cache_set_config(struct cache *cache, const struct cache_config *config)
 	for (__u32 id = cache->oldest; id != FLOW_NONE;) {
 		struct flow *flow = slab_flow(&cache->slab, id);
 
-		wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, flow, &reason));
+		wheel_add(&cache->wheel, &cache->slab, id, cache_deadline(cache, flow, &reason));
 		id = slab_filing(&cache->slab, id)->newer;
 	}
 	return 0;
-}
-
-/* What ending the flow will touch: the index, and the filings of the flows created before and after it. */
-static inline __attribute__((always_inline)) void prefetch_links(const struct cache *cache, const struct flow *flow)
-{
-	const struct filing *filing = slab_filing(&cache->slab, flow->id);
-
-	__builtin_prefetch(&cache->buckets[flow->hash & cache->bucket_mask], 1);
-	if (filing->older != FLOW_NONE)
-		__builtin_prefetch(slab_filing(&cache->slab, filing->older), 1);
-	if (filing->newer != FLOW_NONE)
-		__builtin_prefetch(slab_filing(&cache->slab, filing->newer), 1);
-}
-
-/* And the flow that the chain of its bucket begins with. */
-static inline __attribute__((always_inline)) void prefetch_chain(const struct cache *cache, const struct flow *flow)
-{
-	__u32 id = cache->buckets[flow->hash & cache->bucket_mask];
-
-	if (id != FLOW_NONE)
-		__builtin_prefetch(slab_flow(&cache->slab, id), 1);
-}
-
-/* End the flow if it is due, else file it again. Returns whether it ended. */
-static int end_if_due(struct cache *cache, struct flow *flow, __u64 now)
-{
-	enum flow_end reason;
-	__u64 deadline = flow_deadline(cache, flow, &reason);
-
-	if (deadline > now) {
-		wheel_add(&cache->wheel, &cache->slab, flow->id, deadline);
-		return 0;
-	}
-	end_unfiled(cache, flow, reason);
-	return 1;
-}
-
-unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
-{
-	struct flow *flow, *ahead[EXPIRE_AHEAD];
-	unsigned int ended = 0, first = 0, count = 0;
-
-	for (; ended < limit && cache->stats.flows > cache->config.max_flows; ended++)
-		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
-	for (;;) {
-		flow = ended + count < limit ? wheel_next(&cache->wheel, &cache->slab, now) : NULL;
-		if (flow) {
-			for (unsigned int line = 0; line < FLOW_PLAIN_SIZE / FLOW_LINE; line++)
-				__builtin_prefetch((char *)flow + line * FLOW_LINE, 1);
-			ahead[(first + count++) % EXPIRE_AHEAD] = flow;
-			if (count < EXPIRE_AHEAD)
-				continue;
-		}
-		if (!count)
-			return ended;
-		if (count > EXPIRE_LINKS)
-			prefetch_links(cache, ahead[(first + EXPIRE_LINKS) % EXPIRE_AHEAD]);
-		if (count > EXPIRE_CHAIN)
-			prefetch_chain(cache, ahead[(first + EXPIRE_CHAIN) % EXPIRE_AHEAD]);
-		ended += end_if_due(cache, ahead[first], now);
-		first = (first + 1) % EXPIRE_AHEAD;
-		count--;
-	}
 }
 
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit)

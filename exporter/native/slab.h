@@ -38,6 +38,9 @@ struct slab {
 	__u32 free[SLAB_SIZES];	/* list through index_next */
 };
 
+/* Memory for random access: in huge pages, as far as it fills some and the kernel gives them. NULL: there is none. */
+void *slab_memory(size_t size);
+
 void slab_init(struct slab *slab);
 void slab_destroy(struct slab *slab);
 
