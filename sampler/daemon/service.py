@@ -12,11 +12,10 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import ExporterError
 from exporter.options import Target
-from sampler.collector.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import commands
 from sampler.control.reports import Reports, RuleReader
@@ -41,6 +40,9 @@ from sampler.kernel.ring import Ring
 from sampler.kernel.tracers import Tracers
 from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
+
+if TYPE_CHECKING:  # it shows tables, for which rich is imported: where it is needed only
+    from sampler.collector.collect import EmbeddedCollector
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +153,8 @@ class Service:
     def _watch_flows(self) -> Target:
         """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
         if self._viewer is None:
+            from sampler.collector.collect import EmbeddedCollector
+
             loop = asyncio.get_running_loop()
             self._viewer = EmbeddedCollector(on_closed=lambda: _tell(loop, self._stop))
             if self._running:

@@ -15,7 +15,7 @@ from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
-from sampler.control.server import tell
+from sampler.control.client import tell
 from sampler.errors import XdpfixError
 
 STEPS = 14
