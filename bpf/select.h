@@ -11,6 +11,12 @@
 
 #include "maps.h"
 
+/* The rules and the exporter that may take a packet. */
+struct selectors {
+	__u64 rules;
+	__u8 main;
+};
+
 /* Whether 64 random bits are below the threshold. The lower half is drawn (19 ns) only where the upper leaves it open. */
 static __always_inline bool draw(__u64 threshold)
 {
