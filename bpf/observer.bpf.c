@@ -74,7 +74,7 @@ int observe_entry(__u64 *context)
 		batch_abandon(taken.cpu, KERNEL_LOST_UNREADABLE, 1);
 		return 0;
 	}
-	if (!select_rules(taken.place, &waiting->sample)) {
+	if (!select_rules(taken.place, &taken.cpu->random, &waiting->sample)) {
 		batch_abandon(taken.cpu, KERNEL_UNSELECTED, 1);
 		return 0;
 	}

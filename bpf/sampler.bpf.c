@@ -59,7 +59,7 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	} else if (window->packet.netdev) {
 		take_netdev(skb, sample);
 	}
-	if (!select_rules(taken.place, sample)) {
+	if (!select_rules(taken.place, &taken.cpu->random, sample)) {
 		batch_abandon(taken.cpu, KERNEL_UNSELECTED, packet.segments);
 		return;
 	}
@@ -113,7 +113,7 @@ static __always_inline void sample_frame(struct xdp_md *xdp)
 		parse_inner(window, load_xdp(xdp, window, window->inner.offset, window->inner.carried), sample);
 	else if (window->packet.netdev)
 		take_netdev(0, sample);
-	if (!select_rules(taken.place, sample)) {
+	if (!select_rules(taken.place, &taken.cpu->random, sample)) {
 		batch_abandon(taken.cpu, KERNEL_UNSELECTED, 1);
 		return;
 	}

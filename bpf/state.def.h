@@ -49,6 +49,7 @@ struct cpu_state {
 	__u64 window_start;	/* ns: begin of the second that the budget counts */
 	__u32 window_samples;
 	__u32 busy;	/* a sample is being taken */
+	__u64 random;	/* of next_random: user space writes the first one */
 	__u64 samples[KERNEL_COUNTERS];
 	__u64 packets[KERNEL_COUNTERS];	/* wire packets those samples stand on, unweighted */
 };

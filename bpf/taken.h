@@ -37,13 +37,13 @@ static __always_inline bool take(struct gate *gate, __u32 slot, __u64 segments, 
 	processor = bpf_get_smp_processor_id();
 	taken->cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
 	return taken->settings && taken->rules && taken->window && taken->cpu &&
-	       gate_takes(gate, selection, taken->settings, segments);
+	       gate_takes(gate, selection, taken->settings, &taken->cpu->random, segments);
 }
 
 /* Whether somebody looks at it, and it gets a sample. Then the busy mark stands, see batch_admit. */
 static __always_inline bool admit(struct taken *taken, __u32 segments)
 {
-	if (!select_gate(taken->settings, taken->rules, &taken->by)) {
+	if (!select_gate(taken->settings, taken->rules, &taken->cpu->random, &taken->by)) {
 		batch_pass(taken->cpu, segments);
 		return false;
 	}
