@@ -103,11 +103,16 @@ static __always_inline void count_flags(struct cpu_state *cpu, const struct samp
 
 static __always_inline void count_lost_batch(struct cpu_state *cpu)
 {
-	__u32 slot;
+	cpu->samples[KERNEL_LOST_RING] += BATCH_SIZE;
+	cpu->packets[KERNEL_LOST_RING] += cpu->packets[KERNEL_APPENDED] - cpu->packets_before;
+}
 
-	UNROLL
-	for (slot = 0; slot < BATCH_SIZE; slot++)
-		count(cpu, KERNEL_LOST_RING, cpu->batch.samples[slot].meta.packets);
+/* The batch is full: the next sample begins another. */
+static __always_inline void batch_flush(void *ctx, struct cpu_state *cpu)
+{
+	if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
+		count_lost_batch(cpu);
+	cpu->packets_before = cpu->packets[KERNEL_APPENDED];
 }
 
 /* Publishes the filled sample to readers of `cpus`, and the batch to the ring when it is full. */
@@ -118,8 +123,7 @@ static __always_inline void batch_append(void *ctx, struct cpu_state *cpu, const
 	cpu->window_samples++;
 	PUBLISH(&cpu->batch.sequence);
 	if (cpu->batch.sequence % BATCH_SIZE == 0)
-		if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
-			count_lost_batch(cpu);
+		batch_flush(ctx, cpu);
 	batch_release(cpu);
 }
 
