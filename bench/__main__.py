@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "cache", "export", "psample")
+PARTS = ("packet", "stages", "cache", "export", "psample")
 
 
 def main() -> int:

@@ -72,3 +72,10 @@ unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 		count--;
 	}
 }
+
+__u64 cache_due(const struct cache *cache)
+{
+	if (cache->stats.flows > cache->config.max_flows)
+		return 0;
+	return cache->stats.flows ? wheel_due(&cache->wheel) : WHEEL_NEVER;
+}

@@ -2,6 +2,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,14 +93,15 @@ static void cpu_ring_close(struct ring *ring, unsigned int cpu)
 static bool cpu_is_online(unsigned int cpu)
 {
 	char path[64], online = '1';
-	FILE *file;
+	int fd;
 
 	/* CPU 0 often has no such file: it cannot go. */
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	file = fopen(path, "re");
-	if (file) {
-		online = fgetc(file);
-		fclose(file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (read(fd, &online, 1) != 1)
+			online = '0';
+		close(fd);
 	}
 	return online == '1';
 }
@@ -221,7 +224,8 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-int ring_poll(struct ring *ring, int timeout)
+/* Wait for at most `timeout` ms: the events that ended it, 0 for none, -errno. */
+static int wait_events(struct ring *ring, int timeout)
 {
 	struct epoll_event events[8];
 	__u64 woken;
@@ -231,9 +235,32 @@ int ring_poll(struct ring *ring, int timeout)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	/* Reading resets the wake-up; it fails when there was none, which is as good. */
-	if (n && read(ring->wake_fd, &woken, sizeof(woken)) < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	return 0;
+	if (n && read(ring->wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
+		return -errno;
+	return n;
+}
+
+static bool samples_wait(const struct ring *ring)
+{
+	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++)
+		if (__atomic_load_n(&ring->states[cpu].batch.sequence, __ATOMIC_RELAXED) != ring->cpu[cpu].next)
+			return true;
+	return false;
+}
+
+int ring_rest(struct ring *ring, int timeout, int step)
+{
+	int n;
+
+	while ((n = wait_events(ring, timeout < step ? timeout : step)) == 0 && (timeout -= step) > 0)
+		if (samples_wait(ring))
+			return 1;
+	return n < 0 ? n : 0;
+}
+
+int ring_poll(struct ring *ring, int timeout)
+{
+	return ring_rest(ring, timeout, INT_MAX);
 }
 
 int ring_watch(struct ring *ring, int fd)

@@ -35,6 +35,12 @@ int ring_rescan(struct ring *ring);
 int ring_poll(struct ring *ring, int timeout);
 
 /*
+ * The same where nothing is under way, in steps of `step` ms: at the end of a step before the last one samples that wait
+ * in half-filled batches end it, too, and 1 is returned. So a long sleep lets no sample wait longer than a step.
+ */
+int ring_rest(struct ring *ring, int timeout, int step);
+
+/*
  * Let ring_poll end when there is something to read at this descriptor, too: once, and again after each ring_rearm.
  * So what comes one by one wakes its reader at a pace that the reader chooses. Returns 0 or -errno.
  */
