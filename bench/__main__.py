@@ -5,6 +5,8 @@ import sys
 import time
 
 PARTS = ("packet", "exporter", "psample")
+# In emulated machines with Debian's kernels: `make bench-vm`.
+MACHINE_PARTS = ("observed", "datapaths")
 
 
 def main() -> int:
