@@ -40,6 +40,9 @@ def part_table(results: Results) -> str:
     columns = list(made[0].cells)
     head = [column or "median (least, most)" for column in columns]
     lines = [[row.name, *map(_measured, row.figures), row.figures[0].unit] for row in made]
+    units = {row.figures[0].unit for row in made}
+    if len(units) == 1:
+        return table([*units, *head], [line[:-1] for line in lines])
     return table(["", *head, "unit"], lines)
 
 
@@ -62,7 +65,7 @@ def goal_table(parts: Sequence[Results]) -> str:
 def summary_table(parts: Sequence[Results]) -> str:
     """The same for a reader who has a minute: of what stands side by side the first column, the default."""
     found = [
-        (f"{results.part}: {row.name}", row.figures[0])
+        (f"{results.part}: {row.name}{_of(next(iter(row.cells)))}", row.figures[0])
         for results in parts
         for row in rows(results.figures)
         if row.figures[0].met is not None
