@@ -21,26 +21,42 @@ class Row:
 
 
 def rows(figures: Sequence[Figure]) -> list[Row]:
-    """Side by side where the first words of the names ("libbpf, xdp, 1:1") make columns of a table without a gap."""
-    for depth in (2, 1):
-        made: dict[str, dict[str, Figure]] = {}
-        for figure in figures:
-            words = figure.name.split(", ")
-            made.setdefault(", ".join(words[depth:]), {})[", ".join(words[:depth])] = figure
-        columns = {tuple(cells) for cells in made.values()}
-        units = [{figure.unit for figure in cells.values()} for cells in made.values()]
-        if "" not in made and len(made) > 1 and len(columns) == 1 and len(*columns) > 1 and max(map(len, units)) == 1:
-            return [Row(name, cells) for name, cells in made.items()]
-    return [Row(figure.name, {"": figure}) for figure in figures]
+    """All figures, those first whose names ("libbpf, xdp, 1:1"; "encode, 1 k flows") make a table without a gap."""
+    found = max((_matrix(figures, depth) for depth in (2, 1, -1)), key=lambda made: sum(len(row.cells) for row in made))
+    shown = [figure for row in found for figure in row.figures]
+    return found + [Row(figure.name, {"": figure}) for figure in figures if figure not in shown]
+
+
+def _matrix(figures: Sequence[Figure], depth: int) -> list[Row]:
+    """Rows that have the same columns, which the first `depth` words of the names tell, or the last ones."""
+    made: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        words = figure.name.split(", ")
+        before, behind = ", ".join(words[:depth]), ", ".join(words[depth:])
+        row, column = (behind, before) if depth > 0 else (before, behind)
+        if row and column:
+            made.setdefault(row, {})[column] = figure
+    full = [Row(name, cells) for name, cells in made.items() if len({figure.unit for figure in cells.values()}) == 1]
+    by_columns: dict[tuple[str, ...], list[Row]] = {}
+    for row in full:
+        if len(row.cells) > 1:
+            by_columns.setdefault(tuple(row.cells), []).append(row)
+    largest = max(by_columns.values(), key=len, default=[])
+    return largest if len(largest) > 1 else []
 
 
 def part_table(results: Results) -> str:
-    """All figures of a part."""
-    made = rows(results.figures)
-    columns = list(made[0].cells)
-    head = [column or "median (least, most)" for column in columns]
-    lines = [[row.name, *map(_measured, row.figures), row.figures[0].unit] for row in made]
-    units = {row.figures[0].unit for row in made}
+    """All figures of a part: a table for those that stand side by side, and one for the others."""
+    made: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows(results.figures):
+        made.setdefault(tuple(row.cells), []).append(row)
+    return "\n\n".join(_figures_table(found) for found in made.values())
+
+
+def _figures_table(found: Sequence[Row]) -> str:
+    head = [column or "median (least, most)" for column in found[0].cells]
+    lines = [[row.name, *map(_measured, row.figures), row.figures[0].unit] for row in found]
+    units = {row.figures[0].unit for row in found}
     if len(units) == 1:
         return table([*units, *head], [line[:-1] for line in lines])
     return table(["", *head, "unit"], lines)

@@ -72,6 +72,20 @@ def test_names_with_common_words_make_columns() -> None:
     assert len(lines) == 4
 
 
+def test_what_has_no_column_stands_below() -> None:
+    names = ["xdp, gate", "tc, gate", "xdp, parse", "tc, parse", "the clock"]
+    lines = part_table(Results("stages", "", [figure(name, 5) for name in names])).splitlines()
+    assert lines[0] == "| ns | xdp | tc |"
+    assert lines[4:] == ["", "| ns | median (least, most) |", "| --- | --- |", "| the clock | 5 (4, 6) |"]
+
+
+def test_the_last_words_may_be_columns() -> None:
+    names = ["ingest, 1 k flows", "ingest, 1 M flows", "encode, 1 k flows", "encode, 1 M flows"]
+    lines = part_table(Results("cache", "", [figure(name, 5) for name in names])).splitlines()
+    assert lines[0] == "| ns | ingest | encode |"
+    assert lines[2] == "| 1 k flows | 5 (4, 6) | 5 (4, 6) |"
+
+
 def test_names_without_are_listed() -> None:
     figures = [figure("a, b", 5), figure("start", 0.5, "s"), Figure("idle", "%", 0.1, 0.1, 0.1)]
     assert part_table(Results("process", "", figures)).splitlines()[2:] == [
