@@ -16,7 +16,7 @@ class Comparison:
     pattern: str
 
 
-COMPARISONS: tuple[Comparison, ...] = ()
+COMPARISONS = (Comparison("User-space CPU for a million packets", "paced", "(.+): user-space CPU a million packets"),)
 
 
 def compared(parts: Sequence[Results]) -> dict[str, tuple[str, list[tuple[str, float]]]]:

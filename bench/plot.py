@@ -12,7 +12,8 @@ from bench.results import Curve
 from bench.text import number, short
 
 WIDTH, HEIGHT = 720, 360
-LEFT, RIGHT, TOP, BOTTOM = 76, 196, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 40, 52
+ROW = 22  # of the legend, below
 BAR, NAMES, VALUES = 26, 250, 96
 # Okabe and Ito's, told apart by most who see few colours; lines differ in their marks, too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
@@ -53,17 +54,17 @@ class Axis:
             return
         rough = (self.high - self.low) / 5
         unit = 10.0 ** math.floor(math.log10(rough))
-        step = next(n * unit for n in (1, 2, 5, 10) if n * unit >= rough * 0.999)
+        step = next(n * unit for n in (1, 2, 5, 10) if n * unit >= rough * 0.9)
         first = math.ceil(self.low / step)
         yield from (n * step for n in range(first, math.floor(self.high / step * 1.001) + 1))
 
 
-def lines(curve: Curve) -> str:
+def lines(curve: Curve, title: str) -> str:
     """A curve with its axes and names."""
     points = [point for line in curve.lines.values() for point in line]
     x = Axis([point[0] for point in points], LEFT, WIDTH - RIGHT, zero=False)
     y = Axis([point[1] for point in points], HEIGHT - BOTTOM, TOP, zero=True)
-    body = [_text(LEFT, 20, curve.name, "head")]
+    body = [_text(LEFT, 20, title, "head")]
     for tick in y.ticks():
         body += [_line(LEFT, y(tick), WIDTH - RIGHT, y(tick)), _text(LEFT - 8, y(tick) + 4, short(tick), "end")]
     last = -math.inf
@@ -80,9 +81,9 @@ def lines(curve: Curve) -> str:
         way = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in sorted(line))
         body.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>')
         body += [_mark(x(at), y(value), mark, colour) for at, value in line]
-        down = TOP + 8 + 22 * row
-        body += [_mark(WIDTH - RIGHT + 20, down, mark, colour), _text(WIDTH - RIGHT + 32, down + 4, label)]
-    return _svg(HEIGHT, body, f"{curve.name}: {curve.y} by {curve.x}")
+        down = HEIGHT + ROW * row
+        body += [_mark(LEFT + 8, down, mark, colour), _text(LEFT + 22, down + 4, label)]
+    return _svg(HEIGHT + ROW * len(curve.lines), body, f"{title}: {curve.y} by {curve.x}")
 
 
 def bars(title: str, unit: str, values: Sequence[tuple[str, float]], ours: int = 0) -> str:

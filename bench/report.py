@@ -72,7 +72,7 @@ def blocks(parts: Sequence[Part]) -> dict[str, str]:
         "machine": machines(parts),
         "goals": goal_table(results),
         "summary": summary(parts),
-        "growth": "\n\n".join(image(curve.name) for found in results for curve in found.curves),
+        "growth": "\n\n".join(image(title) for title in curves(results)),
     }
     made["peers"] = "\n\n".join(image(name) for name in compared(results))
     for found in results:
@@ -105,6 +105,11 @@ def command(part: str) -> str:
     return f"make bench{'-vm' * (part in MACHINE_PARTS)} PARTS={part}"
 
 
+def curves(results: Sequence[Results]) -> dict[str, Curve]:
+    """All curves by their titles."""
+    return {f"{found.part}: {curve.name}": curve for found in results for curve in found.curves}
+
+
 def image(name: str) -> str:
     """A plot in Markdown."""
     return f"![{name}](performance/{slug(name)}.svg)"
@@ -117,9 +122,7 @@ def slug(name: str) -> str:
 
 def plots(results: Sequence[Results]) -> dict[str, str]:
     """SVG by the name of its file."""
-    curves: list[Curve] = [curve for found in results for curve in found.curves]
-    made = {f"{slug(curve.name)}.svg": plot.lines(curve) for curve in curves}
-    assert len(made) == len(curves), "two curves have one name"
+    made = {f"{slug(title)}.svg": plot.lines(curve, title) for title, curve in curves(results).items()}
     for name, (unit, values) in compared(results).items():
         made[f"{slug(name)}.svg"] = plot.bars(name, unit, values)
     return made
@@ -131,7 +134,7 @@ def fill(text: str, made: Mapping[str, str], document: str) -> str:
     def block(found: re.Match[str]) -> str:
         begin, name, end = found.groups()
         part = name.removeprefix("part ")
-        if name not in made and part not in PARTS + MACHINE_PARTS:
+        if name not in made and part == name:
             raise ValueError(f"{document}: there is no block for <!-- bench: {name} -->: known are {', '.join(made)}")
         return f"{begin}\n{made.get(name, f'Not measured yet: `{command(part)}`.')}\n\n{end}"
 
@@ -144,6 +147,9 @@ def main() -> int:
     for path in sorted(FOLDER.glob("*.json")):
         if path.stem in PARTS + MACHINE_PARTS:
             shutil.copy(path, STORED)
+    for path in STORED.glob("*.json"):
+        if path.stem not in PARTS + MACHINE_PARTS:
+            path.unlink()
     parts = read(STORED)
     made, drawn = blocks(parts), plots([part.results for part in parts])
     for path in STORED.glob("*.svg"):

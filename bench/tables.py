@@ -86,15 +86,15 @@ def summary_table(parts: Sequence[Results]) -> str:
         for row in rows(results.figures)
         if row.figures[0].met is not None
     ]
-    lines = [[name, f"{number(figure.value)} {figure.unit}", goal(figure)] for name, figure in found]
+    lines = [[name, f"{number(figure.value)} {figure.unit}".rstrip(), goal(figure)] for name, figure in found]
     return table(["what", "here", "goal"], lines)
 
 
 def goal(figure: Figure) -> str:
     """What a figure is to be."""
     if figure.at_most is not None:
-        return f"≤ {number(figure.at_most)} {figure.unit}"
-    return f"≥ {number(figure.at_least or 0)} {figure.unit}"
+        return f"≤ {number(figure.at_most)} {figure.unit}".rstrip()
+    return f"≥ {number(figure.at_least or 0)} {figure.unit}".rstrip()
 
 
 def _of(column: str) -> str:

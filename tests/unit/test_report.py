@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot, report
+from bench.comparisons import compared
 from bench.results import Curve, Figure, Results
 from bench.tables import goal_table, part_table, summary_table
 from bench.text import number, short
@@ -114,19 +115,33 @@ def test_goals_that_are_met_and_those_that_are_not() -> None:
     assert summary_table(parts).splitlines()[2] == "| packet: sampled (xdp) | 140 ns | ≤ 130 ns |"
 
 
+def test_ours_is_the_first_bar() -> None:
+    name = "user-space CPU a million packets"
+    figures = [figure(f"softflowd: {name}", 4, "s"), figure(f"xdpfix: {name}", 3, "s"), figure("xdpfix: lost", 0)]
+    found = compared([Results("paced", "", figures), Results("packet", "", [])])
+    assert found == {"User-space CPU for a million packets": ("s", [("xdpfix", 3), ("softflowd", 4)])}
+    assert compared([Results("packet", "", [])]) == {}
+
+
+def test_a_comparison_without_figures_is_no_silent_one() -> None:
+    with pytest.raises(AssertionError, match="no figure of paced"):
+        compared([Results("paced", "", [figure("something else", 1)])])
+
+
 @pytest.mark.parametrize("highest", [5.0, 90.0, 1e6])
 def test_a_curve_has_all_its_points(highest: float) -> None:
-    curve = Curve("growth <&>", "flows", "ns", {"a": [(1, 2.0), (1000, highest)], "b": [(1, 3.0), (10, 4.0)]})
-    root = ElementTree.fromstring(plot.lines(curve))
+    curve = Curve("growth", "flows", "ns", {"a": [(1, 2.0), (1000, highest)], "b": [(1, 3.0), (10, 4.0)]})
+    root = ElementTree.fromstring(plot.lines(curve, "part: growth <&>"))
     points = [line.attrib["points"].split() for line in root.iter(f"{SVG}polyline")]
     assert [len(line) for line in points] == [2, 2]
     # Marks in the plot, and one a line in the legend.
     assert len(list(root.iter(f"{SVG}path"))) == 6
     places = [float(place) for line in points for point in line for place in point.split(",")]
-    assert 0 <= min(places) <= max(places) <= plot.WIDTH
+    assert min(places) >= 0
+    assert max(places) <= plot.WIDTH
     assert places[0] < places[2]
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert {"growth <&>", "flows", "ns", "a", "b"} <= set(texts)
+    assert {"part: growth <&>", "flows", "ns", "a", "b"} <= set(texts)
 
 
 def test_bars_are_as_long_as_their_values() -> None:
