@@ -38,11 +38,11 @@ class Part:
     def place(self) -> str:
         """The machine in one sentence, without its name."""
         here = self.machine
-        if here.get("virtual") == "qemu":
+        if here["virtual"] == "qemu":
             return (
                 f"an emulated machine whose clock counts instructions, {here['distribution']}, Linux {here['kernel']}"
             )
-        virtual = f" in a shared virtual machine ({here['virtual']})" if here.get("virtual", "none") != "none" else ""
+        virtual = f" in a shared virtual machine ({here['virtual']})" if here["virtual"] not in ("", "none") else ""
         return (
             f"{here['cores']} cores of {here['processor']}{virtual}, {here['memory']} of memory, "
             f"{here['distribution']}, Linux {here['kernel']}"

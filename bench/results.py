@@ -6,6 +6,7 @@ A part stores `.state/bench/PART.json`; bench/report.py reads them all.
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import time
@@ -131,6 +132,13 @@ def machine() -> dict[str, str]:
         "cores": str(len(models)),
         "memory": f"{memory} GiB",
         "kernel": platform.release().split("-")[0],
-        "virtual": subprocess.run(["systemd-detect-virt", "--vm"], capture_output=True, text=True).stdout.strip(),
+        "virtual": _virtual(),
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
     }
+
+
+def _virtual() -> str:
+    """Who makes the machine ("kvm"), "none" for a real one; empty where it cannot be asked."""
+    if not shutil.which("systemd-detect-virt"):
+        return ""
+    return subprocess.run(["systemd-detect-virt", "--vm"], capture_output=True, text=True).stdout.strip()
