@@ -18,9 +18,11 @@ BAR, NAMES, VALUES = 26, 250, 96
 # Okabe and Ito's, told apart by most who see few colours; lines differ in their marks, too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 MARKS = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", "M-4 -4h8v8h-8z", "M0 -5l5 9h-10z", "M0 -5l5 5l-5 5l-5 -5z")
+# A grey that is legible on both, for viewers that know no colour schemes.
 STYLE = (
-    "text{font:13px sans-serif;fill:#24292f}.grid{stroke:#d0d7de}.head{font-weight:bold}.end{text-anchor:end}"
-    ".middle{text-anchor:middle}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.grid{stroke:#3d444d}}"
+    "text{font:13px sans-serif;fill:#768390}.grid{stroke:#808080;stroke-opacity:.35}.head{font-weight:bold}"
+    ".end{text-anchor:end}.middle{text-anchor:middle}@media(prefers-color-scheme:light){text{fill:#24292f}}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}}"
 )
 LOGARITHMIC = 20  # an axis whose ends differ by more than this factor
 APART = 48  # pixels between the numbers on the x axis

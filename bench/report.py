@@ -18,8 +18,9 @@ from pathlib import Path
 from bench import TREE, plot
 from bench.__main__ import MACHINE_PARTS, PARTS
 from bench.comparisons import compared
+from bench.headlines import headline_table
 from bench.results import FOLDER, Curve, Results, load
-from bench.tables import goal_table, part_table, summary_table
+from bench.tables import goal_table, part_table
 
 STORED = TREE / "docs/performance"
 DOCUMENTS = tuple(TREE / name for name in ("docs/performance.md", "docs/datapaths.md", "README.md"))
@@ -82,11 +83,11 @@ def blocks(parts: Sequence[Part]) -> dict[str, str]:
 
 
 def summary(parts: Sequence[Part]) -> str:
-    """For the README: the goals, and the first plot beside peers."""
+    """For the README: some figures, and the first plot beside peers."""
     results = [part.results for part in parts]
     drawn = [f"![{name}](docs/performance/{slug(name)}.svg)" for name in compared(results)]
     places = dict.fromkeys(f"{part.place}, {part.date}" for part in parts if part.results.part in PARTS)
-    return "\n\n".join([summary_table(results), *drawn[:1], "Measured on " + "; ".join(places) + "."])
+    return "\n\n".join([headline_table(results), *drawn[:1], "Measured on " + "; ".join(places) + "."])
 
 
 def machines(parts: Sequence[Part]) -> str:

@@ -62,32 +62,26 @@ def _figures_table(found: Sequence[Row]) -> str:
     return table(["", *head, "unit"], lines)
 
 
+def goal_rows(results: Results) -> list[Row]:
+    """What has a goal, without what stands beside it and has none."""
+    made = [
+        Row(row.name, {name: cell for name, cell in row.cells.items() if cell.met is not None})
+        for row in rows(results.figures)
+    ]
+    return [row for row in made if row.cells]
+
+
 def goal_table(parts: Sequence[Results]) -> str:
     """All figures that have a goal, by the part that measures them."""
     lines = []
     for results in parts:
-        for row in rows(results.figures):
-            if row.figures[0].met is None:
-                continue
+        for row in goal_rows(results):
             missed = [column for column, figure in row.cells.items() if not figure.met]
             told = ", ".join(f"{number(figure.value)}{_of(column)}" for column, figure in row.cells.items())
             met = "yes" if not missed else f"no{_of('; '.join(filter(None, missed)))}"
-            lines.append(
-                [f"{results.part}: {row.name}", told, goal(row.figures[0]), met, f"`make bench PARTS={results.part}`"]
-            )
+            name, way = f"{results.part}: {row.name}", f"`make bench PARTS={results.part}`"
+            lines.append([name, told, goal(row.figures[0]), met, way])
     return table(["what", "measured", "goal", "met", "by"], lines)
-
-
-def summary_table(parts: Sequence[Results]) -> str:
-    """The same for a reader who has a minute: of what stands side by side the first column, the default."""
-    found = [
-        (f"{results.part}: {row.name}{_of(next(iter(row.cells)))}", row.figures[0])
-        for results in parts
-        for row in rows(results.figures)
-        if row.figures[0].met is not None
-    ]
-    lines = [[name, f"{number(figure.value)} {figure.unit}".rstrip(), goal(figure)] for name, figure in found]
-    return table(["what", "here", "goal"], lines)
 
 
 def goal(figure: Figure) -> str:

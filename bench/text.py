@@ -7,7 +7,9 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def number(value: float) -> str:
-    """Three digits, or all before the point, in groups of three."""
+    """Three digits, or all before the point below 100 000, in groups of three."""
+    if abs(value) >= 1e5:
+        value = float(f"{value:.3g}")
     if value == int(value):
         return f"{int(value):,}".replace(",", " ")
     digits = max(0, 2 - math.floor(math.log10(abs(value))))

@@ -7,8 +7,9 @@ import pytest
 
 from bench import plot, report
 from bench.comparisons import compared
+from bench.headlines import HEADLINES, headline_table
 from bench.results import Curve, Figure, Results
-from bench.tables import goal_table, part_table, summary_table
+from bench.tables import goal_table, part_table
 from bench.text import number, short
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,7 +56,16 @@ def test_a_part_without_results_says_how_to_get_them() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (5, "5"), (2.434, "2.43"), (0.0312, "0.0312"), (12.345, "12.3"), (123.4, "123"), (56701, "56 701")],
+    [
+        (0, "0"),
+        (5, "5"),
+        (2.434, "2.43"),
+        (0.0312, "0.0312"),
+        (12.345, "12.3"),
+        (123.4, "123"),
+        (56701, "56 701"),
+        (3123078.4, "3 120 000"),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
@@ -102,6 +112,8 @@ def test_goals_that_are_met_and_those_that_are_not() -> None:
         figure("tc, sampled", 120, at_most=130),
         figure("xdp, not sampled", 2, at_most=10),
         figure("tc, not sampled", 3, at_most=10),
+        figure("xdp, by rules", 7),
+        figure("tc, by rules", 7, at_most=8),
     ]
     parts = [
         Results("packet", "", figures),
@@ -110,9 +122,9 @@ def test_goals_that_are_met_and_those_that_are_not() -> None:
     assert goal_table(parts).splitlines()[2:] == [
         "| packet: sampled | 140 (xdp), 120 (tc) | ≤ 130 ns | no (xdp) | `make bench PARTS=packet` |",
         "| packet: not sampled | 2 (xdp), 3 (tc) | ≤ 10 ns | yes | `make bench PARTS=packet` |",
+        "| packet: by rules | 7 (tc) | ≤ 8 ns | yes | `make bench PARTS=packet` |",
         "| read: times the fastest | 6 | ≥ 5 x | yes | `make bench PARTS=read` |",
     ]
-    assert summary_table(parts).splitlines()[2] == "| packet: sampled (xdp) | 140 ns | ≤ 130 ns |"
 
 
 def test_ours_is_the_first_bar() -> None:
@@ -126,6 +138,15 @@ def test_ours_is_the_first_bar() -> None:
 def test_a_comparison_without_figures_is_no_silent_one() -> None:
     with pytest.raises(AssertionError, match="no figure of paced"):
         compared([Results("paced", "", [figure("something else", 1)])])
+
+
+def test_a_headline_is_a_figure() -> None:
+    first = next(headline for headline in HEADLINES if headline.part == "process")
+    names = [headline.figure for headline in HEADLINES if headline.part == "process"]
+    found = headline_table([Results("process", "", [figure(name, 0.5, "s", at_most=1) for name in names])])
+    assert found.splitlines()[2] == f"| {first.words} | 0.500 s | ≤ 1 s |"
+    with pytest.raises(ValueError, match=f'process has no figure "{names[1]}"'):
+        headline_table([Results("process", "", [figure(names[0], 0.5)])])
 
 
 @pytest.mark.parametrize("highest", [5.0, 90.0, 1e6])
