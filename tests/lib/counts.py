@@ -58,7 +58,12 @@ def other(expected: Counts, found: Mapping[str, str]) -> str:
     """Say in one sentence what is other here than where the counts were made; empty when nothing is."""
     wanted = expected.made_with.items()
     told = [f"{name} {found.get(name)}, not {value}" for name, value in wanted if found.get(name) != value]
-    return f"instruction counts are not comparable: here is {', '.join(told)}" if told else ""
+    if not told:
+        return ""
+    return (
+        f"instruction counts are not comparable: here is {', '.join(told)}; count where the file was made, or have it made "
+        "here (make counts)"
+    )
 
 
 def judge(name: str, found: float | None, expected: float) -> str:
