@@ -61,8 +61,8 @@ def other(expected: Counts, found: Mapping[str, str]) -> str:
     if not told:
         return ""
     return (
-        f"instruction counts are not comparable: here is {', '.join(told)}; count where the file was made, or have it made "
-        "here (make counts)"
+        f"instruction counts are not comparable: here is {', '.join(told)}; count where the file was made, or have it "
+        "made here (make counts)"
     )
 
 
