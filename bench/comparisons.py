@@ -16,7 +16,15 @@ class Comparison:
     pattern: str
 
 
-COMPARISONS = (Comparison("User-space CPU for a million packets", "paced", "(.+): user-space CPU a million packets"),)
+COMPARISONS = (
+    Comparison("Packets of a capture file", "read", "(.+): packets"),
+    Comparison("User-space CPU for a million packets", "paced", "(.+): user-space CPU a million packets"),
+    Comparison(
+        "CPU that flows of a million packets take",
+        "openvswitch",
+        "(xdpfix|Open vSwitch): (?:CPU|what IPFIX adds to) a million packets(?:, in all)?",
+    ),
+)
 
 
 def compared(parts: Sequence[Results]) -> dict[str, tuple[str, list[tuple[str, float]]]]:
