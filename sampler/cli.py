@@ -212,7 +212,12 @@ def _add_read(commands: Commands) -> None:
         help="export to this collector, as with run; the flows are shown too with --json or --table",
     )
     _add_output(parser)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write the messages to an IPFIX file (RFC 5655); the flows are shown too with --json or --table",
+    )
     parser.set_defaults(handler=_read)
 
 

@@ -249,7 +249,7 @@ def main(arguments: argparse.Namespace) -> int:
         show: Callable[[Record], None] | None = None
         if arguments.json:
             show = show_json
-        elif arguments.table or not options.targets:
+        elif arguments.table or not (options.targets or file):
             show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
         if show or file:
             exporter.record(deliver_to(show, file))

@@ -142,6 +142,16 @@ def test_a_file_of_messages_is_read_by_others(tmp_path: Path) -> None:
     assert len(flows(done)) == 2
 
 
+@pytest.mark.parametrize("form", [[], ["--json"], ["--table"]])
+def test_what_is_written_is_shown_only_when_asked_for(form: list[str], tmp_path: Path) -> None:
+    """Decoding and showing a record costs many times what writing it does."""
+    path = written(tmp_path / "a.pcap", [udp(1), udp(2)])
+    done = read(path, "--write", tmp_path / "flows.ipfix", *form)
+    lines = {"": 0, "--json": 2, "--table": 3}["".join(form)]
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, lines)
+    assert done.stderr.endswith("2 packets (84 octets) in 1 capture, 2 flows, 2 records\n")
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_flows_go_to_a_collector(form: list[str], tmp_path: Path) -> None:
     """Without being shown, unless that is asked for."""
