@@ -223,7 +223,7 @@ def _add_read(commands: Commands) -> None:
 
 def _read(arguments: argparse.Namespace) -> int:
     overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
-    loaded = config.load(arguments.config, overrides)
+    loaded = config.load(arguments.config, overrides, defaults={"cache_max_flows": config.READ_MAX_FLOWS})
     arguments.options, arguments.tunnel_ports = loaded.exporter, loaded.sampler.tunnel_ports
     from sampler.captures import read
 
