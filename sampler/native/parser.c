@@ -6,21 +6,25 @@
 #include "parse.h"
 #include "parser.h"
 
+/* Puts the window over the octets, which stay the caller's. */
 static __u32 load(struct window *window, const __u8 *octets, __u32 length)
 {
-	__u32 loaded = length < WINDOW_SIZE ? length : WINDOW_SIZE;
-
-	if (loaded)
-		memcpy(window->bytes, octets, loaded);
-	return loaded;
+	window->bytes = octets;
+	return length < WINDOW_SIZE ? length : WINDOW_SIZE;
 }
 
 int parse_super_packet(const void *frame, __u32 captured, const struct frame_info *info,
 		       const struct port_tunnels *ports, struct sample *out)
 {
-	struct window window = { .ports = ports };
-	struct packet packet = {
+	/* The parser reads nothing else of it that it has not written. */
+	struct window window;
+
+	if (captured > info->length || !info->segments || info->segments > UINT16_MAX)
+		return -EINVAL;
+	window.ports = ports;
+	window.packet = (struct packet){
 		.length = info->length,
+		.loaded = load(&window, frame, captured),
 		.segments = info->segments,
 		.segment_size = info->segment_size,
 		.vlan_present = info->vlan_present != 0,
@@ -28,12 +32,7 @@ int parse_super_packet(const void *frame, __u32 captured, const struct frame_inf
 		.l3 = info->l3 != 0,
 		.tunnels = ports != NULL,
 	};
-
-	if (captured > info->length || !info->segments || info->segments > UINT16_MAX)
-		return -EINVAL;
-	packet.loaded = load(&window, frame, captured);
 	memset(out, 0, sizeof(*out));
-	window.packet = packet;
 	if (parse_packet(&window, out)) {
 		const struct inner *inner = &window.inner;
 		__u32 rest = captured > inner->offset ? captured - inner->offset : 0;
