@@ -317,3 +317,10 @@ int capture_fd(const struct capture *capture)
 {
 	return capture->pipe ? STDIN_FILENO : -1;
 }
+
+int capture_is_file(const struct capture *capture)
+{
+	struct stat status;
+
+	return !capture->pipe && !fstat(fileno(pcap_file(capture->pcap)), &status) && S_ISREG(status.st_mode);
+}
