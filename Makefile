@@ -132,12 +132,10 @@ test-packaging: test-packages build
 test-vm: vm-packages build $(HEADERS) $(KERNELS)
 	$(PYTEST) tests/vm
 
-# What the figures in README.md are made with.
+# What the figures in README.md and docs/performance.md are made with: all parts, or PARTS="packet …".
 bench: build build-packages $(HEADERS)
 	@scripts/install-packages $(BCC_PACKAGES)
-	$(TEST_ENV) $(VENV)/bin/python bench/packet.py
-	$(VENV)/bin/python bench/exporter.py
-	$(VENV)/bin/python bench/psample.py
+	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS)
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the

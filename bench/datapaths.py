@@ -1,6 +1,6 @@
 """What xdpfix adds to the work of datapaths, in instructions a frame: a virtual machine whose clocks count them.
 
-    .venv/bin/python bench/datapaths.py [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+    .venv/bin/python -m bench.datapaths [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
 
 Frames come from the kernel (BPF_F_TEST_XDP_LIVE_FRAMES), never more at once than the datapath's rings hold: it receives
 all of them, which is checked. Counted is what the sending thread executes: sender, veth, XDP program, the copy into the
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from inmachine import in_machine
+from bench.inmachine import in_machine
 
 FRAMES, SENDINGS = 256, 8
 # What xdpfix samples, and at which rate.

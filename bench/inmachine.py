@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-TREE = Path(__file__).parent.parent
-sys.path.insert(0, str(TREE / "tests"))
+from bench import TREE
 
 DEADLINE = 900  # seconds
 INSIDE = "--inside"
@@ -22,9 +21,10 @@ def in_machine(measure: Callable[[], None], *before: str) -> None:
         return
     from lib.machine import Machine
 
+    part = sys.modules["__main__"].__spec__.name
     kernel = sys.argv[1] if len(sys.argv) > 1 else "6.12"
     with TemporaryDirectory() as folder:
         machine = Machine((TREE / ".state/kernels" / kernel).resolve(), Path(folder), counting=True)
-        done = machine.run([*before, f"{sys.executable} {sys.argv[0]} {INSIDE}"], deadline=DEADLINE)
+        done = machine.run([*before, f"{sys.executable} -m {part} {INSIDE}"], deadline=DEADLINE)
     print(f"Linux {machine.release}\n{done.output}{done.console * (done.code != 0)}")
     sys.exit(done.code)

@@ -1,6 +1,6 @@
 """What observing an XDP program costs a frame: instructions, in a virtual machine whose clocks count them.
 
-    .venv/bin/python bench/observed.py [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+    .venv/bin/python -m bench.observed [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
 
 Hosts that are locked down refuse tracing programs, and an emulated machine's time says nothing. Its instructions do:
 those that the kernel executes for a frame, trampolines of tracing programs among them, the same number each time.
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 
-from inmachine import in_machine
+from bench.inmachine import in_machine
 
 REPEAT = 10_000  # samples that a ring holds
 INTERVALS = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}

@@ -4,13 +4,10 @@ Messages come by a netlink socket of user space, as psample's do by its own. Tho
 header: what they cost is the kernel's handing over, nearly all of it.
 """
 
-import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from bench.results import Results
 from exporter._native import ffi
 from exporter.cache import LASTING_FIRST
 from exporter.exporter import Exporter
@@ -45,7 +42,7 @@ def cost(wire: Wire, source: Source, exporter: Exporter, batch: bytearray, comma
 
 
 def main() -> None:
-    """Print one line."""
+    """Two figures."""
     options = ExporterOptions()
     combination, selector = Combination(GROUP, 1, False, 0, 0), Selector(1, 0, Fraction(1), 0, 0)
     batch = bytearray(BATCH * ffi.sizeof("struct sample"))
@@ -59,7 +56,11 @@ def main() -> None:
         source.add(combination, Place(LASTING_FIRST, 0))
         received, whole = (cost(wire, source, exporter, batch, command) for command in (OTHER, SAMPLE))
         assert source.stats()["samples"] == exporter.stats()["samples_ingested"] == ROUNDS * MESSAGES
-    print(f"psample: {whole * 1e9:4.0f} ns a sample, {received * 1e9:4.0f} of them for receiving its message")
+    with Results(
+        "psample", "Messages as psample's, by a netlink socket of user space: CPU time of the reading thread."
+    ) as results:
+        results.figure("a sample of psample", "ns", [whole * 1e9])
+        results.figure("of them for receiving its message", "ns", [received * 1e9])
 
 
 if __name__ == "__main__":

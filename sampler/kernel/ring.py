@@ -41,6 +41,13 @@ class Ring:
         # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
         lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
 
+    def rest(self, timeout: float, step: float) -> bool:
+        """As `poll`; whether it was ended by samples in half-filled batches, looked for each `step` seconds.
+
+        A step costs no Python: who has nothing to do sleeps long, and a sample waits no longer than a step.
+        """
+        return bool(lib.ring_rest(self._ring, max(0, math.ceil(timeout * 1000)), math.ceil(step * 1000)) > 0)
+
     def watch(self, fd: int) -> None:
         """Let `poll` end when there is something to read at this descriptor, too: once, until `rearm`. OSError."""
         if err := lib.ring_watch(self._ring, fd):

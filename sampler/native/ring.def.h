@@ -18,6 +18,14 @@ struct ring_stats {
  * Returns 0 or -errno: EPERM without CAP_PERFMON, ENOMEM past the mlock limit.
  */
 int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages);
+
+/*
+ * The same over memory that somebody else fills as the kernel does: `count` rings, each a struct
+ * perf_event_mmap_page with its data of `pages` pages at data_offset, and as many `states`. All of it stays
+ * the caller's. For tests and measurements. Returns 0 or -errno.
+ */
+int ring_over(struct ring **out, void *const *rings, unsigned int count, unsigned int pages,
+	      const struct cpu_state *states);
 void ring_free(struct ring *ring);
 
 /* Open rings on CPUs that came online, close those of CPUs that went. Returns rings opened, or -errno. */
@@ -25,6 +33,12 @@ int ring_rescan(struct ring *ring);
 
 /* Wait until a ring is a quarter full, ring_wake is called or `timeout` ms are over. Returns 0 or -errno. */
 int ring_poll(struct ring *ring, int timeout);
+
+/*
+ * The same where nothing is under way, in steps of `step` ms: at the end of a step before the last one samples that wait
+ * in half-filled batches end it, too, and 1 is returned. So a long sleep lets no sample wait longer than a step.
+ */
+int ring_rest(struct ring *ring, int timeout, int step);
 
 /*
  * Let ring_poll end when there is something to read at this descriptor, too: once, and again after each ring_rearm.

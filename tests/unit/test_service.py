@@ -13,6 +13,7 @@ import pytest
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import BURST_RECORDS
 from exporter.options import ExporterOptions, Target
+from exporter.status import Metering
 from lib.samples import batch, sample
 from sampler.config import Config, SamplerOptions
 from sampler.control.reports import Reports
@@ -44,6 +45,10 @@ class QuietRing:
     def poll(self, timeout: float) -> None:
         self._awake.wait(timeout)
         self._awake.clear()
+
+    def rest(self, timeout: float, step: float) -> bool:
+        self.poll(timeout)
+        return False
 
     def wake(self) -> None:
         self._awake.set()
@@ -83,6 +88,23 @@ def observation(
     if attach is not None:
         found.points = ObservationPoints(attach, gates, found._places)  # type: ignore[arg-type]
     return found
+
+
+def test_gates_are_read_ahead_of_statistics_and_when_something_was_lost() -> None:
+    """With hundreds of interfaces that takes milliseconds, and the main thread looks each second."""
+    told: list[Any] = []
+    found = observation(Config(), SimpleNamespace(table=LinkTable()))
+    found._exporters.set_metering = told.append  # type: ignore[method-assign]
+    found._gates.observed = lambda: {(1, 0): 1000}  # type: ignore[method-assign]
+    packets, now = dict.fromkeys(COUNTERS, 0) | {"selected": 7}, time.monotonic()
+    found.follow_metering(packets, now + 500)
+    assert told == []
+    found.follow_metering(packets, now + 1)
+    assert told == [Metering(1000, 7, 0)]
+    lost = packets | {"lost_ring": 3}
+    for _ in range(2):
+        found.follow_metering(lost, now + 500)
+    assert told[1:] == [Metering(1000, 7, 3)]
 
 
 def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
