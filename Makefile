@@ -43,6 +43,8 @@ PEER_PACKAGES := dpdk-dev nfdump pmacct tshark libfixbuf-tools
 TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
 # Machines with Debian's kernels, whose packages are unpacked aside, and XDP programs that only these take.
 VM_PACKAGES := qemu-system-x86 busybox-static xdp-tools
+# What `make bench` measures with, and beside.
+BENCH_PACKAGES := $(BCC_PACKAGES) nfdump pmacct softflowd
 # Judges vagrant/Vagrantfile, for which it needs no virtual machine.
 VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
@@ -134,7 +136,7 @@ test-vm: vm-packages build $(HEADERS) $(KERNELS)
 
 # What the figures in README.md and docs/performance.md are made with: all parts, or PARTS="packet …".
 bench: build build-packages $(HEADERS)
-	@scripts/install-packages $(BCC_PACKAGES)
+	@scripts/install-packages $(BENCH_PACKAGES)
 	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS)
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
