@@ -23,9 +23,7 @@ from exporter.options import ExporterOptions
 from exporter.selector import main_selector
 from sampler._native import ffi, lib
 from sampler.captures.capture import Capture, CaptureError, CaptureStats
-from sampler.collector.collect import record_json
 from sampler.collector.messagefile import MessageFile
-from sampler.console.table import FlowTable
 from sampler.errors import StartError
 from sampler.tunnels.ports import TunnelPorts, port_types
 
@@ -248,9 +246,18 @@ def deliver_to(show: Callable[[Record], None] | None, file: MessageFile | None) 
     return deliver
 
 
-def show_json(record: Record) -> None:
-    """Print one flow as `xdpfix collect --json` does, from no address."""
-    print(record_json(record, ("read", 0)), flush=True)
+def shown(arguments: argparse.Namespace, stack: ExitStack) -> Callable[[Record], None] | None:
+    """What shows a flow, if the flows are to be shown. It is imported then: that takes as long as all else here."""
+    if arguments.json:
+        from sampler.collector.collect import record_json
+
+        # As `xdpfix collect --json` does, from no address.
+        return lambda record: print(record_json(record, ("read", 0)), flush=True)
+    if arguments.table or not (arguments.options.targets or arguments.write):
+        from sampler.console.table import FlowTable
+
+        return stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+    return None
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -265,11 +272,7 @@ def main(arguments: argparse.Namespace) -> int:
         pause = time.sleep if options.targets else lambda _: None
         exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
         exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
-        show: Callable[[Record], None] | None = None
-        if arguments.json:
-            show = show_json
-        elif arguments.table or not (options.targets or file):
-            show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+        show = shown(arguments, stack)
         if show or file:
             exporter.record(deliver_to(show, file))
         ports = arguments.tunnel_ports if options.enable_tunnel_sampling else None
