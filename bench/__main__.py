@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "stages", "cache", "export", "psample")
+PARTS = ("packet", "stages", "cache", "export", "psample", "read")
 # In emulated machines with Debian's kernels: `make bench-vm`.
 MACHINE_PARTS = ("observed", "datapaths")
 
