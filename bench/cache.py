@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import TREE
-from bench.memoryring import MemoryRings, Producer
+from bench.memoryring import RECORD, MemoryRings, Producer
 from bench.results import Results
 from exporter._native import ffi
 from exporter._native import lib as exporter_lib
@@ -27,7 +27,7 @@ from sampler._native import lib as sampler_lib
 from sampler.kernel.ring import BATCH_SIZE
 
 PAGES = 256  # the default of ring_pages
-RECORDS = 92  # a quarter of the ring, which wakes the reader
+RECORDS = PAGES * PAGESIZE // 4 // RECORD  # a quarter of the ring, which wakes the reader
 ROUND = 300_000  # samples of a round
 ROUNDS = 7
 FLOWS = (1, 10, 100, 1_000, 10_000, 65_536, 262_144, 1_000_000)

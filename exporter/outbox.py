@@ -92,13 +92,9 @@ class Outbox:
         refusals = self._tally.counters["refusals"]
         start = 0
         while start < count:
-            end, records, octets = start, 0, 0
-            domain = messages[start].domain
-            while end < count and messages[end].domain == domain:
-                records += messages[end].records
-                octets += messages[end].length
-                end += 1
-            sequence = self.session.advance(domain, records, messages=end - start, octets=octets)
+            run = lib.encoder_run(messages + start, count - start)
+            end = start + run.messages
+            sequence = self.session.advance(run.domain, run.records, messages=run.messages, octets=run.octets)
             lib.encode_headers(buffer, messages + start, end - start, export_time, sequence)
             start += self._send_batch(buffer, messages + start, end - start, now_ns)
             for message in copies(buffer, messages + start, end - start):
@@ -147,14 +143,14 @@ class Outbox:
         fd = self.connection.batch_fd
         if fd is None or self.ended is not None:
             return 0
-        sent = ffi.new("unsigned int *")
+        sent = ffi.new("struct sent *")
         start = refusals = 0
         while start < count and not self._queue:
             code = -lib.send_messages(fd, buffer, messages + start, count - start, sent)
-            if sent[0]:
+            if sent.messages:
                 refusals = 0
-                self._tally.sent(sent[0], sum(messages[i].records for i in range(start, start + sent[0])))
-            start += sent[0]
+                self._tally.sent(sent.messages, sent.records)
+            start += sent.messages
             if code == errno.ECONNREFUSED and refusals < REFUSALS_LIMIT:
                 refusals += 1
                 self._refused(now_ns)

@@ -1,4 +1,4 @@
-/* The flow cache: index, order and ends of flows. What a sample adds is in ingest.c. */
+/* The flow cache: index, order and ends of flows. What a sample adds is in ingest.c, what time does in expiry.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,8 +113,7 @@ int cache_set_points(struct cache *cache, const struct cache_point *points, unsi
 	return 0;
 }
 
-/* When the flow is due (ns), and why. */
-static __u64 flow_deadline(const struct cache *cache, const struct flow *flow, enum flow_end *reason)
+__u64 cache_deadline(const struct cache *cache, const struct flow *flow, enum flow_end *reason)
 {
 	__u64 deadline = flow->first + cache->config.active_timeout;
 	__u64 idle = flow->last + cache->config.idle_timeout;
@@ -136,7 +135,7 @@ static __u64 flow_deadline(const struct cache *cache, const struct flow *flow, e
 static void index_grow(struct cache *cache)
 {
 	size_t count = ((size_t)cache->bucket_mask + 1) * 2;
-	__u32 *buckets = malloc(count * sizeof(*buckets));
+	__u32 *buckets = slab_memory(count * sizeof(*buckets));
 
 	if (!buckets)
 		return;
@@ -150,12 +149,13 @@ static void index_grow(struct cache *cache)
 
 		flow->index_next = *bucket;
 		*bucket = id;
-		id = flow->newer;
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 }
 
 void cache_insert(struct cache *cache, struct flow *flow)
 {
+	struct filing *filing = slab_filing(&cache->slab, flow->id);
 	enum flow_end reason;
 	__u32 *bucket;
 
@@ -165,15 +165,15 @@ void cache_insert(struct cache *cache, struct flow *flow)
 	flow->index_next = *bucket;
 	*bucket = flow->id;
 
-	flow->older = cache->newest;
-	flow->newer = FLOW_NONE;
+	filing->older = cache->newest;
+	filing->newer = FLOW_NONE;
 	if (cache->newest != FLOW_NONE)
-		slab_flow(&cache->slab, cache->newest)->newer = flow->id;
+		slab_filing(&cache->slab, cache->newest)->newer = flow->id;
 	else
 		cache->oldest = flow->id;
 	cache->newest = flow->id;
 
-	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
+	wheel_add(&cache->wheel, &cache->slab, flow->id, cache_deadline(cache, flow, &reason));
 	cache->stats.flows++;
 	cache->stats.cached += flow->samples;
 	if (cache->stats.flows > cache->config.max_flows)
@@ -189,14 +189,12 @@ static __u64 wall_time(__u64 monotonic, __s64 offset)
 
 void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
-	__s64 offset = slab_filing(&cache->slab, flow->id)->wall_offset;
-
-	flow->first = wall_time(flow->first, offset);
-	flow->last = wall_time(flow->last, offset);
+	flow->first = wall_time(flow->first, flow->wall_offset);
+	flow->last = wall_time(flow->last, flow->wall_offset);
 	flow->end_reason = reason;
-	flow->newer = FLOW_NONE;
+	slab_filing(&cache->slab, flow->id)->newer = FLOW_NONE;
 	if (cache->pending_last != FLOW_NONE)
-		slab_flow(&cache->slab, cache->pending_last)->newer = flow->id;
+		slab_filing(&cache->slab, cache->pending_last)->newer = flow->id;
 	else
 		cache->pending_first = flow->id;
 	cache->pending_last = flow->id;
@@ -215,27 +213,34 @@ static __u32 *index_link(struct cache *cache, const struct flow *flow)
 	return link;
 }
 
-/* Let the flows created before and after this one take `newer` and `older` for their neighbours. */
-static void order_set(struct cache *cache, const struct flow *flow, __u32 newer, __u32 older)
+/* Let the flows created before and after the one of this filing take `newer` and `older` for their neighbours. */
+static void order_set(struct cache *cache, const struct filing *filing, __u32 newer, __u32 older)
 {
-	if (flow->older != FLOW_NONE)
-		slab_flow(&cache->slab, flow->older)->newer = newer;
+	if (filing->older != FLOW_NONE)
+		slab_filing(&cache->slab, filing->older)->newer = newer;
 	else
 		cache->oldest = newer;
-	if (flow->newer != FLOW_NONE)
-		slab_flow(&cache->slab, flow->newer)->older = older;
+	if (filing->newer != FLOW_NONE)
+		slab_filing(&cache->slab, filing->newer)->older = older;
 	else
 		cache->newest = older;
+}
+
+void cache_end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason)
+{
+	const struct filing *filing = slab_filing(&cache->slab, flow->id);
+
+	*index_link(cache, flow) = flow->index_next;
+	order_set(cache, filing, filing->newer, filing->older);
+	cache->stats.flows--;
+	cache->stats.cached -= flow->samples;
+	cache_pend(cache, flow, reason);
 }
 
 void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
-	*index_link(cache, flow) = flow->index_next;
-	order_set(cache, flow, flow->newer, flow->older);
-	cache->stats.flows--;
-	cache->stats.cached -= flow->samples;
-	cache_pend(cache, flow, reason);
+	cache_end_unfiled(cache, flow, reason);
 }
 
 struct flow *cache_widen(struct cache *cache, struct flow *flow)
@@ -259,9 +264,9 @@ struct flow *cache_widen(struct cache *cache, struct flow *flow)
 
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
 	*slab_filing(&cache->slab, id) = *slab_filing(&cache->slab, flow->id);
-	wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, wide, &reason));
+	wheel_add(&cache->wheel, &cache->slab, id, cache_deadline(cache, wide, &reason));
 	*index_link(cache, flow) = id;
-	order_set(cache, flow, id, id);
+	order_set(cache, slab_filing(&cache->slab, id), id, id);
 	slab_free(&cache->slab, flow);
 	return wide;
 }
@@ -271,7 +276,7 @@ void cache_hasten(struct cache *cache, struct flow *flow)
 	enum flow_end reason;
 
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
-	wheel_add(&cache->wheel, &cache->slab, flow->id, flow_deadline(cache, flow, &reason));
+	wheel_add(&cache->wheel, &cache->slab, flow->id, cache_deadline(cache, flow, &reason));
 }
 
 /* In order of creation, which is seldom far from that of memory. */
@@ -286,37 +291,10 @@ int cache_set_config(struct cache *cache, const struct cache_config *config)
 	for (__u32 id = cache->oldest; id != FLOW_NONE;) {
 		struct flow *flow = slab_flow(&cache->slab, id);
 
-		wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, flow, &reason));
-		id = flow->newer;
+		wheel_add(&cache->wheel, &cache->slab, id, cache_deadline(cache, flow, &reason));
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 	return 0;
-}
-
-unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
-{
-	unsigned int ended = 0;
-	struct flow *flow;
-
-	for (; ended < limit && cache->stats.flows > cache->config.max_flows; ended++)
-		cache_end(cache, slab_flow(&cache->slab, cache->oldest), FLOW_END_RESOURCES);
-	while (ended < limit && (flow = wheel_next(&cache->wheel, &cache->slab, now))) {
-		enum flow_end reason;
-		__u64 deadline = flow_deadline(cache, flow, &reason);
-
-		wheel_add(&cache->wheel, &cache->slab, flow->id, deadline);
-		if (deadline <= now) {
-			cache_end(cache, flow, reason);
-			ended++;
-		}
-	}
-	return ended;
-}
-
-__u64 cache_due(const struct cache *cache)
-{
-	if (cache->stats.flows > cache->config.max_flows)
-		return 0;
-	return cache->stats.flows ? wheel_due(&cache->wheel) : WHEEL_NEVER;
 }
 
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit)
@@ -343,7 +321,7 @@ unsigned int cache_take(struct cache *cache, struct flow **flows, unsigned int l
 
 	for (; taken < limit && cache->pending_first != FLOW_NONE; taken++) {
 		flows[taken] = slab_flow(&cache->slab, cache->pending_first);
-		cache->pending_first = flows[taken]->newer;
+		cache->pending_first = slab_filing(&cache->slab, cache->pending_first)->newer;
 	}
 	if (cache->pending_first == FLOW_NONE)
 		cache->pending_last = FLOW_NONE;
@@ -378,7 +356,7 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 			flags_clear_narrow(&flows[copied]);
 		if (flow->hash & FLOW_VERDICT)
 			flows[copied].verdict = *flow_verdict(flow);
-		id = flow->newer;
+		id = slab_filing(&cache->slab, id)->newer;
 	}
 	return copied;
 }

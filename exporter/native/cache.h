@@ -1,4 +1,4 @@
-/* The flow cache: what cache.c (life of a flow), ingest.c (what a sample adds) and exclusion.c share. */
+/* The flow cache: what cache.c (life of a flow), ingest.c (what a sample adds), expiry.c and exclusion.c share. */
 #ifndef XDPFIX_CACHE_H
 #define XDPFIX_CACHE_H
 
@@ -25,7 +25,7 @@ struct cache {
 	__u32 bucket_mask;
 	__u32 oldest;	/* living flows by creation, for lack of resources */
 	__u32 newest;
-	__u32 pending_first;	/* ended flows, linked by `newer` */
+	__u32 pending_first;	/* ended flows, linked by their filings' `newer` */
 	__u32 pending_last;
 	struct slab slab;
 	struct wheel wheel;
@@ -46,6 +46,12 @@ int cache_is_own(const struct cache *cache, const struct flow_key *key);
 
 /* A living flow, linked everywhere, its key and counters to be set before. */
 void cache_insert(struct cache *cache, struct flow *flow);
+
+/* When the flow is due (ns), and why. */
+__u64 cache_deadline(const struct cache *cache, const struct flow *flow, enum flow_end *reason);
+
+/* End a living flow that is in no slot of the wheel: see cache_end(). */
+void cache_end_unfiled(struct cache *cache, struct flow *flow, enum flow_end reason);
 
 /* End a living flow: out of index, wheel and creation order, into the pending ones. */
 void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason);

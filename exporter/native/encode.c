@@ -118,6 +118,8 @@ static struct carry *carry_of(struct encoder *encoder, __u32 domain)
 
 static inline void carry_over(__u64 *value, __u32 *fraction, __u32 *carry)
 {
+	if (!*fraction)	/* as most counters: nothing is cut, and what waits is less than one */
+		return;
 	flow_count(value, fraction, *carry);
 	*carry = *fraction;
 	*fraction = 0;
@@ -322,6 +324,17 @@ unsigned int encoder_used(const struct encoder *encoder, const struct template_u
 {
 	*uses = encoder->uses;
 	return encoder->use_count;
+}
+
+struct message_run encoder_run(const struct message *messages, unsigned int count)
+{
+	struct message_run run = { .domain = messages[0].domain };
+
+	for (; run.messages < count && messages[run.messages].domain == run.domain; run.messages++) {
+		run.records += messages[run.messages].records;
+		run.octets += messages[run.messages].length;
+	}
+	return run;
 }
 
 __u32 encode_headers(__u8 *buffer, const struct message *messages, unsigned int count, __u32 export_time,

@@ -57,6 +57,14 @@ struct message {
 	__u32 records;
 };
 
+/* Messages of one domain that follow one another. */
+struct message_run {
+	__u32 domain;
+	__u32 messages;
+	__u64 records;
+	__u64 octets;
+};
+
 /* A template that records of a domain were written by. */
 struct template_use {
 	__u32 domain;
@@ -90,6 +98,9 @@ int encode_flows(struct encoder *encoder, struct flow **flows, unsigned int coun
 
 /* By which templates the last encode_flows() wrote, each pair once. Returns how many; they are the encoder's. */
 unsigned int encoder_used(const struct encoder *encoder, const struct template_use **uses);
+
+/* The run that the first of `count` messages begins. */
+struct message_run encoder_run(const struct message *messages, unsigned int count);
 
 /*
  * Write the headers (RFC 7011 section 3.1) of messages of one domain. Returns the

@@ -38,7 +38,10 @@ struct flow_verdict {
  */
 struct flow {
 	__u32 hash;	/* in its top bits: which lines there are */
-	__u32 index_next;	/* ids of other flows, as the links below */
+	union {
+		__u32 index_next;	/* id of another flow */
+		__u32 end_reason;	/* enum flow_end, once it ended */
+	};
 	__u32 domain;	/* observationDomainId (149) */
 	__u32 point;	/* observationPointId (138) */
 	__u64 first;
@@ -60,11 +63,7 @@ struct flow {
 	__u8 ttl_max;
 	__u32 other_ifindex;	/* where it goes (ingress) or came from (egress), the last that was known; 0: none was */
 	__u32 id;	/* this flow's place in the slab */
-	union {
-		__u32 older;
-		__u32 end_reason;	/* enum flow_end, once it ended */
-	};
-	__u32 newer;
+	__s64 wall_offset;	/* frozen when it started */
 	struct flow_key key;
 	__u8 reserved1[16];
 	__u64 flag_counts[6];	/* packets with FIN, SYN, RST, PSH, ACK, URG: 32 bits and 32 behind the point */

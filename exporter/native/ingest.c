@@ -102,7 +102,7 @@ static __attribute__((noinline)) struct flow *start(struct cache *cache, const s
 	flow->domain = item->domain;
 	flow->point = item->point;
 	flow->ttl_min = flow->ttl_max = item->sample->key.ip_ttl;
-	slab_filing(&cache->slab, id)->wall_offset = cache->wall_offset;
+	flow->wall_offset = cache->wall_offset;
 	flow->first = flow->last = item->sample->meta.time;
 	cache->stats.created++;
 	return flow;

@@ -12,6 +12,18 @@
 
 _Static_assert(SLAB_CHUNK * FLOW_LINE % HUGE_PAGE == 0, "a chunk is whole huge pages");
 
+void *slab_memory(size_t size)
+{
+	void *memory;
+
+	if (size % HUGE_PAGE)
+		return malloc(size);
+	memory = aligned_alloc(HUGE_PAGE, size);
+	if (memory)
+		madvise(memory, size, MADV_HUGEPAGE);	/* a wish: refused, it costs time alone */
+	return memory;
+}
+
 void slab_init(struct slab *slab)
 {
 	*slab = (struct slab){ 0 };
@@ -41,14 +53,13 @@ static int slab_grow(struct slab *slab, unsigned int extra_lines)
 	if (!chunks)
 		return -1;
 	slab->chunks = chunks;
-	chunk.flows = aligned_alloc(HUGE_PAGE, size);
+	chunk.flows = slab_memory(size);
 	chunk.filings = malloc(SLAB_CHUNK * sizeof(*chunk.filings));
 	if (!chunk.flows || !chunk.filings) {
 		free(chunk.flows);
 		free(chunk.filings);
 		return -1;
 	}
-	madvise(chunk.flows, size, MADV_HUGEPAGE);	/* a wish: refused, it costs time alone */
 	slab->growing[extra_lines] = slab->chunk_count;
 	chunks[slab->chunk_count++] = chunk;
 	return 0;

@@ -13,11 +13,15 @@
 #define SLAB_CHUNK (1u << SLAB_CHUNK_BITS)
 #define SLAB_SIZES 4	/* no line more than the three, one, two, three */
 
-/* What a flow needs only when it starts, is filed anew or ends: apart from the lines that each packet touches. */
+/*
+ * Links to other flows, by their ids: apart from the lines that each packet touches, and
+ * four flows a line, for those created one after the other lie so, and have each other's.
+ */
 struct filing {
-	__s64 wall_offset;
 	__u32 wheel_prev;
 	__u32 wheel_next;
+	__u32 older;	/* in the order of their creation */
+	__u32 newer;	/* and, among those that ended, the next one */
 };
 
 struct chunk {
@@ -33,6 +37,9 @@ struct slab {
 	__u32 growing[SLAB_SIZES];	/* the chunk with room, by lines; FLOW_NONE: none */
 	__u32 free[SLAB_SIZES];	/* list through index_next */
 };
+
+/* Memory for random access: in huge pages, as far as it fills some and the kernel gives them. NULL: there is none. */
+void *slab_memory(size_t size);
 
 void slab_init(struct slab *slab);
 void slab_destroy(struct slab *slab);

@@ -9,7 +9,7 @@
 #include "ring.h"
 
 #define RINGS 3
-#define PAGES 2	/* two batches and a piece: each third record wraps */
+#define PAGES 8	/* of 4 KiB: two batches and a piece, so that each third record wraps */
 
 /* A record as the kernel makes it: its size is a multiple of 8. */
 struct record {
