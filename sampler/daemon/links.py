@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
+from pyroute2.iproute import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
