@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "exporter", "psample", "process", "interfaces")
+PARTS = ("packet", "stages", "exporter", "psample", "process", "interfaces")
 
 
 def main() -> int:
