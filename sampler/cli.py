@@ -134,11 +134,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return config.load(path, overrides)
 
     first = load()
-    from sampler import logs
+    from sampler import logs, netlinkpackage
     from sampler.kernel import capabilities
 
     logs.set_up()
     capabilities.require("xdpfix run")
+    netlinkpackage.import_parts()
     from sampler.daemon import service
 
     code: int = service.run(first, load)
