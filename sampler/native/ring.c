@@ -1,13 +1,7 @@
-/*
- * The perf rings' reader. Samples of a CPU are numbered by its batch's sequence, so
- * each is handed out once, whether it came on the ring or out of a half-filled
- * batch, and a gap in the numbers is a loss, known to the sample.
- */
+/* The perf rings of all CPUs: opened, followed and read in turn. What reading one takes is in cpuring.c. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/perf_event.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,24 +12,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cpuring.h"
 #include "ring.h"
 
 /* Wake the reader when 1/4 of a ring is full: late enough to batch, early enough to be scheduled in time. */
 #define WATERMARK_SHARE 4
 
-/* A record of ours: perf's header, the length of the raw data, the batch. */
-#define RECORD_DATA (sizeof(struct perf_event_header) + sizeof(__u32))
-
-struct cpu_ring {
-	int fd;			/* perf event, -1 while the CPU is offline */
-	struct perf_event_mmap_page *page;
-	__u64 next;		/* number of the first sample not yet accounted for */
-	__u64 flushed;		/* samples below it had left the batch at the last peek */
-	bool drained;		/* the ring was read to its end since then */
-};
-
 struct ring {
-	int map_fd;
+	int map_fd;		/* -1: over memory, no kernel's */
 	int epoll_fd;
 	int wake_fd;
 	unsigned int cpus;
@@ -44,7 +28,6 @@ struct ring {
 	size_t states_size;
 	__u64 received;
 	__u64 peeked;
-	__u64 lost;
 	__u64 open;
 	unsigned int cursor;	/* CPU to read first, so that none starves */
 	struct cpu_ring cpu[];
@@ -124,7 +107,7 @@ int ring_rescan(struct ring *ring)
 {
 	int opened = 0, err;
 
-	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++) {
+	for (unsigned int cpu = 0; cpu < ring->cpus && ring->map_fd >= 0; cpu++) {
 		bool online = cpu_is_online(cpu);
 
 		if (online && ring->cpu[cpu].fd < 0) {
@@ -141,9 +124,44 @@ int ring_rescan(struct ring *ring)
 	return opened;
 }
 
-int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages)
+/* All but the rings themselves. */
+static int ring_alloc(struct ring **out, unsigned int cpus, unsigned int pages)
 {
 	struct epoll_event event = { .events = EPOLLIN };
+	struct ring *ring;
+	int err;
+
+	if (!pages || pages & (pages - 1))
+		return -EINVAL;
+	ring = calloc(1, sizeof(*ring) + cpus * sizeof(ring->cpu[0]));
+	if (!ring)
+		return -ENOMEM;
+	ring->map_fd = -1;
+	ring->cpus = cpus;
+	ring->data_size = pages * sysconf(_SC_PAGESIZE);
+	for (unsigned int cpu = 0; cpu < cpus; cpu++)
+		ring->cpu[cpu].fd = -1;
+	ring->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	ring->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ring->epoll_fd < 0 || ring->wake_fd < 0 ||
+	    epoll_ctl(ring->epoll_fd, EPOLL_CTL_ADD, ring->wake_fd, &event)) {
+		err = -errno;
+		ring_free(ring);
+		return err;
+	}
+	*out = ring;
+	return 0;
+}
+
+static void ring_set_states(struct ring *ring, const struct cpu_state *states)
+{
+	ring->states = states;
+	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++)
+		ring->cpu[cpu].next = states[cpu].batch.sequence;
+}
+
+int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages)
+{
 	int err, cpus = libbpf_num_possible_cpus();
 	size_t page_size = sysconf(_SC_PAGESIZE);
 	struct ring *ring;
@@ -151,35 +169,39 @@ int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages)
 
 	if (cpus < 0)
 		return cpus;
-	if (!pages || pages & (pages - 1))
-		return -EINVAL;
-	ring = calloc(1, sizeof(*ring) + cpus * sizeof(ring->cpu[0]));
-	if (!ring)
-		return -ENOMEM;
+	err = ring_alloc(&ring, cpus, pages);
+	if (err)
+		return err;
 	ring->map_fd = ring_fd;
-	ring->cpus = cpus;
-	ring->data_size = pages * page_size;
-	for (int cpu = 0; cpu < cpus; cpu++)
-		ring->cpu[cpu].fd = -1;
-	ring->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	ring->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ring->states_size = (cpus * sizeof(struct cpu_state) + page_size - 1) & ~(page_size - 1);
 	states = mmap(NULL, ring->states_size, PROT_READ, MAP_SHARED, cpus_fd, 0);
-	if (states != MAP_FAILED)
-		ring->states = states;
-	if (ring->epoll_fd < 0 || ring->wake_fd < 0 || states == MAP_FAILED ||
-	    epoll_ctl(ring->epoll_fd, EPOLL_CTL_ADD, ring->wake_fd, &event)) {
+	if (states == MAP_FAILED) {
 		err = -errno;
 		ring_free(ring);
 		return err;
 	}
-	for (int cpu = 0; cpu < cpus; cpu++)
-		ring->cpu[cpu].next = ring->states[cpu].batch.sequence;
+	ring_set_states(ring, states);
 	err = ring_rescan(ring);
 	if (err < 0) {
 		ring_free(ring);
 		return err;
 	}
+	*out = ring;
+	return 0;
+}
+
+int ring_over(struct ring **out, void *const *rings, unsigned int count, unsigned int pages,
+	      const struct cpu_state *states)
+{
+	struct ring *ring;
+	int err = ring_alloc(&ring, count, pages);
+
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < count; i++)
+		ring->cpu[i].page = rings[i];
+	ring->open = count;
+	ring_set_states(ring, states);
 	*out = ring;
 	return 0;
 }
@@ -190,7 +212,7 @@ void ring_free(struct ring *ring)
 		return;
 	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++)
 		cpu_ring_close(ring, cpu);
-	if (ring->states)
+	if (ring->states_size && ring->states)
 		munmap((void *)ring->states, ring->states_size);
 	if (ring->wake_fd >= 0)
 		close(ring->wake_fd);
@@ -242,60 +264,6 @@ void ring_wake(struct ring *ring)
 		return;
 }
 
-/* Copy out of a ring's data area, where a record may continue at the start. */
-static void copy_wrapped(const struct ring *ring, const struct cpu_ring *c, __u64 from, void *to, size_t size)
-{
-	const char *data = (const char *)c->page + c->page->data_offset;
-	size_t start = from & (ring->data_size - 1);
-	size_t first = ring->data_size - start;
-
-	if (first > size)
-		first = size;
-	memcpy(to, data + start, first);
-	memcpy((char *)to + first, data, size - first);
-}
-
-/* Account for the batch at `position` of the ring and copy what of it is new. Returns samples copied. */
-static unsigned int take_batch(struct ring *ring, struct cpu_ring *c, __u64 position, struct sample *to)
-{
-	__u64 end, start, from;
-
-	copy_wrapped(ring, c, position, &end, sizeof(end));
-	start = end - BATCH_SIZE;
-	if (end <= c->next)
-		return 0;
-	if (start > c->next)
-		ring->lost += start - c->next;
-	from = start > c->next ? start : c->next;
-	copy_wrapped(ring, c, position + offsetof(struct batch, samples) + (from - start) * sizeof(*to), to,
-		     (end - from) * sizeof(*to));
-	c->next = end;
-	return end - from;
-}
-
-static unsigned int cpu_ring_read(struct ring *ring, struct cpu_ring *c, struct sample *batch, unsigned int capacity)
-{
-	__u64 head = __atomic_load_n(&c->page->data_head, __ATOMIC_ACQUIRE);
-	__u64 tail = c->page->data_tail;
-	struct perf_event_header header;
-	unsigned int n = 0;
-	__u32 size;
-
-	while (tail < head && n + BATCH_SIZE <= capacity) {
-		copy_wrapped(ring, c, tail, &header, sizeof(header));
-		if (header.type == PERF_RECORD_SAMPLE) {
-			copy_wrapped(ring, c, tail + sizeof(header), &size, sizeof(size));
-			if (size >= sizeof(struct batch))
-				n += take_batch(ring, c, tail + RECORD_DATA, batch + n);
-		}
-		/* PERF_RECORD_LOST tells of lost batches; their samples show as a gap in the sequence. */
-		tail += header.size;
-	}
-	__atomic_store_n(&c->page->data_tail, tail, __ATOMIC_RELEASE);
-	c->drained |= tail == head;
-	return n;
-}
-
 unsigned int ring_read(struct ring *ring, struct sample *batch, unsigned int capacity)
 {
 	unsigned int n = 0;
@@ -303,44 +271,11 @@ unsigned int ring_read(struct ring *ring, struct sample *batch, unsigned int cap
 	for (unsigned int i = 0; i < ring->cpus; i++) {
 		struct cpu_ring *c = &ring->cpu[(ring->cursor + i) % ring->cpus];
 
-		if (c->fd >= 0)
-			n += cpu_ring_read(ring, c, batch + n, capacity - n);
+		if (c->page)
+			n += cpu_ring_read(c, ring->data_size, batch + n, capacity - n);
 	}
 	ring->cursor = (ring->cursor + 1) % ring->cpus;
 	ring->received += n;
-	return n;
-}
-
-/*
- * The batch is append-only until its last slot is filled, and slot 0 is written
- * again only after the sequence has passed to the next batch. So:
- * 1. read the sequence, copy the filled slots, read the sequence again;
- * 2. the copy is good if both name the same batch.
- * What had left the batch at the peek before and did not come out of the ring,
- * though that was read to its end since, found no room on it.
- */
-static unsigned int cpu_ring_peek(struct ring *ring, struct cpu_ring *c, const struct batch *live, struct sample *to)
-{
-	__u64 sequence = __atomic_load_n(&live->sequence, __ATOMIC_ACQUIRE);
-	__u64 flushed = sequence - sequence % BATCH_SIZE;
-	unsigned int n;
-
-	if (c->fd >= 0 && !c->drained)
-		return 0;
-	c->drained = false;
-	if (c->flushed > c->next) {
-		ring->lost += c->flushed - c->next;
-		c->next = c->flushed;
-	}
-	c->flushed = flushed;
-	if (flushed > c->next || sequence == c->next)
-		return 0;
-	n = sequence - c->next;
-	memcpy(to, &live->samples[c->next % BATCH_SIZE], n * sizeof(*to));
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	if (__atomic_load_n(&live->sequence, __ATOMIC_RELAXED) / BATCH_SIZE != sequence / BATCH_SIZE)
-		return 0;
-	c->next = sequence;
 	return n;
 }
 
@@ -349,7 +284,7 @@ unsigned int ring_peek(struct ring *ring, struct sample *batch, unsigned int cap
 	unsigned int n = 0;
 
 	for (unsigned int cpu = 0; cpu < ring->cpus && n + BATCH_SIZE <= capacity; cpu++)
-		n += cpu_ring_peek(ring, &ring->cpu[cpu], &ring->states[cpu].batch, batch + n);
+		n += cpu_ring_peek(&ring->cpu[cpu], &ring->states[cpu].batch, batch + n);
 	ring->received += n;
 	ring->peeked += n;
 	return n;
@@ -360,11 +295,12 @@ void ring_get_stats(const struct ring *ring, struct ring_stats *stats)
 	*stats = (struct ring_stats){
 		.received = ring->received,
 		.peeked = ring->peeked,
-		.lost = ring->lost,
 		.cpus = ring->open,
 	};
-	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++)
+	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++) {
+		stats->lost += ring->cpu[cpu].lost;
 		stats->pending += __atomic_load_n(&ring->states[cpu].batch.sequence, __ATOMIC_ACQUIRE) -
 				  ring->cpu[cpu].next;
+	}
 	stats->appended = stats->received + stats->lost + stats->pending;
 }

@@ -18,6 +18,14 @@ struct ring_stats {
  * Returns 0 or -errno: EPERM without CAP_PERFMON, ENOMEM past the mlock limit.
  */
 int ring_new(struct ring **out, int ring_fd, int cpus_fd, unsigned int pages);
+
+/*
+ * The same over memory that somebody else fills as the kernel does: `count` rings, each a struct
+ * perf_event_mmap_page with its data of `pages` pages at data_offset, and as many `states`. All of it stays
+ * the caller's. For tests and measurements. Returns 0 or -errno.
+ */
+int ring_over(struct ring **out, void *const *rings, unsigned int count, unsigned int pages,
+	      const struct cpu_state *states);
 void ring_free(struct ring *ring);
 
 /* Open rings on CPUs that came online, close those of CPUs that went. Returns rings opened, or -errno. */
