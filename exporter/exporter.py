@@ -174,6 +174,14 @@ class Exporter:
             self.cache.ingest(samples + start, min(INGEST_BATCH, count - start))
             self._drain(self._ticked_ns)
 
+    def inlet(self) -> tuple[int, int, int]:
+        """Where C of another module may count samples, as by ingest(); then send_ended() is to be called. See Cache."""
+        return self.cache.inlet()
+
+    def send_ended(self) -> None:
+        """Send the flows that samples have ended."""
+        self._drain(self._ticked_ns)
+
     def tick(self, now_ns: int) -> None:
         """Connect, announce, end the flows that are due and send. To be called at least every second."""
         self._offset_ns = self._offset()

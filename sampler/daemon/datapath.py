@@ -1,7 +1,7 @@
 """The data thread: rings and psample → batches → flow caches → collectors. The control side talks to it by `call`.
 
 It owns the rings and the exporters; no other thread touches them. Everything long is
-a C call with the GIL released, and nothing here runs per packet.
+a C call with the GIL released, and nothing here runs per packet, nor per batch while no flow ends.
 """
 
 import contextlib
@@ -151,8 +151,7 @@ class Datapath(threading.Thread):
             if self._stopping:  # nothing is sampled any more, and exporters are closed one after the other
                 time.sleep(left)
                 return
-            self._ring.poll(left)
-            self._read_rings(until)
+            self._read_rings(until, wait=True)
             self.psample.read(until)
 
     def _loop(self) -> None:
@@ -160,9 +159,7 @@ class Datapath(threading.Thread):
         while not self._stopping:
             now = time.monotonic()
             wake = min(next_tick, self.psample.rest_until(now))
-            if now < wake:
-                self._ring.poll(wake - now)
-            self._read_rings(until=next_tick)
+            self._read_rings(wake if now < wake else next_tick, wait=now < wake)
             self.psample.read(until=next_tick)
             now = time.monotonic()
             if now >= next_tick:
@@ -173,12 +170,17 @@ class Datapath(threading.Thread):
                 next_rescan = now + RESCAN_INTERVAL
             self._run_calls()
 
-    def _read_rings(self, until: float | None = None) -> None:
-        """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on."""
-        while count := self._ring.read(self._batch):
-            self._feed(count)
-            if until is not None and time.monotonic() >= until:
-                break
+    def _read_rings(self, until: float, wait: bool = False) -> None:
+        """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on.
+
+        `wait`: read also what comes until then, or until the thread is called.
+        """
+        more = True
+        while more:
+            more = self._ring.feed(self._batch, [sink.inlet() for sink in self.sinks.values()], until, wait)
+            for sink in self.sinks.values():
+                sink.send_ended()
+            more = more and time.monotonic() < until
 
     def _feed(self, count: int) -> None:
         if count:

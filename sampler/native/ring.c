@@ -18,6 +18,9 @@
 /* Wake the reader when 1/4 of a ring is full: late enough to batch, early enough to be scheduled in time. */
 #define WATERMARK_SHARE 4
 
+/* What ended an epoll_wait: a ring, or anything else, whose event has no data. */
+#define EVENT_OF_RING 1
+
 struct ring {
 	int map_fd;		/* -1: over memory, no kernel's */
 	int epoll_fd;
@@ -43,7 +46,7 @@ static int cpu_ring_open(struct ring *ring, unsigned int cpu)
 		.watermark = 1,
 		.wakeup_watermark = ring->data_size / WATERMARK_SHARE,
 	};
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = EVENT_OF_RING };
 	struct cpu_ring *c = &ring->cpu[cpu];
 	size_t size = ring->data_size + sysconf(_SC_PAGESIZE);
 	void *page;
@@ -224,16 +227,19 @@ void ring_free(struct ring *ring)
 int ring_poll(struct ring *ring, int timeout)
 {
 	struct epoll_event events[8];
+	bool other = false;
 	__u64 woken;
 	int n;
 
 	n = epoll_wait(ring->epoll_fd, events, 8, timeout);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < n; i++)
+		other |= events[i].data.u32 != EVENT_OF_RING;
 	/* Reading resets the wake-up; it fails when there was none, which is as good. */
-	if (n && read(ring->wake_fd, &woken, sizeof(woken)) < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	return 0;
+	if (other && read(ring->wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
+		return -errno;
+	return other;
 }
 
 int ring_watch(struct ring *ring, int fd)

@@ -31,7 +31,10 @@ void ring_free(struct ring *ring);
 /* Open rings on CPUs that came online, close those of CPUs that went. Returns rings opened, or -errno. */
 int ring_rescan(struct ring *ring);
 
-/* Wait until a ring is a quarter full, ring_wake is called or `timeout` ms are over. Returns 0 or -errno. */
+/*
+ * Wait until a ring is a quarter full, ring_wake is called, a watched descriptor can be read or `timeout` ms are over.
+ * Returns 1 where it was not a ring nor the time that ended it, else 0, or -errno.
+ */
 int ring_poll(struct ring *ring, int timeout);
 
 /*

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ from sampler.daemon.wanted import Selector
 from sampler.errors import EndedError, StartError
 from sampler.kernel.attach import Hook, Place
 from sampler.kernel.gates import COUNTERS
+from sampler.kernel.ring import Inlet
 from sampler.kernel.selection import KernelRule, Selection
 from sampler.rules.rule import FlowExporter, FlowRule
 
@@ -41,17 +42,17 @@ class QuietRing:
     def new_batch(self) -> bytearray:
         return bytearray(1)
 
-    def poll(self, timeout: float) -> None:
-        self._awake.wait(timeout)
-        self._awake.clear()
+    def feed(self, batch: bytearray, inlets: Iterable[Inlet], until: float, wait: bool) -> bool:
+        if wait:
+            self._awake.wait(until - time.monotonic())
+            self._awake.clear()
+        return False
 
     def wake(self) -> None:
         self._awake.set()
 
-    def read(self, batch: bytearray) -> int:
+    def peek(self, batch: bytearray) -> int:
         return 0
-
-    peek = read
 
     def rescan(self) -> int:
         return 0
@@ -110,9 +111,9 @@ def test_rings_are_read_while_an_exporter_that_goes_is_flushed() -> None:
     class Read(QuietRing):
         reads = 0
 
-        def read(self, batch: bytearray) -> int:
+        def feed(self, *arguments: Any) -> bool:
             self.reads += 1
-            return 0
+            return super().feed(*arguments)
 
     ring = Read()
     exporters = Exporters(lambda: Target("192.0.2.1"))
