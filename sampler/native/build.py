@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["bpf", "capture", "caps", "genetlink", "link", "parser", "psample", "ring", "feed", "trace", "xdp"]
+SUBJECTS = ["bpf", "capture", "caps", "genetlink", "link", "parser", "psample", "ring", "feed", "slice", "trace", "xdp"]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"
