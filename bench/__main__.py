@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "exporter", "psample")
+PARTS = ("packet", "stages", "exporter", "psample")
 
 
 def main() -> int:

@@ -15,12 +15,6 @@ static __always_inline void count(struct cpu_state *cpu, enum kernel_counter cou
 	cpu->packets[counter] += packets;
 }
 
-/* The rules and the exporter that may take a packet. */
-struct selectors {
-	__u64 rules;
-	__u8 main;
-};
-
 /* Whether this CPU has its samples of this second. Those that nobody selects do not count. */
 static __always_inline bool over_budget(struct cpu_state *cpu, const struct sampling_config *settings, __u64 now)
 {
@@ -58,29 +52,6 @@ static __always_inline struct sample *batch_slot(struct cpu_state *cpu)
 
 	OPAQUE(slot);
 	return &cpu->batch.samples[slot & (BATCH_SIZE - 1)];
-}
-
-static __always_inline void sample_begin(struct sample *sample, const struct sampling_config *settings,
-					 const struct selectors *by, __u64 now)
-{
-	__builtin_memset(sample, 0, sizeof(*sample));
-	sample->meta.time = now;
-	sample->meta.generation = settings->generation;
-	sample->meta.rules = by->rules;
-	sample->meta.main = by->main;
-}
-
-/* The sample to fill, or NULL where it is lost. Ends with batch_abandon or batch_append. */
-static __always_inline struct sample *batch_reserve(struct cpu_state *cpu, const struct sampling_config *settings,
-						    const struct selectors *by, __u64 now, __u32 packets)
-{
-	struct sample *sample;
-
-	if (!batch_admit(cpu, settings, now, packets))
-		return 0;
-	sample = batch_slot(cpu);
-	sample_begin(sample, settings, by, now);
-	return sample;
 }
 
 /* The place of a sample that was admitted and filled elsewhere, or NULL where it is lost. Ends with batch_append. */
@@ -132,11 +103,16 @@ static __always_inline void count_flags(struct cpu_state *cpu, const struct samp
 
 static __always_inline void count_lost_batch(struct cpu_state *cpu)
 {
-	__u32 slot;
+	cpu->samples[KERNEL_LOST_RING] += BATCH_SIZE;
+	cpu->packets[KERNEL_LOST_RING] += cpu->packets[KERNEL_APPENDED] - cpu->packets_before;
+}
 
-	UNROLL
-	for (slot = 0; slot < BATCH_SIZE; slot++)
-		count(cpu, KERNEL_LOST_RING, cpu->batch.samples[slot].meta.packets);
+/* The batch is full: the next sample begins another. */
+static __always_inline void batch_flush(void *ctx, struct cpu_state *cpu)
+{
+	if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
+		count_lost_batch(cpu);
+	cpu->packets_before = cpu->packets[KERNEL_APPENDED];
 }
 
 /* Publishes the filled sample to readers of `cpus`, and the batch to the ring when it is full. */
@@ -147,8 +123,7 @@ static __always_inline void batch_append(void *ctx, struct cpu_state *cpu, const
 	cpu->window_samples++;
 	PUBLISH(&cpu->batch.sequence);
 	if (cpu->batch.sequence % BATCH_SIZE == 0)
-		if (bpf_perf_event_output(ctx, MAP(ring), BPF_F_CURRENT_CPU, &cpu->batch, sizeof(cpu->batch)))
-			count_lost_batch(cpu);
+		batch_flush(ctx, cpu);
 	batch_release(cpu);
 }
 

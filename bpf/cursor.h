@@ -49,7 +49,7 @@ struct inner {
 struct window {
 	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
 	struct packet packet;
-	__u64 aside;	/* see forget() */
+	__u64 aside;	/* see forget_in() */
 	__u8 header[16];	/* of an skb whose segments are counted, see segments.h */
 	__u64 route[8];	/* struct bpf_fib_lookup, see route.h */
 	struct inner inner;
@@ -79,12 +79,17 @@ struct cursor {
  * Makes the verifier forget what it knows of a number, by way of memory. It would follow
  * every path that led here on its own; now it sees that they are the same.
  */
-static __always_inline __u64 forget(struct cursor *cursor, __u64 number)
+static __always_inline __u64 forget_in(struct window *window, __u64 number)
 {
 	if (!SAMPLER_KERNEL)
 		return number;
-	*(volatile __u64 *)&cursor->window->aside = number;
-	return *(volatile __u64 *)&cursor->window->aside;
+	*(volatile __u64 *)&window->aside = number;
+	return *(volatile __u64 *)&window->aside;
+}
+
+static __always_inline __u64 forget(struct cursor *cursor, __u64 number)
+{
+	return forget_in(cursor->window, number);
 }
 
 /* Stands behind the next `size` octets and points `header` at them, or says why not. */

@@ -6,7 +6,7 @@
 #ifndef XDPFIX_GATE_H
 #define XDPFIX_GATE_H
 
-#include "compat.h"
+#include "random.h"
 
 #define GAP_ENDLESS (1ull << 63)
 
@@ -55,6 +55,17 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
 	return 1 + (multiply_high(negative, scale) >> (57 + 32 - 64));
 }
 
+/* Packets up to and including the next one to take. Where all or none are taken, nothing is left to chance. */
+static __always_inline __u64 next_gap(const struct sampling_config *settings, const struct log2_table *table,
+				      __u64 *random)
+{
+	if (settings->nothing)
+		return GAP_ENDLESS;
+	if (!settings->scale)
+		return 1;
+	return geometric(table, settings->scale, next_random(random));
+}
+
 /* In this order, for who reads the gate meanwhile. */
 #define GATE_SET(field, value) (*(volatile __u64 *)&gate->field = (value))
 
@@ -63,10 +74,9 @@ static __always_inline __u64 geometric(const struct log2_table *table, __u64 sca
  * geometric gaps have no memory. Packets observed stay as they are.
  */
 static __always_inline void gate_draw(struct gate *gate, __u32 selection, const struct sampling_config *settings,
-				      const struct log2_table *table, __u64 random)
+				      const struct log2_table *table, __u64 *random)
 {
-	__u64 gap = settings->nothing ? GAP_ENDLESS : geometric(table, settings->scale, random);
-	__u64 left = gate->skip;
+	__u64 gap = next_gap(settings, table, random), left = gate->skip;
 
 	gate->selection = selection;
 	GATE_SET(skip, 0);

@@ -21,11 +21,6 @@ static __always_inline struct gate *find_gate(__u32 ifindex, __u32 direction, __
 	return 0;
 }
 
-static __always_inline __u64 random64(void)
-{
-	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
-}
-
 /* The number of the selection in force. Read once a packet, so that all of it goes by the same one. */
 static __always_inline __u32 selection_number(void)
 {
@@ -37,7 +32,7 @@ static __always_inline __u32 selection_number(void)
 
 /* Behind the fast path: whether a packet is taken. */
 static __always_inline bool gate_takes(struct gate *gate, __u32 selection, const struct sampling_config *settings,
-				       __u64 segments)
+				       __u64 *random, __u64 segments)
 {
 	const struct log2_table *table;
 	__u32 zero = 0;
@@ -46,12 +41,12 @@ static __always_inline bool gate_takes(struct gate *gate, __u32 selection, const
 	if (!table)
 		return false;
 	if (!gate->skip || !gate_is_of(gate, selection)) {
-		gate_draw(gate, selection, settings, table, random64());
+		gate_draw(gate, selection, settings, table, random);
 		if (gate_skips(gate, segments))
 			return false;
 	}
 	gate_hit(gate, segments);
-	gate_draw(gate, selection, settings, table, random64());
+	gate_draw(gate, selection, settings, table, random);
 	return true;
 }
 

@@ -4,12 +4,10 @@
  */
 #include "compat.h"
 #include "maps.h"
-#include "gates.h"
 #include "load.h"
 #include "parse.h"
-#include "batch.h"
 #include "observed.h"
-#include "select.h"
+#include "taken.h"
 #include "tunnel_netdev.h"
 
 #if !defined(SAMPLER_BCC)
@@ -55,63 +53,33 @@ int observe_entry(__u64 *context)
 {
 	void *frame = (void *)(long)context[0];
 	const void *device = frame_device(frame);
-	__u32 ifindex = MEMBER(__u32, device, device_ifindex), processor, place, selection, slot, zero = 0;
+	__u32 ifindex = MEMBER(__u32, device, device_ifindex), slot;
 	struct gate *gate = find_gate(ifindex, DIRECTION_INGRESS, &slot);
-	const struct sampling_config *settings;
-	const struct gate_rules *rules;
 	struct packet packet = {};
 	struct observed *waiting;
-	struct cpu_state *cpu;
-	struct window *window;
-	struct selectors by;
-	__u32 gate_slot = slot;
-	__u64 now;
+	struct taken taken;
 
-	if (!gate || !(gate->flags & GATE_OBSERVED) || !is_ours(device))
+	if (!gate || !(gate->flags & GATE_OBSERVED) || !is_ours(device) || !take(gate, slot, 1, &taken))
 		return 0;
-	selection = selection_number();
-	if (gate_is_of(gate, selection) && gate_skips(gate, 1))
-		return 0;
-	place = selection % SELECTIONS;
-	settings = bpf_map_lookup_elem(MAP(config), &place);
-	slot += place * GATE_SLOTS;
-	rules = bpf_map_lookup_elem(MAP(gate_rules), &slot);
-	window = bpf_map_lookup_elem(MAP(windows), &zero);
-	processor = bpf_get_smp_processor_id();
-	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !rules || !window || !cpu || !gate_takes(gate, selection, settings, 1))
-		return 0;
-	waiting = observed_begin(cpu);
-	if (!waiting)
-		return 0;
-	if (!select_gate(settings, rules, &by)) {
-		batch_pass(cpu, 1);
-		return 0;
-	}
-	now = bpf_ktime_get_ns();
-	if (!batch_admit(cpu, settings, now, 1))
+	waiting = observed_begin(taken.cpu);
+	if (!waiting || !admit(&taken, 1))
 		return 0;
 	find_data(frame, waiting);
+	packet_begin(&packet, &taken);
 	packet.segments = 1;
 	packet.length = whole_length(frame, waiting);
-	packet.l3 = gate->flags & GATE_L3;
-	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
-	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	window->packet = packet;
-	sample_begin(&waiting->sample, settings, &by, now);
-	waiting->sample.key.ifindex = ifindex;
-	waiting->sample.key.direction = DIRECTION_INGRESS;
-	waiting->sample.meta.ingress_ifindex = ifindex;
-	if (!describe(waiting, window)) {
-		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, 1);
+	taken.window->packet = packet;
+	sample_begin(&waiting->sample, &taken, ifindex, DIRECTION_INGRESS);
+	if (!describe(waiting, taken.window)) {
+		batch_abandon(taken.cpu, KERNEL_LOST_UNREADABLE, 1);
 		return 0;
 	}
-	if (!select_rules(place, &waiting->sample)) {
-		batch_abandon(cpu, KERNEL_UNSELECTED, 1);
+	if (!select_rules(taken.place, &taken.cpu->random, &waiting->sample)) {
+		batch_abandon(taken.cpu, KERNEL_UNSELECTED, 1);
 		return 0;
 	}
-	batch_release(cpu);
-	observed_wait(waiting, frame, gate, gate_slot);
+	batch_release(taken.cpu);
+	observed_wait(waiting, frame, gate, slot);
 	return 0;
 }
 

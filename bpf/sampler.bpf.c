@@ -4,13 +4,11 @@
  */
 #include "compat.h"
 #include "maps.h"
-#include "gates.h"
 #include "load.h"
 #include "parse.h"
 #include "route.h"
-#include "batch.h"
 #include "segments.h"
-#include "select.h"
+#include "taken.h"
 #include "tunnel_netdev.h"
 
 #if !defined(SAMPLER_BCC)
@@ -19,63 +17,41 @@ const char sampler_license[] SEC("license") = "GPL";
 
 static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 {
-	__u32 processor, place, selection, slot, zero = 0;
+	__u32 slot;
 	struct gate *gate = find_gate(skb->ifindex, direction, &slot);
-	const struct sampling_config *settings;
-	const struct gate_rules *rules;
-	struct selectors by;
 	struct packet packet = {};
-	struct cpu_state *cpu;
-	struct window *window;
 	struct sample *sample;
+	struct window *window;
+	struct taken taken;
 	bool carries;
 
 	if (!gate)
 		return;
-	selection = selection_number();
 	packet.segments = skb_segments(skb, gate->flags & GATE_L3);
-	if (gate_is_of(gate, selection) && gate_skips(gate, packet.segments))
+	if (!take(gate, slot, packet.segments, &taken) || !admit(&taken, packet.segments))
 		return;
-	place = selection % SELECTIONS;
-	settings = bpf_map_lookup_elem(MAP(config), &place);
-	slot += place * GATE_SLOTS;
-	rules = bpf_map_lookup_elem(MAP(gate_rules), &slot);
-	window = bpf_map_lookup_elem(MAP(windows), &zero);
-	processor = bpf_get_smp_processor_id();
-	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !rules || !window || !cpu || !gate_takes(gate, selection, settings, packet.segments))
-		return;
-	if (!select_gate(settings, rules, &by)) {
-		batch_pass(cpu, packet.segments);
-		return;
-	}
-	sample = batch_reserve(cpu, settings, &by, bpf_ktime_get_ns(), packet.segments);
-	if (!sample)
-		return;
+	window = taken.window;
+	sample = batch_slot(taken.cpu);
+	sample_begin(sample, &taken, skb->ifindex, direction);
+	packet_begin(&packet, &taken);
 	packet.length = skb->len;
 	packet.loaded = load_skb(skb, window, 0, packet.length);
 	if (!packet.loaded) {
-		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, packet.segments);
+		batch_abandon(taken.cpu, KERNEL_LOST_UNREADABLE, packet.segments);
 		return;
 	}
 	packet.segment_size = packet.segments > 1 ? skb->gso_size : 0;
 	packet.protocol = skb->protocol;
 	packet.vlan_present = skb->vlan_present;
 	packet.vlan_tci = packet.vlan_present ? BE16(skb->vlan_tci) : 0;
-	packet.l3 = gate->flags & GATE_L3;
-	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
-	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->key.ifindex = skb->ifindex;
-	sample->key.direction = direction;
-	sample->meta.ingress_ifindex = direction == DIRECTION_INGRESS ? skb->ifindex : skb->ingress_ifindex;
 	if (direction == DIRECTION_EGRESS)
-		sample->meta.egress_ifindex = skb->ifindex;
+		sample->meta.ingress_ifindex = skb->ingress_ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
 	carries = parse_packet(window, sample);
 	/* What is addressed to another station is bridged, if anything. */
 	if (direction == DIRECTION_INGRESS)
-		route_ask(window, &sample->key, settings->routes && skb->pkt_type == PACKET_HOST);
+		route_ask(window, &sample->key, taken.settings->routes && skb->pkt_type == PACKET_HOST);
 	if (carries) {
 		parse_inner(window, load_skb(skb, window, window->inner.offset, window->inner.carried), sample);
 		if (direction == DIRECTION_INGRESS)
@@ -83,13 +59,13 @@ static __always_inline void sample_skb(struct __sk_buff *skb, __u32 direction)
 	} else if (window->packet.netdev) {
 		take_netdev(skb, sample);
 	}
-	if (!select_rules(place, sample)) {
-		batch_abandon(cpu, KERNEL_UNSELECTED, packet.segments);
+	if (!select_rules(taken.place, &taken.cpu->random, sample)) {
+		batch_abandon(taken.cpu, KERNEL_UNSELECTED, packet.segments);
 		return;
 	}
 	if (direction == DIRECTION_INGRESS)
 		sample->meta.egress_ifindex = route_find(skb, window);
-	batch_append(skb, cpu, sample, packet.segments);
+	batch_append(skb, taken.cpu, sample, packet.segments);
 }
 
 SEC("tc")
@@ -106,67 +82,48 @@ int sample_tc_egress(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-SEC("xdp")
-int sample_xdp(struct xdp_md *xdp)
+static __always_inline void sample_frame(struct xdp_md *xdp)
 {
-	__u32 processor, place, selection, slot, zero = 0;
+	__u32 slot;
 	struct gate *gate = find_gate(xdp->ingress_ifindex, DIRECTION_INGRESS, &slot);
-	const struct sampling_config *settings;
-	const struct gate_rules *rules;
-	struct selectors by;
 	struct packet packet = {};
-	struct cpu_state *cpu;
-	struct window *window;
 	struct sample *sample;
+	struct window *window;
+	struct taken taken;
 	bool carries;
 
-	if (!gate)
-		return XDP_PASS;
-	selection = selection_number();
-	if (gate_is_of(gate, selection) && gate_skips(gate, 1))
-		return XDP_PASS;
-	place = selection % SELECTIONS;
-	settings = bpf_map_lookup_elem(MAP(config), &place);
-	slot += place * GATE_SLOTS;
-	rules = bpf_map_lookup_elem(MAP(gate_rules), &slot);
-	window = bpf_map_lookup_elem(MAP(windows), &zero);
-	processor = bpf_get_smp_processor_id();
-	cpu = bpf_map_lookup_elem(MAP(cpus), &processor);
-	if (!settings || !rules || !window || !cpu || !gate_takes(gate, selection, settings, 1))
-		return XDP_PASS;
-	if (!select_gate(settings, rules, &by)) {
-		batch_pass(cpu, 1);
-		return XDP_PASS;
-	}
-	sample = batch_reserve(cpu, settings, &by, bpf_ktime_get_ns(), 1);
-	if (!sample)
-		return XDP_PASS;
+	if (!gate || !take(gate, slot, 1, &taken) || !admit(&taken, 1))
+		return;
+	window = taken.window;
+	sample = batch_slot(taken.cpu);
+	sample_begin(sample, &taken, xdp->ingress_ifindex, DIRECTION_INGRESS);
+	packet_begin(&packet, &taken);
 	packet.segments = 1;
 	packet.length = frame_length(xdp);
 	packet.loaded = load_xdp(xdp, window, 0, packet.length);
 	if (!packet.loaded) {
-		batch_abandon(cpu, KERNEL_LOST_UNREADABLE, 1);
-		return XDP_PASS;
+		batch_abandon(taken.cpu, KERNEL_LOST_UNREADABLE, 1);
+		return;
 	}
-	packet.l3 = gate->flags & GATE_L3;
-	packet.tunnels = settings->tunnels && !(gate->flags & GATE_TUNNEL);
-	packet.netdev = settings->tunnels && gate->flags & GATE_TUNNEL;
-	sample->key.ifindex = xdp->ingress_ifindex;
-	sample->key.direction = DIRECTION_INGRESS;
-	sample->meta.ingress_ifindex = xdp->ingress_ifindex;
 	window->packet = packet;
 	__asm__ volatile("" ::: "memory");
 	carries = parse_packet(window, sample);
-	route_ask(window, &sample->key, settings->routes);
+	route_ask(window, &sample->key, taken.settings->routes);
 	if (carries)
 		parse_inner(window, load_xdp(xdp, window, window->inner.offset, window->inner.carried), sample);
 	else if (window->packet.netdev)
 		take_netdev(0, sample);
-	if (!select_rules(place, sample)) {
-		batch_abandon(cpu, KERNEL_UNSELECTED, 1);
-		return XDP_PASS;
+	if (!select_rules(taken.place, &taken.cpu->random, sample)) {
+		batch_abandon(taken.cpu, KERNEL_UNSELECTED, 1);
+		return;
 	}
 	sample->meta.egress_ifindex = route_find(xdp, window);
-	batch_append(xdp, cpu, sample, 1);
+	batch_append(xdp, taken.cpu, sample, 1);
+}
+
+SEC("xdp")
+int sample_xdp(struct xdp_md *xdp)
+{
+	sample_frame(xdp);
 	return XDP_PASS;
 }

@@ -10,15 +10,18 @@
 #define XDPFIX_SELECT_H
 
 #include "maps.h"
+#include "random.h"
 
-/* Whether 64 random bits are below the threshold. The lower half is drawn (19 ns) only where the upper leaves it open. */
-static __always_inline bool draw(__u64 threshold)
+/* The rules and the exporter that may take a packet. */
+struct selectors {
+	__u64 rules;
+	__u8 main;
+};
+
+/* Whether 64 random bits are below the threshold. */
+static __always_inline bool draw(__u64 *random, __u64 threshold)
 {
-	__u32 upper = bpf_get_prandom_u32(), limit = threshold >> 32;
-
-	if (upper != limit)
-		return upper < limit;
-	return bpf_get_prandom_u32() < (__u32)threshold;
+	return next_random(random) < threshold;
 }
 
 static __always_inline __u64 accepting_ports(__u32 place, __u32 which, __be16 port, __u64 rules)
@@ -52,7 +55,7 @@ static __always_inline __u64 accepting(const struct rule_tables *tables, __u32 p
 }
 
 /* Of these rules, the ones that take it: by a draw of their own where they are rarer than the gate. */
-static __always_inline __u64 thin(const struct rule_tables *tables, __u64 rules)
+static __always_inline __u64 thin(const struct rule_tables *tables, __u64 *random, __u64 rules)
 {
 	__u64 drawn = rules & tables->thinned;
 	__u32 group, rule;
@@ -63,7 +66,7 @@ static __always_inline __u64 thin(const struct rule_tables *tables, __u64 rules)
 			continue;
 		UNROLL
 		for (rule = group; rule < group + 8; rule++)
-			if (drawn >> rule & 1 && !draw(tables->threshold[rule]))
+			if (drawn >> rule & 1 && !draw(random, tables->threshold[rule]))
 				rules &= ~(1ull << rule);
 	}
 	return rules;
@@ -74,15 +77,15 @@ static __always_inline __u64 thin(const struct rule_tables *tables, __u64 rules)
  * takes it. False: nobody does, whatever the packet holds.
  */
 static __always_inline bool select_gate(const struct sampling_config *settings, const struct gate_rules *of,
-					struct selectors *by)
+					__u64 *random, struct selectors *by)
 {
 	by->rules = of->rules;
-	by->main = of->main && (!settings->main_threshold || draw(settings->main_threshold));
+	by->main = of->main && (!settings->main_threshold || draw(random, settings->main_threshold));
 	return by->rules || by->main;
 }
 
 /* Behind it: the rules that take the sample. False: it is nobody's. */
-static __always_inline bool select_rules(__u32 place, struct sample *sample)
+static __always_inline bool select_rules(__u32 place, __u64 *random, struct sample *sample)
 {
 	const struct rule_tables *tables;
 	__u64 rules = sample->meta.rules;
@@ -90,7 +93,7 @@ static __always_inline bool select_rules(__u32 place, struct sample *sample)
 	if (!rules)
 		return true;
 	tables = bpf_map_lookup_elem(MAP(rule_tables), &place);
-	rules = tables ? thin(tables, accepting(tables, place, sample, rules)) : 0;
+	rules = tables ? thin(tables, random, accepting(tables, place, sample, rules)) : 0;
 	sample->meta.rules = rules;
 	return rules || sample->meta.main;
 }

@@ -6,7 +6,7 @@
  */
 
 /* Samples in a batch, put on the perf ring by one call. */
-#define BATCH_SIZE 16
+#define BATCH_SIZE 64
 
 /*
  * Samples of one CPU, in the order they were taken. `sequence` counts the samples
@@ -49,6 +49,8 @@ struct cpu_state {
 	__u64 window_start;	/* ns: begin of the second that the budget counts */
 	__u32 window_samples;
 	__u32 busy;	/* a sample is being taken */
+	__u64 random;	/* of next_random: user space writes the first one */
+	__u64 packets_before;	/* appended, but for those of the batch that is being filled */
 	__u64 samples[KERNEL_COUNTERS];
 	__u64 packets[KERNEL_COUNTERS];	/* wire packets those samples stand on, unweighted */
 };

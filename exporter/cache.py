@@ -173,6 +173,10 @@ class Cache:
         """End up to `limit` flows that are due; return how many."""
         return int(lib.cache_expire(self.handle, now_ns, limit))
 
+    def due_ns(self) -> int:
+        """When expire() has something to do next where no sample comes: 0: now, 2**64 - 1: never."""
+        return int(lib.cache_due(self.handle))
+
     def flush(self, reason: int, limit: int) -> int:
         """End up to `limit` flows, the oldest first; return how many."""
         return int(lib.cache_flush(self.handle, reason, limit))

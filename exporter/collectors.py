@@ -136,6 +136,11 @@ class Collector:
         """Whether so much waits that soon something is lost."""
         return self.outbox is not None and self.outbox.busy
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has more to do as soon as may be: to connect, or to send what waits."""
+        return self._connector.busy if self.outbox is None else self.outbox.unfinished
+
     def is_well(self, now_ns: int) -> bool:
         """Whether it takes records, and has done so for a while if it ever failed."""
         if self.busy:

@@ -182,10 +182,22 @@ class Exporter:
         """Send the flows that samples have ended."""
         self._drain(self._ticked_ns)
 
-    def tick(self, now_ns: int) -> None:
-        """Connect, announce, end the flows that are due and send. To be called at least every second."""
+    def due_ns(self, now_ns: int) -> int:
+        """When tick() has something to do that is not to wait, where no sample comes; see there for what may."""
+        return now_ns if self.cache.pending() or self.exporting.unfinished else self.cache.due_ns()
+
+    def set_clock(self) -> None:
+        """Ask for the wall clock's offset: before samples, where it is long since tick(), which does so, too."""
         self._offset_ns = self._offset()
         self.cache.set_wall_offset(self._offset_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Connect, announce, end the flows that are due and send. To be called at least every second.
+
+        Flows end and messages go out as soon as it is called when they are due. What has no moment of its own waits: a
+        new try to connect, a session that the other side has ended, templates and statistics that are to be repeated.
+        """
+        self.set_clock()
         elapsed = BURST_NS if self._ticked_ns is None else max(now_ns - self._ticked_ns, 0)
         self._ticked_ns = now_ns
         self._connect(now_ns)

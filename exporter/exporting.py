@@ -112,6 +112,18 @@ class ExportingProcess:
         began = [collector.start(now_ns) for collector in self.collectors]
         return any(began)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a collector has more to do as soon as may be."""
+        return any(collector.unfinished for collector in self.collectors)
+
+    @property
+    def statistics_due_ns(self) -> int | None:
+        """When statistics go out next; None without a session."""
+        sessions = [collector.session for collector in self.collectors if collector.session is not None]
+        dues = [due for session in sessions if (due := session.statistics_due_ns) is not None]
+        return min(dues, default=None)
+
     def announce(self, now_ns: int, export_time: int) -> None:
         """Send the templates and options data that are due, and what else was left."""
         limit = self._message_limit()

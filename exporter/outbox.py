@@ -50,6 +50,11 @@ class Outbox:
         return len(self._queue) >= QUEUE_LIMIT // 2
 
     @property
+    def unfinished(self) -> bool:
+        """Whether there is more to send: messages that wait, or options data that waits for its pace."""
+        return bool(self._queue) or self.session.waits
+
+    @property
     def waiting(self) -> int:
         """Data records that wait."""
         return sum(message.records for message in self._queue)

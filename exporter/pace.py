@@ -40,6 +40,9 @@ class Pace:
             kept = (item for item in self._waiting[domain] if templates.isdisjoint(_templates_of(item)))
             self._waiting[domain] = deque(kept)
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
     def take(self, now_ns: int, limit: int) -> list[tuple[int, Message]]:
         """Give the next burst, if it is time for one: messages of at most `limit` octets, with their domains."""
         if self._due_ns is not None and now_ns < self._due_ns:

@@ -73,6 +73,16 @@ class Session:
         if domain in self._domains:
             self._domains[domain].not_sent(flows, octets)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is more to announce, at the next moment that the pace allows."""
+        return bool(self._pace)
+
+    @property
+    def statistics_due_ns(self) -> int | None:
+        """When statistics go out next; None before the first announce()."""
+        return self._stats_due_ns
+
     def announce(self, now_ns: int, export_time: int, limit: int) -> list[tuple[bytes, int]]:
         """Messages that must go out before data at this moment, each with its number of data records; often none.
 

@@ -44,7 +44,7 @@ class SamplerOptions:
         hook: "tc"; "auto" and "observe" (tc, but ingress at a foreign XDP program where there is one); "xdp"
             (native XDP at ingress, tc at egress) or "xdp-generic".
         loader: "libbpf" or "bcc".
-        ring_pages: pages of each CPU's perf ring, a power of two.
+        ring_pages: pages of each CPU's perf ring, a power of two, 4 or more.
         sample_budget: samples a CPU and second; 0 means no limit.
         control_socket: path of the unix socket that `xdpfix show` talks to.
         obs_point_ids: pairs (interface name, observationPointId) that override the exporter's.

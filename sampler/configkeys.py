@@ -35,7 +35,7 @@ METRICS_PORT = 9477
 # RFC 7011 section 7: with one octet for the length; Open vSwitch has the same limit.
 VIRTUAL_OBS_ID_MAX = 254
 # Perf rings are locked memory; 2^14 pages of 4 KiB are 64 MiB a CPU.
-RING_PAGES_MAX = 2**14
+RING_PAGES_MIN, RING_PAGES_MAX = 4, 2**14  # a batch takes three
 
 
 def virtual_obs_id(path: str, value: object) -> str:
@@ -163,7 +163,7 @@ SAMPLER: dict[str, Reader] = {
     "interfaces": globs,
     "hook": choice("auto", "observe", "tc", "xdp", "xdp-generic"),
     "loader": choice("libbpf", "bcc"),
-    "ring_pages": power_of_two(RING_PAGES_MAX),
+    "ring_pages": power_of_two(RING_PAGES_MIN, RING_PAGES_MAX),
     "sample_budget": integer(0, UINT32_MAX),
     "control_socket": socket_path,
 }

@@ -36,9 +36,9 @@ def integer(low: int, high: int) -> Reader:
     return read
 
 
-def power_of_two(high: int) -> Reader:
-    """Read 1, 2, 4, … high."""
-    whole = integer(1, high)
+def power_of_two(low: int, high: int) -> Reader:
+    """Read a power of two from low to high, which are powers of two."""
+    whole = integer(low, high)
 
     def read(path: str, value: object) -> int:
         try:
@@ -46,7 +46,7 @@ def power_of_two(high: int) -> Reader:
         except ConfigError:
             number = 0
         if number == 0 or number & (number - 1):
-            raise ConfigError(f"{path} = {shown(value)}: must be a power of two from 1 to {high}")
+            raise ConfigError(f"{path} = {shown(value)}: must be a power of two from {low} to {high}")
         return number
 
     return read

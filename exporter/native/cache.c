@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cache.h"
+#include "flags.h"
 
 /* Buckets of a new cache; the index doubles when it holds more flows than half of them: short chains, few misses. */
 #define CACHE_BUCKETS 1024u
@@ -204,30 +205,65 @@ void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason)
 	cache->stats.ended[reason]++;
 }
 
-static void index_remove(struct cache *cache, const struct flow *flow)
+/* Where the index points to the flow. */
+static __u32 *index_link(struct cache *cache, const struct flow *flow)
 {
 	__u32 *link = &cache->buckets[flow->hash & cache->bucket_mask];
 
 	while (*link != flow->id)
 		link = &slab_flow(&cache->slab, *link)->index_next;
-	*link = flow->index_next;
+	return link;
+}
+
+/* Let the flows created before and after this one take `newer` and `older` for their neighbours. */
+static void order_set(struct cache *cache, const struct flow *flow, __u32 newer, __u32 older)
+{
+	if (flow->older != FLOW_NONE)
+		slab_flow(&cache->slab, flow->older)->newer = newer;
+	else
+		cache->oldest = newer;
+	if (flow->newer != FLOW_NONE)
+		slab_flow(&cache->slab, flow->newer)->older = older;
+	else
+		cache->newest = older;
 }
 
 void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason)
 {
 	wheel_remove(&cache->wheel, &cache->slab, flow->id);
-	index_remove(cache, flow);
-	if (flow->older != FLOW_NONE)
-		slab_flow(&cache->slab, flow->older)->newer = flow->newer;
-	else
-		cache->oldest = flow->newer;
-	if (flow->newer != FLOW_NONE)
-		slab_flow(&cache->slab, flow->newer)->older = flow->older;
-	else
-		cache->newest = flow->older;
+	*index_link(cache, flow) = flow->index_next;
+	order_set(cache, flow, flow->newer, flow->older);
 	cache->stats.flows--;
 	cache->stats.cached -= flow->samples;
 	cache_pend(cache, flow, reason);
+}
+
+struct flow *cache_widen(struct cache *cache, struct flow *flow)
+{
+	__u32 hash = flow->hash | FLOW_FLAG_COUNTS;
+	struct flow *wide = slab_alloc(&cache->slab, flow_extra_lines(hash));
+	enum flow_end reason;
+	__u32 id;
+
+	if (!wide)
+		return NULL;
+	id = wide->id;
+	memcpy(wide, flow, FLOW_PLAIN_SIZE + (hash & FLOW_TUNNEL ? FLOW_LINE : 0));
+	wide->id = id;
+	wide->hash = hash;
+	for (unsigned int bit = 0; bit < FLOW_TCP_COUNTS; bit++)
+		flow_flag_counts(wide)[bit] = flags_count(flow, bit);
+	flags_clear_narrow(wide);
+	if (hash & FLOW_VERDICT)
+		*flow_verdict(wide) = *flow_verdict(flow);
+
+	wheel_remove(&cache->wheel, &cache->slab, flow->id);
+	*slab_filing(&cache->slab, id) = *slab_filing(&cache->slab, flow->id);
+	wheel_add(&cache->wheel, &cache->slab, id, flow_deadline(cache, wide, &reason));
+	*index_link(cache, flow) = id;
+	order_set(cache, flow, id, id);
+	slab_free(&cache->slab, flow);
+	return wide;
 }
 
 void cache_hasten(struct cache *cache, struct flow *flow)
@@ -274,6 +310,13 @@ unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 		}
 	}
 	return ended;
+}
+
+__u64 cache_due(const struct cache *cache)
+{
+	if (cache->stats.flows > cache->config.max_flows)
+		return 0;
+	return cache->stats.flows ? wheel_due(&cache->wheel) : WHEEL_NEVER;
 }
 
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit)
@@ -329,8 +372,10 @@ unsigned int cache_copy(const struct cache *cache, struct flow *flows, unsigned 
 		memcpy(&flows[copied], flow, FLOW_PLAIN_SIZE);
 		if (flow->hash & FLOW_TUNNEL)
 			flows[copied].key.tunnel = flow->key.tunnel;
-		if (flow->hash & FLOW_FLAG_COUNTS)
-			memcpy(flows[copied].flag_counts, flow_flag_counts(flow), sizeof(flow->flag_counts));
+		for (unsigned int bit = 0; bit < FLOW_TCP_COUNTS; bit++)
+			flows[copied].flag_counts[bit] = flags_count(flow, bit);
+		if (flags_are_narrow(flow))
+			flags_clear_narrow(&flows[copied]);
 		if (flow->hash & FLOW_VERDICT)
 			flows[copied].verdict = *flow_verdict(flow);
 		id = flow->newer;

@@ -99,6 +99,12 @@ void cache_ingest(struct cache *cache, const struct sample *samples, unsigned in
  */
 unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit);
 
+/*
+ * When cache_expire() has something to do next where no sample comes (ns), 0: now, ~0: never. A flow that has got
+ * samples since it was filed may turn out to live on.
+ */
+__u64 cache_due(const struct cache *cache);
+
 /* End up to `limit` living flows, the oldest first, for `reason` (enum flow_end). Returns how many. */
 unsigned int cache_flush(struct cache *cache, unsigned int reason, unsigned int limit);
 

@@ -41,11 +41,8 @@ static inline int cache_caches(const struct cache *cache)
 	return cache->config.active_timeout && cache->config.max_flows;
 }
 
-/* The counter of why a sample stays out of the cache, whoever took it; NULL where it does not. */
-__u64 *cache_excluded_by(struct cache *cache, const struct flow_key *key);
-
-/* BFD: Open vSwitch leaves it out of what a bridge samples, but not out of what a flow's sample action does. */
-int flow_is_bfd(const struct flow_key *key);
+/* Whether it is a key of the exporter's own messages. */
+int cache_is_own(const struct cache *cache, const struct flow_key *key);
 
 /* A living flow, linked everywhere, its key and counters to be set before. */
 void cache_insert(struct cache *cache, struct flow *flow);
@@ -55,6 +52,9 @@ void cache_end(struct cache *cache, struct flow *flow, enum flow_end reason);
 
 /* Put a flow that never lived among the pending ones. */
 void cache_pend(struct cache *cache, struct flow *flow, enum flow_end reason);
+
+/* A living flow gets the line of flag counts, and another place in memory by that. NULL where there is none. */
+struct flow *cache_widen(struct cache *cache, struct flow *flow);
 
 /* File a flow again because its deadline came nearer. */
 void cache_hasten(struct cache *cache, struct flow *flow);

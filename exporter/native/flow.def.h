@@ -31,10 +31,10 @@ struct flow_verdict {
  * cannot put its end before its start.
  *
  * In cache lines: the first three are any flow's, up to the end of a key without
- * tunnel. The tunnel is a fourth, the flag counts of TCP are one more, and what an XDP
- * program decided is another, each right behind what is there. A flow has no more memory
- * than its lines: see flow.h. A copy for people (cache_copy) has all six, at the places
- * below.
+ * tunnel. The tunnel is a fourth, the flag counts of TCP are one more where they do not
+ * fit the key (flags.h), and what an XDP program decided is another, each right behind
+ * what is there. A flow has no more memory than its lines: see flow.h. A copy for people
+ * (cache_copy) has all six, at the places below.
  */
 struct flow {
 	__u32 hash;	/* in its top bits: which lines there are */
@@ -71,9 +71,6 @@ struct flow {
 	__u8 reserved2[16];
 	struct flow_verdict verdict;
 };
-
-/* Bytes of `key` that identify the flow: the tunnel counts only where there is one. */
-unsigned int flow_key_size(const struct flow_key *key);
 
 /*
  * Kinds of flows: what decides the template. A kind is

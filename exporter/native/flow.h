@@ -16,15 +16,17 @@ _Static_assert(offsetof(struct flow, verdict) == FLOW_PLAIN_SIZE + 2 * FLOW_LINE
 _Static_assert(sizeof(struct flow) == FLOW_PLAIN_SIZE + 3 * FLOW_LINE, "and the verdict the last");
 
 /*
- * In the hash: what the flow has. Keys with and without tunnel are told apart here, without
- * a look at the tunnel; so are packets of one key with and without a verdict, which come
- * when an interface's hook changes.
+ * In the hash: what lines the flow has. Keys with and without tunnel are told apart here,
+ * without a look at the tunnel; so are packets of one key with and without a verdict, which
+ * come when an interface's hook changes. The line of flag counts tells no flows apart: an
+ * IPv4 flow gets it when it needs it (flags.h).
  */
 #define FLOW_TUNNEL 0x80000000u
 #define FLOW_FLAG_COUNTS 0x40000000u
 #define FLOW_VERDICT 0x20000000u
 #define FLOW_LINES (FLOW_TUNNEL | FLOW_FLAG_COUNTS | FLOW_VERDICT)
 #define FLOW_LINES_SHIFT 29
+#define FLOW_HASH_COMPARED (~FLOW_FLAG_COUNTS)
 
 _Static_assert(FLOW_LINES >> FLOW_LINES_SHIFT == 7, "three bits, from the top one down");
 
@@ -53,14 +55,33 @@ typedef __u64 flow_vector __attribute__((vector_size(16), aligned(8), may_alias)
 _Static_assert(FLOW_KEY_PLAIN_SIZE % sizeof(flow_vector) == 0, "whole vectors");
 _Static_assert(sizeof(struct flow_key) % sizeof(flow_vector) == 0, "whole vectors");
 
-/* Whether the first `size` bytes of two keys are the same. */
-static inline int flow_key_is_same(const struct flow_key *one, const struct flow_key *other, unsigned int size)
+_Static_assert(offsetof(struct flow_key, src_addr) % sizeof(flow_vector) == 0, "an address is a vector");
+_Static_assert(offsetof(struct flow_key, dst_addr) == offsetof(struct flow_key, src_addr) + 16, "and the other, too");
+
+/* What of a flow's address is one: flags.h has counts behind IPv4's. */
+static const union {
+	__u8 octets[16];
+	flow_vector vector;
+} flow_address_masks[2] = {
+	{ .octets = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 } },
+	{ .octets = { 255, 255, 255, 255 } },
+};
+
+/* Whether this is the flow's key, by its first `size` bytes. */
+static inline int flow_has_key(const struct flow *flow, const struct flow_key *key, unsigned int size)
 {
-	const flow_vector *left = (const flow_vector *)one, *right = (const flow_vector *)other;
+	const flow_vector *own = (const flow_vector *)&flow->key, *other = (const flow_vector *)key;
+	const flow_vector mask = flow_address_masks[key->ip_version == 4].vector;
+	const unsigned int address = offsetof(struct flow_key, src_addr) / sizeof(flow_vector);
 	flow_vector difference = { 0 };
 
-	for (unsigned int i = 0; i < size / sizeof(flow_vector); i++)
-		difference |= left[i] ^ right[i];
+	for (unsigned int i = 0; i < size / sizeof(flow_vector); i++) {
+		flow_vector part = own[i];
+
+		if (i == address || i == address + 1)
+			part &= mask;
+		difference |= part ^ other[i];
+	}
 	return !(difference[0] | difference[1]);
 }
 
@@ -117,12 +138,6 @@ static inline enum flow_l4 flow_l4(const struct flow_key *key)
 	}
 }
 
-/*
- * The key by which a packet is counted: its own, or `copy`, without what does not tell
- * flows apart. `full`: in profile "full".
- */
-const struct flow_key *flow_key_counted(const struct flow_key *key, int full, struct flow_key *copy);
-
 /* A weight (96.32) times an amount, as far as there are numbers. */
 static inline u128 weigh(u128 weight, __u64 amount)
 {
@@ -156,11 +171,5 @@ static inline void flow_count_flag(__u64 *count, u128 amount)
 		sum = ~(__u64)0;
 	*count = (__u64)sum;
 }
-
-/* Count the sample: every one of its wire packets with the same weight, 96.32. */
-void flow_add(struct flow *flow, const struct sample *sample, u128 weight);
-
-/* Count what was dropped of it, in a flow that has a verdict. The flow is dropped only if all of its packets were. */
-void flow_add_verdict(struct flow *flow, const struct sample *sample, u128 weight);
 
 #endif

@@ -4,7 +4,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "addition.h"
 #include "cache.h"
+#include "exclusion.h"
+#include "key.h"
 
 /*
  * Items looked up together: hashed, then prefetched, then counted, so that the
@@ -19,12 +22,12 @@ struct item {
 	const struct sample *sample;
 	const struct flow_key *key;
 	struct counter *counter;
-	__u64 weight;	/* 96.32, the low half: in halves, for gcc 12 moves a whole one by a load that its stores stall */
-	__u64 weight_high;
-	unsigned int size;	/* bytes of the key that count */
-	__u32 domain;
+	const struct worth *worth;	/* the counter's, or `own` */
+	__u32 domain;	/* as in struct flow, with which the two are compared at once */
 	__u32 point;
 	__u32 hash;	/* with what the flow has, as struct flow */
+	__u32 packets;
+	struct worth own;
 };
 
 /* One key more than items: that of the sample whose selectors are being gone through stays while the items go. */
@@ -53,13 +56,17 @@ static __u32 point_of(const struct cache *cache, __u32 ifindex, __u32 point)
 	return point;
 }
 
-static int is_same(const struct flow *flow, const struct item *item)
+static inline int is_same(const struct flow *flow, const struct item *item)
 {
-	return flow->hash == item->hash && flow->point == item->point && flow->domain == item->domain &&
-	       flow_key_is_same(&flow->key, item->key, item->size);
+	if ((flow->hash ^ item->hash) & FLOW_HASH_COMPARED ||
+	    memcmp(&flow->domain, &item->domain, 2 * sizeof(item->domain)))
+		return 0;
+	if (item->hash & FLOW_TUNNEL)
+		return flow_has_key(flow, item->key, sizeof(flow->key));
+	return flow_has_key(flow, item->key, FLOW_KEY_PLAIN_SIZE);
 }
 
-static struct flow *find(const struct cache *cache, const struct item *item)
+static inline struct flow *find(const struct cache *cache, const struct item *item)
 {
 	__u32 id = cache->buckets[item->hash & cache->bucket_mask];
 
@@ -73,19 +80,25 @@ static struct flow *find(const struct cache *cache, const struct item *item)
 	return NULL;
 }
 
-static struct flow *start(struct cache *cache, const struct item *item)
+/* Whether what the sample adds to counts of TCP flags is no whole number. */
+static int needs_wide(const struct cache *cache, const struct item *item)
 {
-	unsigned int lines = flow_extra_lines(item->hash);
+	return cache->config.full && item->key->ip_protocol == FLOW_PROTOCOL_TCP && !item->worth->whole;
+}
+
+static __attribute__((noinline)) struct flow *start(struct cache *cache, const struct item *item)
+{
+	__u32 hash = item->hash | (needs_wide(cache, item) ? FLOW_FLAG_COUNTS : 0), id;
+	unsigned int lines = flow_extra_lines(hash);
 	struct flow *flow = slab_alloc(&cache->slab, lines);
-	__u32 id;
 
 	if (!flow)
 		return NULL;
 	id = flow->id;
 	memset(flow, 0, FLOW_PLAIN_SIZE + lines * FLOW_LINE);
-	memcpy(&flow->key, item->key, item->size);
+	memcpy(&flow->key, item->key, key_size(item->key));
 	flow->id = id;
-	flow->hash = item->hash;
+	flow->hash = hash;
 	flow->domain = item->domain;
 	flow->point = item->point;
 	flow->ttl_min = flow->ttl_max = item->sample->key.ip_ttl;
@@ -93,11 +106,6 @@ static struct flow *start(struct cache *cache, const struct item *item)
 	flow->first = flow->last = item->sample->meta.time;
 	cache->stats.created++;
 	return flow;
-}
-
-static inline u128 weight_of_item(const struct item *item)
-{
-	return (u128)item->weight_high << 64 | item->weight;
 }
 
 static void count_protocol(struct cache_stats *stats, const struct flow_key *key)
@@ -110,39 +118,42 @@ static void count_protocol(struct cache_stats *stats, const struct flow_key *key
 		(*(known ? &stats->ipv6_known : &stats->ipv6_other))++;
 }
 
-static void count_selector(struct cache *cache, const struct item *item)
+/* Out of line, for most weights are whole numbers. */
+static __attribute__((noinline)) struct flow *add_fraction(struct cache *cache, struct flow *flow,
+							   const struct item *item)
 {
-	struct counter *counter = item->counter;
-	struct total *total = &counter->total;
-	__u32 packets = item->sample->meta.packets ? item->sample->meta.packets : 1;
-	u128 weight = weight_of_item(item);
-	double number = weight_number(weight) * counter->selector.unit;
-
-	counter->samples++;
-	flow_count(&total->packets, &total->fraction, weigh(weight, packets));
-	estimate_add(&counter->packets, number, packets);
-	estimate_add(&counter->octets, number, item->sample->meta.ip_octets);
-	count_protocol(&cache->stats, item->key);
+	if (!(flow->hash & FLOW_FLAG_COUNTS) && needs_wide(cache, item)) {
+		flow = cache_widen(cache, flow);
+		if (!flow)
+			return NULL;
+	}
+	addition_add(flow, item->sample, item->packets, item->worth, cache->config.full, 0);
+	return flow;
 }
 
-static void count_item(struct cache *cache, const struct item *item)
+static inline void count_item(struct cache *cache, const struct item *item)
 {
 	struct flow *flow = cache_caches(cache) ? find(cache, item) : NULL;
 	int known = flow != NULL;
-	__u8 flags;
+	__u8 flags = 0;
 
-	if (!known) {
+	if (!known)
 		flow = start(cache, item);
-		if (!flow) {
-			cache->stats.lost_memory++;
-			return;
-		}
+	if (flow) {
+		flags = flow->tcp_flags;
+		if (__builtin_expect(item->worth->whole != 0, 1))
+			addition_add(flow, item->sample, item->packets, item->worth, cache->config.full, 1);
+		else
+			flow = add_fraction(cache, flow, item);
 	}
-	flags = flow->tcp_flags;
-	flow_add(flow, item->sample, weight_of_item(item));
+	if (!flow) {
+		cache->stats.lost_memory++;
+		return;
+	}
 	if (__builtin_expect(item->hash & FLOW_VERDICT, 0))
-		flow_add_verdict(flow, item->sample, weight_of_item(item));
-	count_selector(cache, item);
+		addition_verdict(flow, item->sample, item->packets, item->worth);
+	counter_add(item->counter, item->worth, item->packets, item->sample->meta.ip_octets);
+	count_protocol(&cache->stats, item->key);
 	if (known) {
 		cache->stats.cached++;
 		if ((flow->tcp_flags & ~flags) & (FLOW_TCP_FIN | FLOW_TCP_RST))
@@ -173,7 +184,7 @@ prefetch_flows(const struct cache *cache, const struct item *items, unsigned int
 	}
 }
 
-static void count_block(struct cache *cache, struct block *block)
+static __attribute__((noinline)) void count_block(struct cache *cache, struct block *block)
 {
 	if (cache_caches(cache))
 		prefetch_flows(cache, block->items, block->count);
@@ -182,21 +193,27 @@ static void count_block(struct cache *cache, struct block *block)
 	block->count = 0;
 }
 
-/* So that one key has a place of its own for each domain and point. */
-static inline __u64 spread(__u32 domain, __u32 point)
+/* The bits of the hash that say what lines the flow has from its start. */
+static inline __u32 lines_of(const struct cache *cache, const struct sample *sample)
 {
-	__u64 product = ((__u64)domain << 32 | point) * 0x9e3779b97f4a7c15;
+	__u32 lines = sample->key.tunnel.type ? FLOW_TUNNEL : 0;
 
-	return product ^ product >> 32;
+	if (!cache->config.full)
+		return lines;
+	if (sample->key.ip_protocol == FLOW_PROTOCOL_TCP && sample->key.ip_version != 4)
+		lines |= FLOW_FLAG_COUNTS;
+	if (__builtin_expect(sample->meta.verdict != VERDICT_NONE, 0))
+		lines |= FLOW_VERDICT;
+	return lines;
 }
 
 static inline void add_item(struct cache *cache, struct block *block, const struct sample *sample,
-			    const struct flow_key *key, unsigned int size, __u64 hash, struct counter *counter,
-			    __u64 weight)
+			    const struct flow_key *key, __u64 hash, struct generation *generation, unsigned int number,
+			    __u32 packets)
 {
-	const struct selector *selector = &counter->selector;
+	struct counter *counter = &generation->selectors[number];
 	struct item *item;
-	u128 product;
+	__u64 spread;
 
 	if (block->count == BLOCK)
 		count_block(cache, block);
@@ -204,23 +221,30 @@ static inline void add_item(struct cache *cache, struct block *block, const stru
 	item = &block->items[block->count++];
 	item->sample = sample;
 	item->key = key;
-	item->size = size;
 	item->counter = counter;
-	product = weight_for(selector, weight);
-	item->weight = (__u64)product;
-	item->weight_high = (__u64)(product >> 64);
-	item->domain = selector->domain;
-	item->point = selector->point;
-	if (selector->number == SELECTOR_MAIN && cache->point_count)
+	item->packets = packets;
+	item->worth = &counter->worth;
+	if (packets != 1) {
+		item->own = worth_of(weight_for(&counter->selector, weight_of(&generation->weight, packets)));
+		item->worth = &item->own;
+	}
+	item->domain = counter->selector.domain;
+	item->point = counter->selector.point;
+	spread = counter->spread;
+	if (number == SELECTOR_MAIN && cache->point_count) {
 		item->point = point_of(cache, key->ifindex, item->point);
-	item->hash = (__u32)((hash ^ spread(item->domain, item->point)) & cache->hash_mask) & ~FLOW_LINES;
-	if (item->size > FLOW_KEY_PLAIN_SIZE)
-		item->hash |= FLOW_TUNNEL;
-	if (cache->config.full && key->ip_protocol == FLOW_PROTOCOL_TCP)
-		item->hash |= FLOW_FLAG_COUNTS;
-	if (__builtin_expect(sample->meta.verdict != VERDICT_NONE, 0) && cache->config.full)
-		item->hash |= FLOW_VERDICT;
+		spread = counter_spread(item->domain, item->point);
+	}
+	item->hash = ((__u32)((hash ^ spread) & cache->hash_mask) & ~FLOW_LINES) | lines_of(cache, sample);
 	__builtin_prefetch(&cache->buckets[item->hash & cache->bucket_mask]);
+}
+
+/* The hash of a key. Of a known size, which makes it shorter. */
+static inline __u64 hash_of(const struct cache *cache, const struct flow_key *key)
+{
+	if (key->tunnel.type)
+		return XXH3_64bits_withSeed(key, sizeof(*key), cache->seed);
+	return XXH3_64bits_withSeed(key, FLOW_KEY_PLAIN_SIZE, cache->seed);
 }
 
 /* One item for each selector of this exporter that took the sample. */
@@ -229,9 +253,8 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 	const struct sample_meta *meta = &sample->meta;
 	struct generation *generation = generations_find(&cache->generations, meta->generation);
 	const struct flow_key *key;
-	struct flow_key *copy;
-	__u64 rules, weight, hash, *excluded;
-	unsigned int size;
+	__u64 rules, hash, *excluded;
+	__u32 packets;
 	int main;
 
 	rules = generation ? meta->rules & generation->rules : 0;
@@ -263,17 +286,15 @@ static void add_sample(struct cache *cache, struct block *block, const struct sa
 		if (!rules)
 			return;
 	}
-	weight = weight_of(&generation->weight, meta->packets ? meta->packets : 1);
-	copy = &block->keys[block->next_key];
-	key = flow_key_counted(&sample->key, cache->config.full, copy);
-	if (key == copy)
-		block->next_key = (block->next_key + 1) % (BLOCK + 1);
-	size = flow_key_size(key);
-	hash = XXH3_64bits_withSeed(key, size, cache->seed);
+	key = key_counted(&sample->key, cache->config.full, &block->keys[block->next_key]);
+	if (key != &sample->key && ++block->next_key > BLOCK)
+		block->next_key = 0;
+	hash = hash_of(cache, key);
+	packets = meta->packets ? meta->packets : 1;
 	if (main)
-		add_item(cache, block, sample, key, size, hash, &generation->selectors[SELECTOR_MAIN], weight);
+		add_item(cache, block, sample, key, hash, generation, SELECTOR_MAIN, packets);
 	for (; rules; rules &= rules - 1)
-		add_item(cache, block, sample, key, size, hash, &generation->selectors[__builtin_ctzll(rules)], weight);
+		add_item(cache, block, sample, key, hash, generation, __builtin_ctzll(rules), packets);
 }
 
 void cache_ingest(struct cache *cache, const struct sample *samples, unsigned int count)

@@ -1,4 +1,5 @@
 /* Records: what each operation of a plan writes. */
+#include "flags.h"
 #include "record.h"
 
 #define NS_PER_US 1000
@@ -151,7 +152,7 @@ static __u64 op_value(const struct op *op, struct flow *flow, __u32 export_time)
 	case OP_ICMP_TYPE_CODE:
 		return (be16toh(key->src_port) & 0xff) << 8 | (be16toh(key->dst_port) & 0xff);
 	case OP_FLAG_COUNT:
-		return flow->hash & FLOW_FLAG_COUNTS ? flow_flag_counts(flow)[op->offset] >> 32 : 0;
+		return flags_count(flow, op->offset) >> 32;
 	case OP_LAYER2_SEGMENT:
 		return LAYER2_SEGMENT_VXLAN | (be64toh(key->tunnel.key) & VNI_MASK);
 	default:

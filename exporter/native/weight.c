@@ -11,10 +11,48 @@ static void add_total(struct total *sum, const struct total *total)
 	flow_count(&sum->packets, &sum->fraction, (u128)total->packets << 32 | total->fraction);
 }
 
+/* The counter with the samples of one packet in its sums. */
+static struct counter settled(const struct counter *counter)
+{
+	const struct singles *singles = &counter->singles;
+	u128 weight = worth_weight(&counter->worth);
+	double number = weight_number(weight) * counter->selector.unit;
+	double squares = (double)((u128)singles->squares_high << 64 | singles->squares);
+	struct counter sum = *counter;
+
+	sum.samples += singles->samples;
+	flow_count(&sum.total.packets, &sum.total.fraction, weigh(weight, singles->samples));
+	sum.packets.total += number * singles->samples;
+	sum.packets.variance += number * (number - 1) * singles->samples;
+	sum.octets.total += number * singles->octets;
+	sum.octets.variance += number * (number - 1) * squares;
+	sum.singles = (struct singles){ .samples = 0 };
+	return sum;
+}
+
 static void add_totals(struct total *sum, const struct generation *generation)
 {
+	for (unsigned int i = 0; i < SELECTORS; i++) {
+		struct counter counter = settled(&generation->selectors[i]);
+
+		add_total(sum, &counter.total);
+	}
+}
+
+/* What was counted until now was by the weights of before. */
+static void settle(struct generation *generation)
+{
 	for (unsigned int i = 0; i < SELECTORS; i++)
-		add_total(sum, &generation->selectors[i].total);
+		generation->selectors[i] = settled(&generation->selectors[i]);
+}
+
+static void set_selector(struct generation *generation, const struct selector *selector)
+{
+	struct counter *counter = &generation->selectors[selector->number];
+
+	counter->selector = *selector;
+	counter->worth = worth_of(weight_for(selector, weight_of(&generation->weight, 1)));
+	counter->spread = counter_spread(selector->domain, selector->point);
 }
 
 static int has_selector(const struct generation *generation, unsigned int number)
@@ -73,11 +111,12 @@ int generations_set(struct generations *generations, const struct weight *weight
 	generation = place(generations, weight->generation);
 	if (!generation)
 		return -ENOMEM;
+	settle(generation);
 	generation->weight = *weight;
 	generation->rules = 0;
 	generation->main = 0;
 	for (unsigned int i = 0; i < count; i++) {
-		generation->selectors[selectors[i].number].selector = selectors[i];
+		set_selector(generation, &selectors[i]);
 		if (selectors[i].number == SELECTOR_MAIN)
 			generation->main = 1;
 		else
@@ -96,14 +135,10 @@ __u64 weight_of(const struct weight *weight, __u32 packets)
 	return (__u64)(weight->scale * -0x1p32 / expm1(weight->log_miss * packets) + 0.5);
 }
 
-struct generation *generations_find(struct generations *generations, __u16 number)
+struct generation *generations_search(struct generations *generations, __u16 number)
 {
-	unsigned int recent = generations->recent;
-
 	if (number >= WEIGHT_LASTING_FIRST)
 		return generations->lasting[number - WEIGHT_LASTING_FIRST];
-	if (recent < generations->count && generations->known[recent].weight.generation == number)
-		return &generations->known[recent];
 	for (unsigned int i = 0; i < generations->count; i++) {
 		if (generations->known[i].weight.generation == number) {
 			generations->recent = i;
@@ -119,17 +154,19 @@ static unsigned int generation_stats(const struct generation *generation, struct
 	unsigned int found = 0;
 
 	for (unsigned int number = 0; number < SELECTORS && found < limit; number++) {
-		const struct counter *counter = &generation->selectors[number];
+		struct counter counter;
 
-		if (has_selector(generation, number))
-			stats[found++] = (struct selector_stats){
-				.generation = generation->weight.generation, .number = number,
-				.samples = counter->samples, .packets = counter->total.packets,
-				.packets_estimate = counter->packets.total,
-				.packets_variance = counter->packets.variance,
-				.octets_estimate = counter->octets.total,
-				.octets_variance = counter->octets.variance,
-			};
+		if (!has_selector(generation, number))
+			continue;
+		counter = settled(&generation->selectors[number]);
+		stats[found++] = (struct selector_stats){
+			.generation = generation->weight.generation, .number = number,
+			.samples = counter.samples, .packets = counter.total.packets,
+			.packets_estimate = counter.packets.total,
+			.packets_variance = counter.packets.variance,
+			.octets_estimate = counter.octets.total,
+			.octets_variance = counter.octets.variance,
+		};
 	}
 	return found;
 }

@@ -46,6 +46,14 @@ void wheel_remove(struct wheel *wheel, struct slab *slab, __u32 id)
 		slab_filing(slab, filing->wheel_next)->wheel_prev = filing->wheel_prev;
 }
 
+__u64 wheel_due(const struct wheel *wheel)
+{
+	for (__u64 tick = wheel->tick; tick < wheel->tick + WHEEL_SLOTS; tick++)
+		if (wheel->heads[tick % WHEEL_SLOTS] != FLOW_NONE)
+			return tick << WHEEL_SHIFT;
+	return WHEEL_NEVER;
+}
+
 struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now)
 {
 	__u64 tick = now >> WHEEL_SHIFT;

@@ -28,6 +28,10 @@ void wheel_clear(struct wheel *wheel);
 void wheel_add(struct wheel *wheel, struct slab *slab, __u32 id, __u64 deadline);
 void wheel_remove(struct wheel *wheel, struct slab *slab, __u32 id);
 
+/* When the first slot that has a flow begins (ns), WHEEL_NEVER where none has. */
+#define WHEEL_NEVER (~0ull)
+__u64 wheel_due(const struct wheel *wheel);
+
 /* Take the next flow whose slot has begun at `now` (ns) out of the wheel, or NULL. */
 struct flow *wheel_next(struct wheel *wheel, struct slab *slab, __u64 now);
 

@@ -1,15 +1,13 @@
-"""The ways to a collector, a file each, and which target takes which. What they share is in connection.py."""
+"""The ways to a collector, a file each, and which target takes which. What they share is in connection.py.
+
+Each is imported where a target has it: TLS and files need as much of the standard library as all else in the exporter.
+"""
 
 import ipaddress
 
 from exporter.errors import ExporterError
 from exporter.options import DTLS, FILE, SCTP, SECURE, TCP, TLS, UDP, ExporterOptions, Target
 from exporter.transports.connection import Connection
-from exporter.transports.file import open_file
-from exporter.transports.sctp import open_sctp
-from exporter.transports.tcp import open_tcp
-from exporter.transports.tls import check_files, open_tls
-from exporter.transports.udp import open_udp
 
 
 def is_instant(target: Target) -> bool:
@@ -33,18 +31,28 @@ def needs(target: Target, options: ExporterOptions) -> object:
 def open_connection(target: Target, options: ExporterOptions) -> Connection:
     """Make a connection that is ready, authenticated where the transport does that. OSError; may take seconds."""
     if target.transport == TCP:
+        from exporter.transports.tcp import open_tcp
+
         return open_tcp(target)
     if target.transport == SCTP:
+        from exporter.transports.sctp import open_sctp
+
         return open_sctp(target)
     if target.transport == TLS:
+        from exporter.transports.tls import open_tls
+
         return open_tls(target, options.tls)
     if target.transport == DTLS:
-        # Only where it is wanted: it needs packages that are no dependencies.
+        # It needs packages that are no dependencies.
         from exporter.transports.dtls import open_dtls
 
         return open_dtls(target, options.tls)
     if target.transport == FILE:
+        from exporter.transports.file import open_file
+
         return open_file(target, options.file)
+    from exporter.transports.udp import open_udp
+
     return open_udp(target)
 
 
@@ -71,5 +79,7 @@ def check(options: ExporterOptions, path: str) -> list[str]:
                 f"dtls:// needs pyOpenSSL and service-identity ({error}): install xdpfix with its extra, xdpfix[dtls]"
             ) from None
     if transports.intersection(SECURE):
+        from exporter.transports.tls import check_files
+
         return check_files(options.tls, f"{path}.tls")
     return []

@@ -30,10 +30,11 @@ class Udp(Connection):
         self._socket = sock
         self.batch_fd = sock.fileno()
         self.peer = peer_name(sock)
+        self._endpoint = socket_endpoint(sock, UDP_PROTOCOL)  # asked for at every tick
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Nothing comes back."""
-        return (socket_endpoint(self._socket, UDP_PROTOCOL),)
+        return (self._endpoint,)
 
     def message_limit(self) -> int | None:
         """What the path takes, as far as the kernel knows."""

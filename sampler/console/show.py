@@ -17,9 +17,6 @@ from sampler.control.ledger import KERNEL_LOSSES
 # Columns of flows that are for programs: they tell one flow from another over time.
 IDENTITY = ("flow", "started")
 
-# What `xdpfix show` may ask for.
-SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "rules", "stats")
-
 # The columns of `xdpfix show tunnels`.
 TUNNEL_COLUMNS = (
     "ifindex",

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampler.arguments import control_socket
 from sampler.control import flowfilter
-from sampler.control.server import ForbiddenError, tell
+from sampler.control.client import ForbiddenError, tell
 from sampler.errors import ConfigError, XdpfixError
 
 # Seconds that an answer may take; meanwhile the screen says that it waits.

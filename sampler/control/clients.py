@@ -7,12 +7,12 @@ from typing import Any
 
 from sampler import configkeys, readers
 from sampler.arguments import Commands, add_socket, command, control_socket
-from sampler.console import ovsformat
-from sampler.console.show import SUBJECTS, flows, ledger, print_result, rules, tunnels
+from sampler.control.client import tell
 from sampler.control.flowfilter import SHOWN_FLOWS
-from sampler.control.server import tell
 from sampler.errors import ConfigError
 
+# What `xdpfix show` may ask for.
+SUBJECTS = ("flows", "interfaces", "tunnels", "exporters", "rules", "stats")
 # What a reload may take: flows of exporters that go are exported first, within a second each.
 RELOAD_TIMEOUT = 120.0
 # A cache of millions of flows goes out at the pace that collectors can follow.
@@ -56,8 +56,12 @@ def _show(arguments: argparse.Namespace) -> int:
     options = _show_options(arguments)
     result = tell(control_socket(arguments), {"show": what, **options})
     if arguments.ovs:
+        from sampler.console import ovsformat
+
         print("\n".join(ovsformat.lines(result)))
         return 0
+    from sampler.console.show import flows, ledger, print_result, rules, tunnels
+
     for_people: dict[str, Callable[[Any], Any]] = {
         "flows": flows,
         "rules": rules,

@@ -1,9 +1,9 @@
-"""The control socket: a running xdpfix answers `xdpfix show WHAT` and obeys `xdpfix reload`. Server and client.
+"""The control socket: a running xdpfix answers `xdpfix show WHAT` and obeys `xdpfix reload`. The server.
 
 A request is one line of JSON with one command, its argument and options: {"show": "flows", "limit": 10}; the answer
 is one line, {"result": …} or {"error": "sentence", "code": exit code}. Which commands there are is in
-sampler.control.commands. The socket is root's alone (mode 0600). Holding it also means being the only xdpfix that
-uses this path.
+sampler.control.commands, who asks in sampler.control.client. The socket is root's alone (mode 0600). Holding it also
+means being the only xdpfix that uses this path.
 """
 
 import asyncio
@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 # Octets of a request; the longest of ours is a filter of some hundred.
 REQUEST_MAX = 4096
-# Seconds that a client waits: a cache of a million flows takes some of them to write out.
-TIMEOUT = 30.0
 # Items of a list that are written at a stretch: some 2 ms.
 PART = 500
 
@@ -169,56 +167,3 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
     raise StartError(f"{path}: another xdpfix is running; stop it, or set sampler.control_socket to another path")
-
-
-class ForbiddenError(XdpfixError):
-    """This user may not ask the running xdpfix."""
-
-
-class AnswerError(XdpfixError):
-    """The running xdpfix refused: its sentence, and the exit code that it gave with it."""
-
-    def __init__(self, sentence: str, code: int) -> None:
-        super().__init__(sentence)
-        self.exit_code = code
-
-
-def ask(path: Path, what: str, timeout: float = TIMEOUT) -> Any:
-    """Ask the running xdpfix to show something. See tell() for the errors."""
-    return tell(path, {"show": what}, timeout)
-
-
-def tell(path: Path, request: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
-    """Send one request to the running xdpfix; give its result.
-
-    Raises:
-        AnswerError: it refused.
-        ForbiddenError: it is not for this user.
-        XdpfixError: none is running, or it ended before it answered.
-
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(timeout)
-        try:
-            sock.connect(str(path))
-        except PermissionError:
-            raise ForbiddenError(f"{path}: only root may ask the running xdpfix; use sudo") from None
-        except OSError as error:
-            raise XdpfixError(
-                f"{path}: no xdpfix answers there ({error.strerror or error}); start it with `xdpfix run`, "
-                "or name its socket with --socket"
-            ) from None
-        try:
-            with sock.makefile("rwb") as stream:
-                stream.write(json.dumps(request).encode() + b"\n")
-                stream.flush()
-                line = stream.readline()
-        except OSError as error:
-            raise XdpfixError(f"{path}: xdpfix did not answer: {error.strerror or error}") from None
-    try:
-        answer = json.loads(line)
-    except ValueError:
-        raise XdpfixError(f"{path}: xdpfix ended before it answered") from None
-    if "error" in answer:
-        raise AnswerError(str(answer["error"]), int(answer.get("code", 1)))
-    return answer.get("result")

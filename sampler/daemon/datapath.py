@@ -6,6 +6,7 @@ a C call with the GIL released, and nothing here runs per packet, nor per batch 
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from exporter.cache import NS_PER_S
 from exporter.exporter import Exporter
 from exporter.transports.connection import Endpoint
 from sampler._native import lib
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # What waits in a half-filled batch, a timer or a queue waits no longer than this, in seconds.
 TICK = 0.1
+# Where nothing waits nor comes, ticks are as far apart as an exporter may go without one, in seconds: each costs 0.4 ms
+# by then, for all that it touches has left the processor's caches.
+REST = 1.0
 # CPUs are hot-plugged by hand: looking each second is soon enough.
 RESCAN_INTERVAL = 1.0
 DRAIN_SECONDS = 5.0
@@ -63,7 +68,11 @@ class Datapath(threading.Thread):
         self._stopping = False
         self._ended = False
         self.ticks = 0
-        """Ticks done: it stands still when the thread hangs. The watchdog reads it."""
+        """Ticks done: it stands still when the thread hangs."""
+        self.ticked = time.monotonic()
+        """When the last one was. The watchdog reads it."""
+        self.statistics_due = math.inf
+        """When an exporter tells statistics next, by time.monotonic(), as of the last tick; for other threads."""
         self.error: BaseException | None = None
 
     def call(self, function: Callable[[], T]) -> Future[T]:
@@ -166,16 +175,39 @@ class Datapath(threading.Thread):
         while not self._stopping:
             now = time.monotonic()
             wake = min(next_tick, self.psample.rest_until(now))
-            self._read_rings(wake if now < wake else next_tick, wait=now < wake)
+            ended, next_tick = self._rest(now, wake, next_tick) if now < wake else (lib.RING_TIME, next_tick)
+            if ended == lib.RING_READY:  # more will come: all until the tick in one call
+                self._read_rings(min(next_tick, self.psample.rest_until(time.monotonic())), wait=True)
+            else:
+                self._read_rings(until=next_tick)
             self.psample.read(until=next_tick)
             now = time.monotonic()
             if now >= next_tick:
                 self._tick()
-                next_tick = time.monotonic() + TICK
+                next_tick = time.monotonic() + self._pause()
             if now >= next_rescan:
                 self._rescan()
                 next_rescan = now + RESCAN_INTERVAL
-            self._run_calls()
+            if self._run_calls():
+                next_tick = min(next_tick, time.monotonic() + TICK)
+
+    def _rest(self, now: float, until: float, next_tick: float) -> tuple[int, float]:
+        """Wait until there is something to do: what it was, and when the next tick is to be, soon if anything came."""
+        ended = self._ring.rest(until - now, TICK)
+        woken = time.monotonic()
+        if woken - now > TICK:
+            # Flows that start now get the wall clock of now.
+            for sink in self.sinks.values():
+                sink.set_clock()
+        return ended, woken if ended == lib.RING_SAMPLES else min(next_tick, woken + TICK)
+
+    def _pause(self) -> float:
+        """Seconds from a tick to the next one, where nothing comes."""
+        if self.psample.sources:  # their losses are counted at ticks
+            return TICK
+        now = time.monotonic_ns()
+        due = min((sink.due_ns(now) for sink in self.sinks.values()), default=math.inf)
+        return max(TICK, min(REST, (due - now) / NS_PER_S))
 
     def _read_rings(self, until: float, wait: bool = False) -> None:
         """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on.
@@ -200,9 +232,12 @@ class Datapath(threading.Thread):
         now = time.monotonic_ns()
         for sink in self.sinks.values():
             sink.tick(now)
+        dues = [due for sink in self.sinks.values() if (due := sink.exporting.statistics_due_ns) is not None]
+        self.statistics_due = min(dues, default=math.inf) / NS_PER_S
         # Sessions may have begun, and sent: before their packets are counted.
         self.share_endpoints()
         self.ticks += 1
+        self.ticked = time.monotonic()
 
     def _rescan(self) -> None:
         opened = self._ring.rescan()
@@ -211,12 +246,15 @@ class Datapath(threading.Thread):
         elif opened < 0:
             log.warning("cannot open a ring on a CPU that came online (errno %d): its samples are lost", -opened)
 
-    def _run_calls(self) -> None:
+    def _run_calls(self) -> bool:
+        """Whether there were any."""
+        called = False
         while True:
             try:
                 function, future = self._calls.get_nowait()
             except Empty:
-                return
+                return called
+            called = True
             try:
                 future.set_result(function())
             except Exception as error:

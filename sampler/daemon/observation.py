@@ -8,6 +8,7 @@ gate knows the rules.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from exporter.status import Metering
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5
 # Names of interfaces that come and go are told to the exporters this often at most, in seconds.
 NAMES_SECONDS = 0.5
+# What the gates counted is told from so long before statistics on: twice as long as from one look at it to the next.
+STATISTICS_AHEAD = 2.0
 
 
 class Observation:
@@ -63,6 +66,7 @@ class Observation:
         self.points = ObservationPoints(self._attach, gates, self._places, alive)
         self._programs = ProgramWatch(links.table, self._places, lambda: self.points.ingress)
         self._selected: Wanted | None = None
+        self._ignored = 0  # packets, as they were told
         self._warned: set[str] = set()
         self._missing: set[str] = set()
         self._looking: asyncio.TimerHandle | None = None  # for interfaces that carry the same packets
@@ -165,13 +169,21 @@ class Observation:
         self._naming = None
         self._exporters.set_interfaces([(link.ifindex, link.name, link.alias) for link in self._links.table.links])
 
+    def follow_metering(self, packets: dict[str, int], statistics_due: float) -> None:
+        """Tell the exporters ahead of their next statistics (by time.monotonic()), and when something was lost.
+
+        To read the gates of hundreds of interfaces takes milliseconds, and nobody asks for it in between.
+        """
+        if _ignored(packets) != self._ignored or statistics_due - time.monotonic() < STATISTICS_AHEAD:
+            self.tell_metering(packets)
+
     def tell_metering(self, packets: dict[str, int]) -> None:
         """Tell the exporters what the gates counted. `packets`: the kernel's counters in wire packets."""
         observed = None
         if not self._config.flow_exporters:  # else there are interfaces that the main selector does not see
             observed = self.points.observed_before + sum(self._gates.observed().values())
-        ignored = sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring"))
-        self._exporters.set_metering(Metering(observed, packets["selected"], ignored))
+        self._ignored = _ignored(packets)
+        self._exporters.set_metering(Metering(observed, packets["selected"], self._ignored))
 
     def _select(self, selected: Wanted) -> None:
         """Begin a generation: exporters know it before the kernel goes by it."""
@@ -240,3 +252,8 @@ class Observation:
         globs = ", ".join([*self._globs, *["a physical interface"] * physical])
         names = ", ".join(link.name for link in self._links.table.links)
         log.warning("no interface is sampled yet: none of %s matches %s", names, globs or "any rule")
+
+
+def _ignored(packets: dict[str, int]) -> int:
+    """Packets that were lost on their way to a flow, of the kernel's counters."""
+    return sum(packets[name] for name in (*KERNEL_LOSSES, "lost_ring"))

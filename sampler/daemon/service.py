@@ -12,11 +12,10 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import ExporterError
 from exporter.options import Target
-from sampler.collector.collect import EmbeddedCollector
 from sampler.config import Config
 from sampler.control import commands
 from sampler.control.reports import Reports, RuleReader
@@ -42,10 +41,15 @@ from sampler.kernel.tracers import Tracers
 from sampler.psample.follower import PsampleFollower
 from sampler.tunnels.follower import TunnelFollower
 
+if TYPE_CHECKING:  # it shows tables, for which rich is imported: where it is needed only
+    from sampler.collector.collect import EmbeddedCollector
+
 log = logging.getLogger(__name__)
 
 # How often the data thread is looked at, in seconds, where the service manager does not ask for more.
 WATCH_INTERVAL = 1.0
+# So long without a tick the data thread hangs, in seconds: it may rest for one, and a batch or a flush takes a while.
+HANGING = 3.0
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:
@@ -74,7 +78,6 @@ class Service:
         self._viewer: EmbeddedCollector | None = None
         self._exporters = Exporters(self._watch_flows)
         self._running = False
-        self._ticks = -1  # of the data thread, as they were told to the watchdog
 
     async def serve(self) -> int:
         """Start, stay until the stop, take down. Raises StartError."""
@@ -150,6 +153,8 @@ class Service:
     def _watch_flows(self) -> Target:
         """Without a collector, ours shows the flows on standard output; when nobody reads that, it is the end."""
         if self._viewer is None:
+            from sampler.collector.collect import EmbeddedCollector
+
             loop = asyncio.get_running_loop()
             self._viewer = EmbeddedCollector(on_closed=lambda: _tell(loop, self._stop))
             if self._running:
@@ -164,23 +169,25 @@ class Service:
         """Feed the watchdog while the data thread ticks, tell of losses; end with the stop, or a part's error."""
         losses = LossLog()
         interval = min(watchdog_interval() or WATCH_INTERVAL, WATCH_INTERVAL)
+        stopped = asyncio.ensure_future(self._stop.wait())
         while not self._stop.is_set() and self._datapath.is_alive() and not following.done():
             self._feed_watchdog()
             samples, packets = self._gates.counters()
             losses.check(samples, time.monotonic())
-            self._observation.tell_metering(packets)
+            self._observation.follow_metering(packets, self._datapath.statistics_due)
             with contextlib.suppress(EndedError):  # that the data thread has ended is told below
                 self._psample.look()
-            self._psample.tell_twice(self._links.table.links, self._exporters.selectors)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), interval)
+            self._psample.tell_twice(self._links.table, self._exporters.selectors)
+            # At the same moments as other timers: an idle processor wakes up once for all of them.
+            moment = asyncio.get_running_loop().time()
+            await asyncio.wait({stopped, following}, timeout=interval - moment % interval)
+        stopped.cancel()
         if following.done() and (error := following.exception()) is not None:
             raise StartError(f"cannot follow the interfaces: {error}; see the log") from error
 
     def _feed_watchdog(self) -> None:
         """Where the data thread ticks. Also from what keeps the main thread for long: it works, and does not hang."""
-        if self._datapath.ticks != self._ticks:
-            self._ticks = self._datapath.ticks
+        if time.monotonic() - self._datapath.ticked < HANGING:
             self._notifier.watchdog()
 
     def _reload(self) -> None:
@@ -235,6 +242,8 @@ class Service:
         steps = plan(self._config, config)
         # First, since these may refuse.
         self._observation.check(steps.config)
+        # Exporters that come count from here on.
+        self._observation.tell_metering(self._gates.counters()[1])
         try:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:

@@ -6,6 +6,7 @@ sampler.kernel.gates and sampler.tunnels.tunnelmaps fill them, sampler.kernel.ri
 import errno
 import math
 import os
+import sys
 from typing import Self
 
 from sampler._native import ffi, lib
@@ -67,6 +68,7 @@ class Maps:
             self._create("tunnel_neighbours", MAP_TYPE_HASH, neighbour, TUNNEL_NEIGHBOURS_MAX, F_NO_PREALLOC, key_size)
             self._create("ring", MAP_TYPE_PERF_EVENT_ARRAY, 4, self.cpus)
             self.update("log2_table", 0, log2_table())
+            self._seed()
             self._selection = self._map_selection()
             self._barrier = self._create_barrier()
         except BaseException:
@@ -80,6 +82,13 @@ class Maps:
         if fd < 0:
             raise StartError(f"BPF map {name} cannot be made: {refusal(-fd)}")
         self._fds[name] = fd
+
+    def _seed(self) -> None:
+        """Give each CPU random numbers of its own."""
+        state = ffi.new("struct cpu_state *")
+        for cpu in range(self.cpus):
+            state.random = int.from_bytes(os.urandom(8), sys.byteorder)
+            self.update("cpus", cpu, state)
 
     def _map_selection(self) -> "ffi.CData":
         word = lib.bpf_map_word(self._fds["selection"])

@@ -66,6 +66,20 @@ class Ring:
             raise OSError(-more, f"cannot wait for the rings: {os.strerror(-more)}")
         return bool(more)
 
+    def rest(self, timeout: float, step: float) -> int:
+        """As `poll`, or until samples wait in half-filled batches, looked for each `step` seconds.
+
+        A step costs no Python: who has nothing to do sleeps long, and a sample waits no longer than a step.
+
+        Returns:
+            What ended it: an enum ring_end (sampler/native/ring.def.h).
+
+        """
+        ended = int(lib.ring_rest(self._ring, max(0, math.ceil(timeout * 1000)), math.ceil(step * 1000)))
+        if ended < 0:
+            raise OSError(-ended, f"cannot wait for the rings: {os.strerror(-ended)}")
+        return ended
+
     def watch(self, fd: int) -> None:
         """Let `poll` and `feed` end when this descriptor has something to read, too, once until `rearm`. OSError."""
         if err := lib.ring_watch(self._ring, fd):

@@ -64,6 +64,21 @@ class XdpPrograms:
         self.close()
 
 
+class NewLinks:
+    """Asks the kernel whether a BPF link was made, of whatever kind."""
+
+    def __init__(self) -> None:
+        self._newest = ffi.new("__u32 *")
+
+    def any(self) -> bool | None:
+        """Whether there is one that was not there before; None without CAP_SYS_ADMIN.
+
+        It may take a moment from now until it is attached.
+        """
+        newer = lib.xdp_newer_link(self._newest)
+        return None if newer < 0 else bool(newer)
+
+
 def program_id(fd: int) -> int:
     """Give the id of a program of this process, by its descriptor."""
     for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():

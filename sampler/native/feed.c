@@ -52,7 +52,7 @@ int ring_feed(struct ring *ring, struct sample *batch, unsigned int capacity, co
 		if (!wait)
 			return 0;
 		ended = ring_poll(ring, milliseconds(until - now));
-		if (ended)
+		if (ended < 0 || ended == RING_CALLED)
 			return ended < 0 ? ended : 0;
 	}
 }

@@ -2,6 +2,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,14 +96,15 @@ static void cpu_ring_close(struct ring *ring, unsigned int cpu)
 static bool cpu_is_online(unsigned int cpu)
 {
 	char path[64], online = '1';
-	FILE *file;
+	int fd;
 
 	/* CPU 0 often has no such file: it cannot go. */
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	file = fopen(path, "re");
-	if (file) {
-		online = fgetc(file);
-		fclose(file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (read(fd, &online, 1) != 1)
+			online = '0';
+		close(fd);
 	}
 	return online == '1';
 }
@@ -224,7 +227,8 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-int ring_poll(struct ring *ring, int timeout)
+/* Wait for at most `timeout` ms. Returns an enum ring_end but RING_SAMPLES, or -errno. */
+static int wait_events(struct ring *ring, int timeout)
 {
 	struct epoll_event events[8];
 	bool other = false;
@@ -233,13 +237,36 @@ int ring_poll(struct ring *ring, int timeout)
 
 	n = epoll_wait(ring->epoll_fd, events, 8, timeout);
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return errno == EINTR ? RING_TIME : -errno;
 	for (int i = 0; i < n; i++)
 		other |= events[i].data.u32 != EVENT_OF_RING;
 	/* Reading resets the wake-up; it fails when there was none, which is as good. */
 	if (other && read(ring->wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
 		return -errno;
-	return other;
+	return other ? RING_CALLED : n ? RING_READY : RING_TIME;
+}
+
+static bool samples_wait(const struct ring *ring)
+{
+	for (unsigned int cpu = 0; cpu < ring->cpus; cpu++)
+		if (__atomic_load_n(&ring->states[cpu].batch.sequence, __ATOMIC_RELAXED) != ring->cpu[cpu].next)
+			return true;
+	return false;
+}
+
+int ring_rest(struct ring *ring, int timeout, int step)
+{
+	int ended;
+
+	while ((ended = wait_events(ring, timeout < step ? timeout : step)) == RING_TIME && (timeout -= step) > 0)
+		if (samples_wait(ring))
+			return RING_SAMPLES;
+	return ended;
+}
+
+int ring_poll(struct ring *ring, int timeout)
+{
+	return ring_rest(ring, timeout, INT_MAX);
 }
 
 int ring_watch(struct ring *ring, int fd)

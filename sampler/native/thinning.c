@@ -5,16 +5,6 @@
 #include "gate.h"
 #include "thinning.h"
 
-/* SplitMix64 (Steele, Lea, Flood 2014): one word of state, equidistributed. */
-static __u64 next_random(__u64 *state)
-{
-	__u64 word = *state += 0x9e3779b97f4a7c15;
-
-	word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
-	word = (word ^ word >> 27) * 0x94d049bb133111eb;
-	return word ^ word >> 31;
-}
-
 int thinning_init(struct thinning *thinning, const struct sampling_config *config, const struct log2_table *table)
 {
 	struct thinning made = { .config = *config, .table = *table };
@@ -22,7 +12,7 @@ int thinning_init(struct thinning *thinning, const struct sampling_config *confi
 	if (getrandom(&made.random, sizeof(made.random), 0) != sizeof(made.random))
 		return -errno;
 	*thinning = made;
-	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, next_random(&thinning->random));
+	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, &thinning->random);
 	return 0;
 }
 
@@ -31,6 +21,6 @@ bool thinning_takes(struct thinning *thinning)
 	if (gate_skips(&thinning->gate, 1))
 		return false;
 	gate_hit(&thinning->gate, 1);
-	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, next_random(&thinning->random));
+	gate_draw(&thinning->gate, 0, &thinning->config, &thinning->table, &thinning->random);
 	return true;
 }

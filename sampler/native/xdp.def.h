@@ -23,5 +23,12 @@ int xdp_open(void);
  */
 int xdp_read(int socket, struct xdp_program *programs, __u32 count);
 
+/*
+ * Whether any BPF link was made since the one numbered `*newest` (0: none is known), which then is the newest one's
+ * number: 1, 0, or -errno: -EPERM without CAP_SYS_ADMIN. It tells nothing of links that are gone already. A link has its
+ * number some time before it is attached.
+ */
+int xdp_newer_link(__u32 *newest);
+
 /* The name that the kernel keeps of a program, 15 characters and a zero. 0 or -errno: -EPERM without CAP_SYS_ADMIN. */
 int xdp_program_name(__u32 id, char *name);

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from sampler.daemon.datapath import Datapath
-from sampler.daemon.linktable import Link
+from sampler.daemon.linktable import Link, LinkTable
 from sampler.daemon.losslog import LossLog
 from sampler.daemon.wanted import Selector
 from sampler.psample.options import PsampleSource
@@ -106,9 +106,11 @@ class PsampleFollower:
         if joined:
             log.info("psample: samples of group %s are taken", ", ".join(map(str, joined)))
 
-    def tell_twice(self, links: Iterable[Link], selectors: Mapping[Selector, int]) -> None:
+    def tell_twice(self, table: LinkTable, selectors: Mapping[Selector, int]) -> None:
         """Warn of interfaces that both psample and our programs sample for one exporter, of each once."""
-        for sentence in twice(self._datapath.psample.seen, self._options, links, selectors):
+        if not self._datapath.psample.seen:
+            return
+        for sentence in twice(self._datapath.psample.seen, self._options, table.links, selectors):
             self._tell(sentence)
 
     def _tell(self, sentence: str) -> None:

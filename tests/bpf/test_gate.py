@@ -7,12 +7,13 @@ import pytest
 
 from lib.frames import FRAMES
 from lib.testrun import IFINDEX
-from sampler._native import lib
+from sampler._native import ffi, lib
 from sampler.errors import StartError
 from sampler.kernel.maps import log2_table
 from sampler.kernel.selection import scale
 
 FRAME = FRAMES["ipv4 tcp"]
+GOLDEN = 0x9E3779B97F4A7C15  # what a draw of next_random adds to its state
 
 
 @pytest.mark.parametrize("n", [2, 400, 10**6, 2**32 - 1])
@@ -129,3 +130,19 @@ def test_closed_gate_takes_nothing(kernel):
     kernel.run("sample_tc_egress", FRAME, repeat=100)
     assert kernel.gates.counters()[0]["selected"] == before
     kernel.gates.open(IFINDEX, 1)
+
+
+def test_each_cpu_has_random_numbers_of_its_own(kernel):
+    """Seeded when the maps are made, drawn from where there is something to draw, and nowhere else."""
+    state, seeds = ffi.new("struct cpu_state *"), set()
+    for cpu in range(kernel.maps.cpus):
+        kernel.maps.lookup("cpus", cpu, state)
+        seeds.add(state.random)
+    assert len(seeds) == kernel.maps.cpus
+    before = kernel.state().random
+    kernel.run("sample_tc_ingress", FRAME, repeat=10)
+    assert kernel.state().random == before
+    kernel.set_sampling(Fraction(1, 2), 1)
+    kernel.run("sample_tc_ingress", FRAME, repeat=100)
+    drawn = (kernel.state().random - before) * pow(GOLDEN, -1, 2**64) % 2**64
+    assert 20 < drawn < 90

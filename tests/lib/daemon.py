@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from lib.netns import Namespace
 from lib.wait import PATIENCE, wait_until
-from sampler.control.server import ask, tell
+from sampler.control.client import ask, tell
 
 PROGRAM = Path(sys.executable).with_name("xdpfix")
 # The loader of every daemon whose configuration names none.

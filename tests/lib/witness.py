@@ -15,7 +15,7 @@ from lib.daemon import Daemon
 from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.wait import PATIENCE, wait_until
-from sampler.control.server import tell
+from sampler.control.client import tell
 from sampler.kernel.tracerrefusal import NO_TRACING
 
 IN, OUT = 0, 1

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,9 @@ from sampler.daemon import programwatch
 from sampler.daemon.linktable import Change, Link, LinkTable, Seen
 from sampler.daemon.places import Places
 from sampler.daemon.programwatch import ProgramWatch
+from sampler.kernel.capabilities import keep_needed
 from sampler.kernel.tracerrefusal import NO_CAPABILITY, lockdown, refusal
-from sampler.kernel.xdpprograms import XdpProgram, XdpPrograms, program_id, program_name
+from sampler.kernel.xdpprograms import NewLinks, XdpProgram, XdpPrograms, program_id, program_name
 
 CONFIG = """
 [sampler]
@@ -39,6 +41,13 @@ targets = ["{target}"]
 sampling = 1
 """
 REASON = "type information" if refusal() is None else "lockdown=confidentiality"  # where a kernel tells of that
+
+
+class Inside:
+    """The namespace of a thread that may not enter another one."""
+
+    enter = contextlib.nullcontext
+    ifindex = socket.if_nametoindex
 
 
 class EnoughError(Exception):
@@ -87,10 +96,14 @@ def test_programs_of_interfaces_are_read(wire: tuple[Namespace, Namespace], othe
     assert program_name(2**31 - 1) == ""
 
 
+@pytest.mark.parametrize("privileged", [True, False])
 def test_the_next_look_sees_what_netlink_does_not_tell(
-    wire: tuple[Namespace, Namespace], others: Others, monkeypatch: pytest.MonkeyPatch
+    wire: tuple[Namespace, Namespace], others: Others, monkeypatch: pytest.MonkeyPatch, privileged: bool
 ) -> None:
-    """A link attaches, replaces and detaches: each is known one look later, and there are two looks a second."""
+    """A link attaches, replaces and detaches: each is known one look later, and there are two looks a second.
+
+    Without CAP_SYS_ADMIN it is not known whether there are new links.
+    """
     left, _ = wire
     table = LinkTable()
     table.apply(Seen(Link(left.ifindex("a"), "a")))
@@ -103,7 +116,7 @@ def test_the_next_look_sees_what_netlink_does_not_tell(
         """After each look the link does another thing."""
         found.append([change.link.xdp.id if change.link.xdp is not None else 0 for change in changes])
         if len(found) == 1:
-            links.append(XdpLink(left, "a", others.drop))
+            links.append(XdpLink(Inside, "a", others.drop))  # type: ignore[arg-type]
         elif len(found) == 2:
             links[0].update(others.passing)
         elif len(found) == 3:
@@ -111,13 +124,29 @@ def test_the_next_look_sees_what_netlink_does_not_tell(
         else:
             raise EnoughError
 
-    with left.enter():
-        watch = ProgramWatch(table, Places(), lambda: [link.ifindex for link in table.links])
+    def watch() -> None:
+        """On a thread of its own, for capabilities belong to threads."""
+        programs = ProgramWatch(table, Places(), lambda: [link.ifindex for link in table.links])
+        if not privileged:
+            keep_needed()
+        assert (NewLinks().any() is not None) == privileged
         with contextlib.suppress(EnoughError):
-            asyncio.run(watch.follow(look))
-        watch.close()
+            asyncio.run(programs.follow(look))
+        programs.close()
+
+    left.call(watch)
     drop, passing = others.ids
     assert found == [[], [drop], [passing], [0]]
+
+
+def test_a_new_link_is_known(wire: tuple[Namespace, Namespace], others: Others) -> None:
+    """Of a link it is told once. Others of this host may come at any moment, so that there is none is seen in time."""
+    left, _ = wire
+    links = NewLinks()
+    wait_until(lambda: links.any() is False)
+    with XdpLink(left, "a", others.drop):
+        assert links.any() is True
+        wait_until(lambda: links.any() is False)
 
 
 def test_fall_back(wire: tuple[Namespace, Namespace], others: Others, tmp_path: Path) -> None:

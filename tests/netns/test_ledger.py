@@ -27,10 +27,10 @@ def whole(stats: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_stalled_consumer(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """A ring of one page, a stopped reader: most batches are lost, and each sample is accounted for."""
+    """A ring of four pages, a stopped reader: most batches are lost, and each sample is accounted for."""
     left, right = wire
     with Sink(left) as sink:
-        config = CONFIG.format(sampler="ring_pages = 1", target=sink.target)
+        config = CONFIG.format(sampler="ring_pages = 4", target=sink.target)
         with Daemon(left, tmp_path, config).wait_ready() as daemon:
             daemon.process.send_signal(signal.SIGSTOP)
             frame = udp_frame()

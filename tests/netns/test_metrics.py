@@ -13,8 +13,8 @@ from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import wait_until
+from sampler.control.client import tell
 from sampler.control.ledger import LEFT_OUT
-from sampler.control.server import tell
 
 CONFIG = """
 [sampler]

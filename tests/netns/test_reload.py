@@ -15,7 +15,7 @@ from lib.netns import Namespace, veth
 from lib.sink import Sink
 from lib.traffic import send, udp_frame
 from lib.wait import wait_until
-from sampler.control.server import tell
+from sampler.control.client import tell
 from sampler.errors import XdpfixError
 
 STEPS = 14
@@ -195,7 +195,9 @@ def test_an_equal_file_touches_nothing(wire: tuple[Namespace, Namespace], tmp_pa
             send(right, "b", [udp_frame()] * 8)
             wait_until(lambda: daemon.show("stats")["ring"]["received"] == 8)
             wait_until(lambda: main.messages and flow.messages)
-            before = len(main.messages), len(flow.messages)
+            first, second = daemon.show("exporters").values()  # in the configuration's order: main comes first
+            before = first["targets"][0]["messages_sent"], second["targets"][0]["messages_sent"]
+            wait_until(lambda: (len(main.messages), len(flow.messages)) == before)
             assert daemon.reload("# another comment\n" + config) == []
             assert daemon.show("exporters")["main"]["targets"][0]["sessions"] == 1
             send(right, "b", [udp_frame()] * 8)

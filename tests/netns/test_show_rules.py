@@ -8,7 +8,7 @@ from lib.netns import Namespace
 from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import wait_until
-from sampler.control.server import tell
+from sampler.control.client import tell
 
 CONFIG = """
 [sampler]

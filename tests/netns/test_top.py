@@ -19,7 +19,7 @@ from lib.sink import Sink
 from lib.traffic import send, tcp_frame, udp_frame
 from lib.wait import PATIENCE, wait_until
 from sampler.console.topscreen import Top
-from sampler.control.server import tell
+from sampler.control.client import tell
 
 CONFIG = """
 [sampler]

@@ -156,3 +156,17 @@ sys.exit(main())
 def test_ctrl_c_while_it_is_still_importing_is_quiet():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("sampler.cli", {"asyncio", "ssl", "rich", "pyroute2", "importlib.metadata", "exporter._native"}),
+        ("sampler.daemon.service", {"rich", "exporter.transports.tls", "exporter.transports.file"}),
+    ],
+)
+def test_what_takes_long_to_import_is_imported_where_it_is_needed(module: str, without: set[str]):
+    """Each of these takes as long as the whole command line, or memory of the daemon that never uses it."""
+    # What this environment imports of itself is left out, such as the hook of an editable install.
+    code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before) & {without})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

@@ -104,6 +104,7 @@ def test_wrong_key(document, message):
         ({"sampler": {"loader": "bpf"}}, ["sampler.loader", '"libbpf", "bcc"']),
         ({"sampler": {"ring_pages": 3}}, ["sampler.ring_pages = 3", "power of two"]),
         ({"sampler": {"ring_pages": 0}}, ["sampler.ring_pages = 0", "power of two"]),
+        ({"sampler": {"ring_pages": 2}}, ["sampler.ring_pages = 2", "power of two from 4 to 16384"]),
         ({"sampler": {"ring_pages": True}}, ["sampler.ring_pages = true", "power of two"]),
         ({"sampler": {"sample_budget": -1}}, ["sampler.sample_budget = -1", f"0 to {U32}"]),
         ({"sampler": {"control_socket": "a"}}, ["sampler.control_socket", "absolute path"]),

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sampler.console.show import print_result
+from sampler.control.client import ask, tell
 from sampler.control.commands import table
-from sampler.control.server import PART, REQUEST_MAX, ControlServer, ask, tell
+from sampler.control.server import PART, REQUEST_MAX, ControlServer
 from sampler.errors import ConfigError, StartError, XdpfixError
 
 

@@ -186,6 +186,38 @@ def test_flows_end_a_linger_after_fin_or_rst(flag: int):
         assert harness.records[0]["packetDeltaCount"] == 3
 
 
+def test_when_something_is_due():
+    """Nothing without flows; then the flow that ends first, within the wheel's granularity; at once over the limit."""
+    never, slot = 2**64 - 1, 2**26
+    options = {"cache_idle_timeout": 10, "cache_active_timeout": 60}
+    with Cache(ExporterOptions(**options)) as cache:
+        cache.set_weight(0, Fraction(1), [MAIN])
+        assert cache.due_ns() == never
+        cache.expire(100 * 10**9, 1)
+        cache.ingest(batch([sample(time=100 * 10**9), sample(src_port=1, time=103 * 10**9)]), 2)
+        assert 110 * 10**9 - slot < cache.due_ns() <= 110 * 10**9
+        assert cache.expire(cache.due_ns() + slot, 10) == 1
+        assert 113 * 10**9 - slot < cache.due_ns() <= 113 * 10**9
+        cache.set_options(ExporterOptions(**options, cache_max_flows=0))
+        assert cache.due_ns() == 0
+        assert cache.expire(104 * 10**9, 10) == 1
+        assert cache.due_ns() == never
+
+
+def test_what_is_unfinished_is_due_at_once():
+    """Options data waits for its pace, so ticks must not be far apart; then nothing is due but flows."""
+    with Harness(profile="full", cache_idle_timeout=10) as harness:
+        exporter = harness.exporter
+        exporter.set_interfaces([(number, f"eth{number}", "") for number in range(2000)])
+        harness.tick()
+        now = round(harness.now * 10**9)
+        assert exporter.due_ns(now) == now
+        harness.tick(START + 10, ticks=100)
+        assert exporter.due_ns(round(harness.now * 10**9)) == 2**64 - 1
+        harness.ingest(sample())
+        assert harness.now * 10**9 < exporter.due_ns(round(harness.now * 10**9)) <= (harness.now + 10) * 10**9
+
+
 def test_flows_end_by_force():
     with Harness() as harness:
         harness.tick()
@@ -291,10 +323,13 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, active=st.integers(1, 120), idle=st.integers(0, 30), limit=st.integers(1, 5))
-@settings(max_examples=150, deadline=None)
-def test_flows_end_as_a_plain_model_says(steps: list, active: int, idle: int, limit: int):
-    """Expiry and eviction, against the model; ticks lie 0.2 s after the whole second, past the wheel's granularity."""
+@given(steps=STEPS, active=st.integers(1, 120), idle=st.integers(0, 30), limit=st.integers(1, 5), lazy=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_flows_end_as_a_plain_model_says(steps: list, active: int, idle: int, limit: int, lazy: bool):
+    """Expiry and eviction, against the model; ticks lie 0.2 s after the whole second, past the wheel's granularity.
+
+    `lazy`: the cache is only asked when it says that something is due.
+    """
     model = Model(active, idle, limit)
     second = 10**9
     with Cache(ExporterOptions(cache_active_timeout=active, cache_idle_timeout=idle, cache_max_flows=limit)) as cache:
@@ -305,7 +340,8 @@ def test_flows_end_as_a_plain_model_says(steps: list, active: int, idle: int, li
         for wait, samples in steps:
             for _ in range(wait):
                 now += 1
-                cache.expire(now * second + second // 5, 1000)
+                if not lazy or cache.due_ns() <= now * second + second // 5:
+                    cache.expire(now * second + second // 5, 1000)
                 model.tick(now)
             described = [sample(src_port=port, tcp_flags=flags, time=now * second) for port, flags in samples]
             cache.ingest(batch(described), len(described))

@@ -14,6 +14,7 @@ import pytest
 from exporter.cache import KNOWN_GENERATIONS
 from exporter.exporter import BURST_RECORDS
 from exporter.options import ExporterOptions, Target
+from exporter.status import Metering
 from lib.samples import batch, sample
 from sampler._native import lib
 from sampler.config import Config, SamplerOptions
@@ -46,9 +47,13 @@ class QuietRing:
 
     def feed(self, batch: bytearray, inlets: Iterable[Inlet], until: float, wait: bool) -> bool:
         if wait:
-            self._awake.wait(until - time.monotonic())
-            self._awake.clear()
+            self.rest(until - time.monotonic(), 1.0)
         return False
+
+    def rest(self, timeout: float, step: float) -> int:
+        called = self._awake.wait(timeout)
+        self._awake.clear()
+        return int(lib.RING_CALLED if called else lib.RING_TIME)
 
     def wake(self) -> None:
         self._awake.set()
@@ -86,6 +91,23 @@ def observation(
     if attach is not None:
         found.points = ObservationPoints(attach, gates, found._places)  # type: ignore[arg-type]
     return found
+
+
+def test_gates_are_read_ahead_of_statistics_and_when_something_was_lost() -> None:
+    """With hundreds of interfaces that takes milliseconds, and the main thread looks each second."""
+    told: list[Any] = []
+    found = observation(Config(), SimpleNamespace(table=LinkTable()))
+    found._exporters.set_metering = told.append  # type: ignore[method-assign]
+    found._gates.observed = lambda: {(1, 0): 1000}  # type: ignore[method-assign]
+    packets, now = dict.fromkeys(COUNTERS, 0) | {"selected": 7}, time.monotonic()
+    found.follow_metering(packets, now + 500)
+    assert told == []
+    found.follow_metering(packets, now + 1)
+    assert told == [Metering(1000, 7, 0)]
+    lost = packets | {"lost_ring": 3}
+    for _ in range(2):
+        found.follow_metering(lost, now + 500)
+    assert told[1:] == [Metering(1000, 7, 3)]
 
 
 def test_generations_wrap_within_16_bits_and_old_ones_are_forgotten() -> None:
