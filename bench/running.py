@@ -9,7 +9,7 @@ from typing import Any, Self
 from bench.traffic import READER_CPU, RECEIVER, Wire
 from lib.daemon import Daemon
 from lib.wait import wait_until
-from sampler.control.server import tell
+from sampler.control.client import tell
 
 # No timeout ends a flow while it is measured, unless the benchmark says so; the budget would be what is measured.
 CONFIG = """
