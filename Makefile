@@ -40,6 +40,8 @@ BPFTOOL := bpftool
 MACHINE_PACKAGES := $(BPFTOOL) ethtool kmod openvswitch-switch procps util-linux
 # Collectors and datapaths that we are tested against (dpdk-dev has testpmd), and tools that the other tests call.
 PEER_PACKAGES := dpdk-dev nfdump pmacct tshark libfixbuf-tools
+# What the benchmarks compare with, and what their traffic needs.
+BENCH_PACKAGES := ethtool iproute2 openvswitch-switch pmacct procps softflowd util-linux
 TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
 # Machines with Debian's kernels, whose packages are unpacked aside, and XDP programs that only these take.
 VM_PACKAGES := qemu-system-x86 busybox-static xdp-tools
@@ -134,7 +136,7 @@ test-vm: vm-packages build $(HEADERS) $(KERNELS)
 
 # What the figures in README.md and docs/performance.md are made with: all parts, or PARTS="packet …".
 bench: build build-packages $(HEADERS)
-	@scripts/install-packages $(BCC_PACKAGES)
+	@scripts/install-packages $(BCC_PACKAGES) $(BENCH_PACKAGES)
 	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS)
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in

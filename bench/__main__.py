@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "stages", "exporter", "psample")
+PARTS = ("packet", "stages", "exporter", "psample", "live", "paced", "openvswitch")
 
 
 def main() -> int:
