@@ -44,7 +44,7 @@ TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump valgrind
 # Machines with Debian's kernels, whose packages are unpacked aside, and XDP programs that only these take.
 VM_PACKAGES := qemu-system-x86 busybox-static xdp-tools
 # What `make bench` measures with, and beside.
-BENCH_PACKAGES := $(BCC_PACKAGES) nfdump pmacct softflowd
+BENCH_PACKAGES := $(BCC_PACKAGES) ethtool nfdump openvswitch-switch pmacct procps softflowd util-linux
 # Judges vagrant/Vagrantfile, for which it needs no virtual machine.
 VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
