@@ -40,13 +40,15 @@ BPFTOOL := bpftool
 MACHINE_PACKAGES := $(BPFTOOL) ethtool kmod openvswitch-switch procps util-linux
 # Collectors and datapaths that we are tested against (dpdk-dev has testpmd), and tools that the other tests call.
 PEER_PACKAGES := dpdk-dev nfdump pmacct tshark libfixbuf-tools
-TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump
+TOOL_PACKAGES := dpkg-dev git libclang-rt-dev mandoc systemd tcpdump valgrind
 # Machines with Debian's kernels, whose packages are unpacked aside, and XDP programs that only these take.
 VM_PACKAGES := qemu-system-x86 busybox-static xdp-tools
+# What `make bench` measures with, and beside.
+BENCH_PACKAGES := $(BCC_PACKAGES) ethtool nfdump openvswitch-switch pmacct procps softflowd util-linux
 # Judges vagrant/Vagrantfile, for which it needs no virtual machine.
 VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
-TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging test-vm
+TIERS := test-unit test-native test-bpf test-netns test-peers test-fuzz test-packaging test-perf test-vm
 HEADERS := .state/kernel-headers
 KERNELS := .state/kernels/6.1 .state/kernels/6.12
 # Captures that the parser is run over, from Debian's source packages (apt-get source wants dpkg-dev).
@@ -54,7 +56,7 @@ CAPTURES := .state/captures/tcpdump .state/captures/ndpi
 # Read by bcc; the kernel under test need not have a headers package.
 TEST_ENV := BCC_KERNEL_SOURCE=$(CURDIR)/$(HEADERS)
 
-.PHONY: bench build run test lint $(TIERS) install uninstall clean build-packages test-packages machine-packages \
+.PHONY: bench bench-vm build counts run test lint $(TIERS) install uninstall clean build-packages test-packages machine-packages \
 	vm-packages
 
 # Sources are not listed: an editable install compiles what changed when it is imported. Here, and not by every worker
@@ -132,10 +134,24 @@ test-packaging: test-packages build
 test-vm: vm-packages build $(HEADERS) $(KERNELS)
 	$(PYTEST) tests/vm
 
-# What the figures in README.md and docs/performance.md are made with: all parts, or PARTS="packet …".
+# Instructions, which are the same each time. Some are counted in a machine with Debian's kernel.
+test-perf: vm-packages build $(HEADERS) $(KERNELS)
+	$(TEST_ENV) $(PYTEST) tests/perf
+
+# What test-perf expects from now on: look at the diff.
+counts: vm-packages build $(HEADERS) $(KERNELS)
+	$(TEST_ENV) PYTHONPATH=.:tests $(VENV)/bin/python -m tests.perf.counts
+
+# What the tables and plots of the documents are made with: all parts, or PARTS="packet …"; then the report.
 bench: build build-packages $(HEADERS)
-	@scripts/install-packages $(BCC_PACKAGES)
+	@scripts/install-packages $(BENCH_PACKAGES)
 	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS)
+	$(VENV)/bin/python -m bench.report
+
+# The same for parts that run in emulated machines: observed, datapaths. Minutes.
+bench-vm: vm-packages build $(KERNELS)
+	$(VENV)/bin/python -m bench $(or $(PARTS),observed datapaths)
+	$(VENV)/bin/python -m bench.report
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the

@@ -4,7 +4,21 @@ import subprocess
 import sys
 import time
 
-PARTS = ("packet", "stages", "cache", "export", "psample")
+PARTS = (
+    "packet",
+    "stages",
+    "live",
+    "cache",
+    "export",
+    "read",
+    "paced",
+    "openvswitch",
+    "process",
+    "interfaces",
+    "psample",
+)
+# In emulated machines with Debian's kernels: `make bench-vm`.
+MACHINE_PARTS = ("observed", "datapaths")
 
 
 def main() -> int:

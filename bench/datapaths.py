@@ -1,6 +1,6 @@
 """What xdpfix adds to the work of datapaths, in instructions a frame: a virtual machine whose clocks count them.
 
-    .venv/bin/python -m bench.datapaths [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+    make bench-vm PARTS=datapaths
 
 Frames come from the kernel (BPF_F_TEST_XDP_LIVE_FRAMES), never more at once than the datapath's rings hold: it receives
 all of them, which is checked. Counted is what the sending thread executes: sender, veth, XDP program, the copy into the
@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.inmachine import in_machine
+from bench.results import Results
 
 FRAMES, SENDINGS = 256, 8
 # What xdpfix samples, and at which rate.
-TURNS = {"left alone": ("none*", 1), "observed, 1:1000": ("a", 1000), "observed, 1:1": ("a", 1)}
+TURNS = {"left alone": ("none*", 1), "observed at 1:1000": ("a", 1000), "observed at 1:1": ("a", 1)}
 BPF_PROG_TEST_RUN, LIVE_FRAMES, BATCH = 10, 2, 64
 CONFIG = """
 [sampler]
@@ -30,8 +31,15 @@ sampling = {sampling}
 """
 
 
-def measure() -> None:
-    """Inside: a line for each datapath and rate."""
+ABOUT = (
+    "What the thread that sends a 64-byte frame executes in an emulated machine: sender, veth, the datapath's XDP "
+    "program, the copy into its socket. xdpfix runs all the time, and by turns leaves the link alone, observes it at "
+    "1:1000 and at 1:1."
+)
+
+
+def measure(results: Results) -> None:
+    """Inside: a figure for each datapath and rate."""
     from lib.afxdp import AfXdp
     from lib.daemon import Daemon
     from lib.netns import Namespace, veth
@@ -73,15 +81,12 @@ def measure() -> None:
             TemporaryDirectory() as folder,
             Daemon(host, Path(folder), config("left alone")).wait_ready() as daemon,
         ):
-            alone = 0.0
             for turn in TURNS:
                 daemon.reload(config(turn))
                 observes = TURNS[turn][0] == "a"
                 wait_until(lambda o=observes: ("observe" in str(daemon.show("interfaces"))) == o, what=turn)
                 instructions(peer, fd, received)
-                found = instructions(peer, fd, received)
-                alone = alone or found
-                print(f"{name:34} {turn:18} {found:6.0f} instructions a frame, {found / alone:4.2f} times", flush=True)
+                results.figure(f"{turn}, {name}", "instructions a frame", [instructions(peer, fd, received)])
 
     with TemporaryDirectory() as folder, Namespace() as host, Namespace() as peer:
         veth(host, "a", None, peer, "b", None)
@@ -91,8 +96,8 @@ def measure() -> None:
             rates("AF_XDP application", host, peer, lambda: application.counts()[0][0])
         with Testpmd(host, Path(folder), ["net_af_xdp0,iface=a"]) as testpmd:
             testpmd.command("start")
-            rates("DPDK testpmd, net_af_xdp, rxonly", host, peer, lambda: testpmd.counts()[0][0])
+            rates("DPDK testpmd with net_af_xdp", host, peer, lambda: testpmd.counts()[0][0])
 
 
 if __name__ == "__main__":
-    in_machine(measure, "modprobe -a veth sch_ingress cls_bpf")
+    in_machine("datapaths", ABOUT, measure, "modprobe -a veth sch_ingress cls_bpf")

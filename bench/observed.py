@@ -1,6 +1,6 @@
 """What observing an XDP program costs a frame: instructions, in a virtual machine whose clocks count them.
 
-    .venv/bin/python -m bench.observed [6.1|6.12]        needs `make vm-packages .state/kernels/6.12`
+    make bench-vm PARTS=observed
 
 Hosts that are locked down refuse tracing programs, and an emulated machine's time says nothing. Its instructions do:
 those that the kernel executes for a frame, trampolines of tracing programs among them, the same number each time.
@@ -8,17 +8,24 @@ BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame; samples are read between the ro
 """
 
 import os
-from collections.abc import Callable
 from fractions import Fraction
 
 from bench.inmachine import in_machine
+from bench.results import Results
 
 REPEAT = 10_000  # samples that a ring holds
 INTERVALS = {"not sampled (1:1000000000)": 10**9, "1:1000": 1000, "1:100": 100, "1:1": 1}
 
 
-def measure() -> None:
-    """Inside: a line for each way and rate."""
+UNIT = "instructions over the program alone"
+ABOUT = (
+    "BPF_PROG_TEST_RUN with a 64-byte IPv4/UDP frame in an emulated machine: instructions that the kernel executes for "
+    "a frame, trampolines of tracing programs among them, over those for an empty XDP program."
+)
+
+
+def measure(results: Results) -> None:
+    """Inside: a figure for each way and rate."""
     # Here, for a host that only starts the machine has no use for them.
     from lib.foreign import Foreign
     from lib.observing import IN, Observer
@@ -37,30 +44,28 @@ def measure() -> None:
             raise OSError(-error, os.strerror(-error))
         return int(mean[0])
 
-    def table(observer: Observer, way: str, fd: int, over: Callable[[], int]) -> None:
+    def table(observer: Observer, way: str, fd: int, over: int) -> None:
         for label, interval in INTERVALS.items():
             observer.take(Fraction(1, interval))
             run(fd)  # with gaps of the rate before
             observer.samples()
-            print(f"{way:26} {label:27} {run(fd) - over():5d} instructions over the program alone")
+            results.figure(f"{way}, {label}", UNIT, [run(fd) - over])
             observer.samples()
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with Observer(1024) as observer, Foreign("foreign_empty") as foreign:
         alone = run(foreign.fd)
-        print(f"{'an empty XDP program':26} {'':27} {alone:5d} instructions")
         observer.gates.open(IFINDEX, IN)
         programs = load("libbpf", observer.maps)
-        table(observer, "xdpfix's own program", programs.fd("sample_xdp"), lambda: alone)
+        table(observer, "xdpfix's own program", programs.fd("sample_xdp"), alone)
         programs.close()
         observer.close_gates()
         with Tracer(observer.maps, "libbpf", foreign.id):
-            print(
-                f"{'observed, gate closed':26} {'':27} {run(foreign.fd) - alone:5d} instructions over the program alone"
-            )
+            closed = run(foreign.fd) - alone
             observer.open(IFINDEX)
-            table(observer, "observed", foreign.fd, lambda: alone)
+            table(observer, "observing another one", foreign.fd, alone)
+        results.note(f"The empty program costs {alone} instructions; observed by a gate that is closed {closed} more.")
 
 
 if __name__ == "__main__":
-    in_machine(measure)
+    in_machine("observed", ABOUT, measure)

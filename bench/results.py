@@ -4,8 +4,11 @@ A part stores `.state/bench/PART.json`; bench/report.py reads them all.
 """
 
 import json
+import os
 import platform
+import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +18,8 @@ from typing import Self
 
 from bench import TREE
 
-FOLDER = TREE / ".state/bench"
+# Elsewhere in a machine that bench/inmachine.py starts.
+FOLDER = Path(os.environ.get("XDPFIX_BENCH_FOLDER", TREE / ".state/bench"))
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def load(path: Path) -> Results:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on: processor, cores, memory, kernel, distribution."""
+    """What the figures depend on: processor, cores, memory, kernel, distribution, who makes the machine."""
     cpu = Path("/proc/cpuinfo").read_text()
     models = [line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 2**20
@@ -128,5 +132,13 @@ def machine() -> dict[str, str]:
         "cores": str(len(models)),
         "memory": f"{memory} GiB",
         "kernel": platform.release().split("-")[0],
+        "virtual": _virtual(),
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
     }
+
+
+def _virtual() -> str:
+    """Who makes the machine ("kvm"), "none" for a real one; empty where it cannot be asked."""
+    if not shutil.which("systemd-detect-virt"):
+        return ""
+    return subprocess.run(["systemd-detect-virt", "--vm"], capture_output=True, text=True).stdout.strip()

@@ -83,9 +83,13 @@ WORD_FUNCTIONS(64)
 
 /*
  * Hides a number from the compiler. It would drop a mask that it can prove needless by
- * a comparison the verifier has forgotten.
+ * a comparison the verifier has forgotten. Natively there is no verifier.
  */
+#if SAMPLER_KERNEL
 #define OPAQUE(number) __asm__ volatile("" : "+r"(number))
+#else
+#define OPAQUE(number) ((void)(number))
+#endif
 
 /*
  * Adds one to a counter that other CPUs read, behind all stores before and ahead of all

@@ -47,7 +47,11 @@ struct inner {
  * not know it need not follow.
  */
 struct window {
+#if SAMPLER_KERNEL
 	__u8 bytes[WINDOW_SIZE + WINDOW_SLACK];
+#else
+	const __u8 *bytes;	/* nothing is copied: where the packet lies; the parser looks at none but those loaded */
+#endif
 	struct packet packet;
 	__u64 aside;	/* see forget_in() */
 	__u8 header[16];	/* of an skb whose segments are counted, see segments.h */

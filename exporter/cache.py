@@ -160,6 +160,15 @@ class Cache:
         """Count samples: `samples` is a struct sample *."""
         lib.cache_ingest(self.handle, samples, count)
 
+    def inlet(self) -> tuple[int, int, int]:
+        """For C of another module that has samples: the addresses of the cache, of cache_ingest() and cache_pending().
+
+        Where flows are pending afterwards, they are to be taken. The addresses are good until close().
+        """
+        functions = (ffi.addressof(lib, name) for name in ("cache_ingest", "cache_pending"))
+        handle, ingest, pending = (int(ffi.cast("uintptr_t", pointer)) for pointer in (self.handle, *functions))
+        return handle, ingest, pending
+
     def expire(self, now_ns: int, limit: int) -> int:
         """End up to `limit` flows that are due; return how many."""
         return int(lib.cache_expire(self.handle, now_ns, limit))

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from exporter.elements import VARIABLE_LENGTH, Element, by_id
@@ -70,7 +71,12 @@ class Record:
 
     def get(self, name: str) -> Value | None:
         """Return the first value of the element with this name, or None."""
-        return next((value for element, value in self.fields if element.name == name), None)
+        return self._first.get(name)
+
+    @cached_property
+    def _first(self) -> dict[str, Value]:
+        """The first value of each element: who shows a record asks for two dozen."""
+        return {element.name: value for element, value in reversed(self.fields)}
 
     def all(self, name: str) -> list[Value]:
         """Return every value of the element with this name, in order."""

@@ -174,6 +174,14 @@ class Exporter:
             self.cache.ingest(samples + start, min(INGEST_BATCH, count - start))
             self._drain(self._ticked_ns)
 
+    def inlet(self) -> tuple[int, int, int]:
+        """Where C of another module may count samples, as by ingest(); then send_ended() is to be called. See Cache."""
+        return self.cache.inlet()
+
+    def send_ended(self) -> None:
+        """Send the flows that samples have ended."""
+        self._drain(self._ticked_ns)
+
     def due_ns(self, now_ns: int) -> int:
         """When tick() has something to do that is not to wait, where no sample comes; see there for what may."""
         return now_ns if self.cache.pending() or self.exporting.unfinished else self.cache.due_ns()

@@ -7,6 +7,7 @@ from exporter._native import ffi, lib
 from exporter.profiles import Profile
 from exporter.template import Template
 
+COPY: int = lib.OP_COPY
 FIELD_OP = {1: lib.OP_UINT8, 2: lib.OP_UINT16, 4: lib.OP_UINT32, 8: lib.OP_UINT64}
 
 # Fields of struct flow that hold the octets of the wire already: (field, octets into it, octets).
@@ -123,26 +124,31 @@ def _members(kind: "ffi.CType") -> "dict[str, ffi.CType]":
     return members
 
 
+@cache
+def _op(name: str, length: int) -> Op:
+    """Write the element of this name, in so many octets."""
+    if name in COPIES:
+        path, skip = COPIES[name]
+        return Op(COPY, _field_of(path)[0] + skip, length)
+    if name in INTEGERS:
+        offset, size = _field_of(INTEGERS[name])
+        return Op(FIELD_OP[size], offset, length)
+    if name in FLAG_COUNTS:
+        return Op(lib.OP_FLAG_COUNT, FLAG_COUNTS[name], length)
+    return Op(DERIVED[name], 0, length)
+
+
 def compile_template(template: Template, virtual_obs_id: bytes = b"") -> tuple[Op, ...]:
     """Compile to operations; copies of neighbouring octets become one."""
     ops: list[Op] = []
     for item in template.fields:
-        name = item.element.name
-        if name in COPIES:
-            path, skip = COPIES[name]
-            op = Op(lib.OP_COPY, _field_of(path)[0] + skip, item.length)
-        elif name in INTEGERS:
-            offset, size = _field_of(INTEGERS[name])
-            op = Op(FIELD_OP[size], offset, item.length)
-        elif name in FLAG_COUNTS:
-            op = Op(lib.OP_FLAG_COUNT, FLAG_COUNTS[name], item.length)
-        elif name == "virtualObsID":
+        if item.element.name == "virtualObsID":
             op = Op(lib.OP_CONSTANT, 0, 1 + len(virtual_obs_id))
         else:
-            op = Op(DERIVED[name], 0, item.length)
+            op = _op(item.element.name, item.length)
         last = ops[-1] if ops else None
-        if last and op.code == last.code == lib.OP_COPY and last.offset + last.length == op.offset:
-            ops[-1] = Op(lib.OP_COPY, last.offset, last.length + op.length)
+        if last and op.code == COPY == last.code and last.offset + last.length == op.offset:
+            ops[-1] = Op(COPY, last.offset, last.length + op.length)
         else:
             ops.append(op)
     return tuple(ops)

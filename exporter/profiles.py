@@ -5,7 +5,7 @@ OVS never had, under ids of its own. A template id stands for one layout, in eve
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
@@ -160,8 +160,8 @@ def profile(name: str, virtual: bool = False) -> Profile:
     ids = []
     for index, kind in enumerate(kinds()):
         if kind.l3 == "none" and kind.l4 != "other":
-            kind = replace(kind, l4="other")
-            index = kinds().index(kind)
+            index -= L4.index(kind.l4) * len(TUNNEL)
+            kind = kinds()[index]
         number = FULL_FIRST_ID + index if extended else _ovs_id(kind)
         number += virtual * (FULL_VIRTUAL if extended else OVS_VIRTUAL)
         ids.append(number)

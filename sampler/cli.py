@@ -134,11 +134,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return config.load(path, overrides)
 
     first = load()
-    from sampler import logs
+    from sampler import logs, netlinkpackage
     from sampler.kernel import capabilities
 
     logs.set_up()
     capabilities.require("xdpfix run")
+    netlinkpackage.import_parts()
     from sampler.daemon import service
 
     code: int = service.run(first, load)
@@ -221,13 +222,18 @@ def _add_read(commands: Commands) -> None:
         help="export to this collector, as with run; the flows are shown too with --json or --table",
     )
     _add_output(parser)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the messages to an IPFIX file (RFC 5655)")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write the messages to an IPFIX file (RFC 5655); the flows are shown too with --json or --table",
+    )
     parser.set_defaults(handler=_read)
 
 
 def _read(arguments: argparse.Namespace) -> int:
     overrides = config.Overrides(None, arguments.target, arguments.sampling or (None if arguments.config else "1"))
-    loaded = config.load(arguments.config, overrides)
+    loaded = config.load(arguments.config, overrides, defaults={"cache_max_flows": config.READ_MAX_FLOWS})
     arguments.options, arguments.tunnel_ports = loaded.exporter, loaded.sampler.tunnel_ports
     from sampler.captures import read
 

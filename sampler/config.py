@@ -6,9 +6,10 @@ service (SamplerOptions) and exporter.exporter (ExporterOptions).
 
 import logging
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from exporter import transports
@@ -33,6 +34,9 @@ WATCH_ACTIVE_TIMEOUT = 5
 WATCH_IDLE_TIMEOUT = 2
 # Samples a CPU and second. Far above what flow export needs, below what would occupy a core (some 100 ns a sample).
 DEFAULT_SAMPLE_BUDGET = 2_000_000
+# Of `xdpfix read`, which keeps no one waiting for memory: 220 MB where there are so many flows at once, 350 in tunnels.
+READ_MAX_FLOWS = 1 << 20
+NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,13 @@ class Overrides:
     control_socket: Path | None = None
 
 
-def load(path: Path | None, overrides: Overrides | None = None) -> Config:
-    """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError."""
+def load(path: Path | None, overrides: Overrides | None = None, *, defaults: Mapping[str, Any] = NO_DEFAULTS) -> Config:
+    """Read the file, put the overrides over it and check both. None: the defaults instead of a file. ConfigError.
+
+    `defaults` are a command's own, of options of the exporter, for what the file does not say.
+    """
     document = {} if path is None else _read(path)
-    config = parse(document, overrides, str(path) if path is not None else "")
+    config = parse(document, overrides, str(path) if path is not None else "", defaults=defaults)
     if config.has_main:
         _check_targets(config.exporter, "exporter")
     for exporter in config.flow_exporters:
@@ -151,8 +158,14 @@ def watching(overrides: Overrides) -> Config:
     return replace(config, exporter=exporter)
 
 
-def parse(document: Document, overrides: Overrides | None = None, source: str = "") -> Config:
-    """Check a TOML document; `source` names it in errors. ConfigError."""
+def parse(
+    document: Document,
+    overrides: Overrides | None = None,
+    source: str = "",
+    *,
+    defaults: Mapping[str, Any] = NO_DEFAULTS,
+) -> Config:
+    """Check a TOML document; `source` names it in errors, `defaults` as in load(). ConfigError."""
     prefix = f"{source}: " if source else ""
     try:
         known("", document, ("sampler", "exporter", "flow_exporter", "metrics", "psample"))
@@ -170,7 +183,7 @@ def parse(document: Document, overrides: Overrides | None = None, source: str = 
     if overrides is not None:
         _override(overrides, sampler_values, exporter_values)
         has_main = has_main or overrides.targets is not None or overrides.sampling is not None
-    exporter = ExporterOptions(**exporter_values)
+    exporter = ExporterOptions(**{**defaults, **exporter_values})
     try:
         psample = psample_sources(document.get("psample", []), (MAIN, exporter) if has_main else None, others)
     except ConfigError as error:

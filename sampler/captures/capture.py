@@ -73,6 +73,8 @@ class Capture:
         if code:
             raise CaptureError(open_error(self.name, -code, ffi.string(message).decode(errors="replace")))
         self.handle: Any = out[0]
+        self._ahead: Any = ffi.NULL
+        self._batch: Any = ffi.NULL
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +84,8 @@ class Capture:
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
+        lib.ahead_stop(self._ahead)
+        self._ahead = ffi.NULL
         if self.handle != ffi.NULL:
             lib.capture_close(self.handle)
             self.handle = ffi.NULL
@@ -119,7 +123,38 @@ class Capture:
             CaptureError: the capture is damaged or cut off from here on; what came before was returned before.
 
         """
-        count: int = lib.capture_read(self.handle, batch, len(batch))
+        return self._count(lib.capture_read(self.handle, batch, len(batch)))
+
+    def start(self, size: int) -> None:
+        """Read by next() from here on, in batches of up to `size` samples: a file in a thread, ahead of what is asked.
+
+        Nothing else may be set or read any more.
+
+        Raises:
+            CaptureError: there is no thread to be had.
+
+        """
+        if not lib.capture_is_file(self.handle):
+            self._batch = ffi.new("struct sample[]", size)
+            return
+        out = ffi.new("struct ahead **")
+        if code := lib.ahead_start(out, self.handle, size):
+            raise CaptureError(f"{self.name}: no thread can be started to read it: {os.strerror(-code)}")
+        self._ahead = out[0]
+
+    def next(self) -> tuple[Any, int] | None:
+        """Return a batch and the samples in it as read() does, valid until the next call; None when there is none yet.
+
+        None, too, now and then, where a file's disk is slow.
+        """
+        if self._ahead == ffi.NULL:
+            count = self.read(self._batch)
+            return None if count is None else (self._batch, count)
+        out = ffi.new("struct sample **")
+        count = self._count(lib.ahead_next(self._ahead, out))
+        return None if count is None else (out[0], count)
+
+    def _count(self, count: int) -> int | None:
         if count >= 0:
             return count
         if -count in (errno.EAGAIN, errno.EINTR):
@@ -133,7 +168,10 @@ class Capture:
     def stats(self) -> CaptureStats:
         """Count what was read so far."""
         stats = ffi.new("struct capture_stats *")
-        lib.capture_get_stats(self.handle, stats)
+        if self._ahead == ffi.NULL:
+            lib.capture_get_stats(self.handle, stats)
+        else:
+            lib.ahead_get_stats(self._ahead, stats)
         figures = {name: getattr(stats, name) for name in (*SUMMED, "position")}
         missed = {name: int(stats.tunnel_missed[i]) for i, name in enumerate(TUNNEL_MISSES, start=1)}
         return CaptureStats(**figures, tunnel_missed=missed)

@@ -23,14 +23,14 @@ from exporter.options import ExporterOptions
 from exporter.selector import main_selector
 from sampler._native import ffi, lib
 from sampler.captures.capture import Capture, CaptureError, CaptureStats
-from sampler.collector.collect import record_json
 from sampler.collector.messagefile import MessageFile
-from sampler.console.table import FlowTable
 from sampler.errors import StartError
 from sampler.tunnels.ports import TunnelPorts, port_types
 
-BATCH = 1024
+BATCH = 2048
 NS_PER_S = 1_000_000_000
+# Between looks at what ended: the cache's timer wheel goes round in steps of 67 ms.
+TICK_NS = 50_000_000
 TICK_MS = 250  # of a quiet pipe: flows are shown within that of their timeout
 PROGRESS_S = 0.5
 CONNECT_S = 30.0  # for collectors to be connected to: longer than one attempt takes
@@ -62,12 +62,11 @@ class Reader:
         self.errors: list[str] = []
         self.opened = 0
         self.now_ns = 0
+        self._ticked_ns = 0
         self._connected = False  # so long as there is no sample
         self.stopped = False
-        self._batch = ffi.new("struct sample[]", BATCH)
-        self._started = time.monotonic()
-        self._read_at = time.monotonic()
-        self._progressed = time.monotonic()
+        self._paced = 0  # records whose time has come
+        self._started = self._read_at = self._progressed = time.monotonic()
 
     def read(self, path: str) -> None:
         """Read one capture to its end, or to where it is damaged; what went wrong is in `errors`."""
@@ -94,33 +93,43 @@ class Reader:
 
     def _read(self, capture: Capture, size: int) -> None:
         begun = False
-        while not self.stopped and (count := capture.read(self._batch)) != 0:
-            if count is None:
-                if capture.fd is not None:
-                    self._wait(capture.fd, TICK_MS)
-                    if self._connected:
-                        self.exporter.tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
+        capture.start(BATCH)
+        while not self.stopped:
+            batch, count = capture.next() or (None, 0)
+            if batch is None:
+                self._pass_time(capture)
                 continue
+            if not count:
+                return
             self._read_at = time.monotonic()
+            first_ns, last_ns = batch[0].meta.time, batch[count - 1].meta.time
             if not begun:
                 begun = True
-                self._begin(self._batch[0].meta.time)
+                self._begin(first_ns)
             # Before this batch, what timed out since the last one ends.
-            self._advance(self._batch[0].meta.time)
-            self.exporter.ingest(self._batch, count)
-            self._advance(self._batch[count - 1].meta.time)
+            self._advance(first_ns)
+            self.exporter.ingest(batch, count)
+            self._advance(last_ns)
             self._pace()
             self._progress(capture, size)
+
+    def _pass_time(self, capture: Capture) -> None:
+        """Wait for a pipe that is quiet, for which time goes on by the wall clock."""
+        if capture.fd is None:
+            return
+        self._wait(capture.fd, TICK_MS)
+        if self._connected:
+            self._tick(self.now_ns + int((time.monotonic() - self._read_at) * NS_PER_S))
 
     def _begin(self, first_ns: int) -> None:
         """Put the clock to the first packet of a capture, also back."""
         if not self._connected:
             self._connected = True
-            self.now_ns = first_ns
+            self.now_ns = self._ticked_ns = first_ns
             self._connect()
         elif first_ns + REORDER_NS < self.now_ns:
             self.finish()
-            self.now_ns = first_ns
+            self.now_ns = self._ticked_ns = first_ns
             self.exporter.rewind(first_ns)
 
     def _wait(self, fd: int, timeout_ms: int | None) -> None:
@@ -150,13 +159,21 @@ class Reader:
 
     def _advance(self, time_ns: int) -> None:
         self.now_ns = max(self.now_ns, time_ns)
-        self.exporter.tick(self.now_ns)
+        if self.now_ns - self._ticked_ns >= TICK_NS:
+            self._tick(self.now_ns)
+
+    def _tick(self, now_ns: int) -> None:
+        self._ticked_ns = now_ns
+        self.exporter.tick(now_ns)
 
     def _pace(self) -> None:
-        if self.exporter.options.targets:
-            due = self._started + self.exporter.stats()["records"] / RECORDS_PER_S
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._wait_for_collectors(lambda collector: collector.busy)
+        records = self.exporter.exporting.records
+        if records == self._paced or not self.exporter.options.targets:
+            return
+        self._paced = records
+        due = self._started + records / RECORDS_PER_S
+        time.sleep(max(0.0, due - time.monotonic()))
+        self._wait_for_collectors(lambda collector: collector.busy)
 
     def _wait_for_collectors(self, holds_up: Callable[[Collector], bool]) -> None:
         """Wait for collectors that can say that they are behind, but not for one that stalls."""
@@ -168,10 +185,10 @@ class Reader:
 
     def _progress(self, capture: Capture, size: int) -> None:
         """Say how far a long file is, on a terminal where no flows appear."""
-        if not size or sys.stdout.isatty() or not sys.stderr.isatty():
+        if not size or self._read_at - self._progressed < PROGRESS_S:
             return
-        if time.monotonic() - self._progressed > PROGRESS_S:
-            self._progressed = time.monotonic()
+        self._progressed = self._read_at
+        if sys.stderr.isatty() and not sys.stdout.isatty():
             print(f"\r{capture.name}: {100 * capture.stats().position // size} %\033[K", end="\r", file=sys.stderr)
 
     def finish(self) -> None:
@@ -229,9 +246,18 @@ def deliver_to(show: Callable[[Record], None] | None, file: MessageFile | None) 
     return deliver
 
 
-def show_json(record: Record) -> None:
-    """Print one flow as `xdpfix collect --json` does, from no address."""
-    print(record_json(record, ("read", 0)), flush=True)
+def shown(arguments: argparse.Namespace, stack: ExitStack) -> Callable[[Record], None] | None:
+    """What shows a flow, if the flows are to be shown. It is imported then: that takes as long as all else here."""
+    if arguments.json:
+        from sampler.collector.collect import record_json
+
+        # As `xdpfix collect --json` does, from no address.
+        return lambda record: print(record_json(record, ("read", 0)), flush=True)
+    if arguments.table or not (arguments.options.targets or arguments.write):
+        from sampler.console.table import FlowTable
+
+        return stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+    return None
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -246,11 +272,7 @@ def main(arguments: argparse.Namespace) -> int:
         pause = time.sleep if options.targets else lambda _: None
         exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
         exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
-        show: Callable[[Record], None] | None = None
-        if arguments.json:
-            show = show_json
-        elif arguments.table or not options.targets:
-            show = stack.enter_context(FlowTable(at_end=ROWS_AT_END, rates=False)).add
+        show = shown(arguments, stack)
         if show or file:
             exporter.record(deliver_to(show, file))
         ports = arguments.tunnel_ports if options.enable_tunnel_sampling else None

@@ -1,12 +1,13 @@
 """The data thread: rings and psample → batches → flow caches → collectors. The control side talks to it by `call`.
 
 It owns the rings and the exporters; no other thread touches them. Everything long is
-a C call with the GIL released, and nothing here runs per packet.
+a C call with the GIL released, and nothing here runs per packet, nor per batch while no flow ends.
 """
 
 import contextlib
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from exporter.cache import NS_PER_S
 from exporter.exporter import Exporter
 from exporter.transports.connection import Endpoint
+from sampler._native import lib
 from sampler.daemon.retired import Figures, Retired
 from sampler.errors import EndedError
 from sampler.kernel.ring import Ring
@@ -32,6 +34,9 @@ REST = 1.0
 # CPUs are hot-plugged by hand: looking each second is soon enough.
 RESCAN_INTERVAL = 1.0
 DRAIN_SECONDS = 5.0
+# A ring that is a quarter full is full after 3 ms more at 1.6 million samples a second. Others on the processor may run
+# as long until it is the thread's turn, which comes before theirs with a slice (ns) that is shorter.
+SLICE = 100_000
 
 ENDED = "the data thread has ended, and xdpfix with it: see the log for the cause"
 
@@ -133,6 +138,8 @@ class Datapath(threading.Thread):
 
     def run(self) -> None:
         """The loop. An error ends it and is kept in `error` for the service to report."""
+        if error := lib.slice_set(SLICE):
+            log.debug("the data thread keeps the slice that all have: %s", os.strerror(-error))
         try:
             self._loop()
             self.drain()
@@ -160,8 +167,7 @@ class Datapath(threading.Thread):
             if self._stopping:  # nothing is sampled any more, and exporters are closed one after the other
                 time.sleep(left)
                 return
-            self._ring.poll(left)
-            self._read_rings(until)
+            self._read_rings(until, wait=True)
             self.psample.read(until)
 
     def _loop(self) -> None:
@@ -169,9 +175,11 @@ class Datapath(threading.Thread):
         while not self._stopping:
             now = time.monotonic()
             wake = min(next_tick, self.psample.rest_until(now))
-            if now < wake:
-                next_tick = self._rest(now, wake, next_tick)
-            self._read_rings(until=next_tick)
+            ended, next_tick = self._rest(now, wake, next_tick) if now < wake else (lib.RING_TIME, next_tick)
+            if ended == lib.RING_READY:  # more will come: all until the tick in one call
+                self._read_rings(min(next_tick, self.psample.rest_until(time.monotonic())), wait=True)
+            else:
+                self._read_rings(until=next_tick)
             self.psample.read(until=next_tick)
             now = time.monotonic()
             if now >= next_tick:
@@ -183,15 +191,15 @@ class Datapath(threading.Thread):
             if self._run_calls():
                 next_tick = min(next_tick, time.monotonic() + TICK)
 
-    def _rest(self, now: float, until: float, next_tick: float) -> float:
-        """Wait until there is something to do; when the next tick is to be: soon, if anything came."""
-        samples_wait = self._ring.rest(until - now, TICK)
+    def _rest(self, now: float, until: float, next_tick: float) -> tuple[int, float]:
+        """Wait until there is something to do: what it was, and when the next tick is to be, soon if anything came."""
+        ended = self._ring.rest(until - now, TICK)
         woken = time.monotonic()
         if woken - now > TICK:
             # Flows that start now get the wall clock of now.
             for sink in self.sinks.values():
                 sink.set_clock()
-        return woken if samples_wait else min(next_tick, woken + TICK)
+        return ended, woken if ended == lib.RING_SAMPLES else min(next_tick, woken + TICK)
 
     def _pause(self) -> float:
         """Seconds from a tick to the next one, where nothing comes."""
@@ -201,12 +209,17 @@ class Datapath(threading.Thread):
         due = min((sink.due_ns(now) for sink in self.sinks.values()), default=math.inf)
         return max(TICK, min(REST, (due - now) / NS_PER_S))
 
-    def _read_rings(self, until: float | None = None) -> None:
-        """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on."""
-        while count := self._ring.read(self._batch):
-            self._feed(count)
-            if until is not None and time.monotonic() >= until:
-                break
+    def _read_rings(self, until: float, wait: bool = False) -> None:
+        """Read until the rings are empty, or, under overload, until the time `until`: ticks must go on.
+
+        `wait`: read also what comes until then, or until the thread is called.
+        """
+        more = True
+        while more:
+            more = self._ring.feed(self._batch, [sink.inlet() for sink in self.sinks.values()], until, wait)
+            for sink in self.sinks.values():
+                sink.send_ended()
+            more = more and time.monotonic() < until
 
     def _feed(self, count: int) -> None:
         if count:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
+from pyroute2.iproute import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
@@ -141,10 +141,14 @@ async def dump() -> tuple[Link, ...]:
     try:
         await netlink.bind()
         for _ in range(DUMP_TRIES):
-            messages = [message async for message in await netlink.get_links()]
-            if not any(message["header"]["flags"] & NLM_F_DUMP_INTR for message in messages):
+            links, interrupted = [], False
+            # One after the other: a message takes some 50 kB as pyroute2 has it.
+            async for message in await netlink.get_links():
+                links.append(link_of(message))
+                interrupted |= bool(message["header"]["flags"] & NLM_F_DUMP_INTR)
+            if not interrupted:
                 break
-        return tuple(link_of(message) for message in messages)
+        return tuple(links)
     finally:
         with contextlib.suppress(OSError):
             netlink.close()

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+from collections.abc import Iterable
 from typing import Any, Self
 
 from sampler._native import ffi, lib
@@ -11,6 +12,10 @@ from sampler.kernel.maps import Maps
 
 SAMPLE_SIZE: int = ffi.sizeof("struct sample")
 BATCH_SIZE: int = lib.BATCH_SIZE
+NS_PER_S = 10**9
+
+# Who counts samples: addresses in this process, as exporter.cache.Cache.inlet() gives them.
+Inlet = tuple[int, int, int]
 
 
 class Ring:
@@ -41,20 +46,47 @@ class Ring:
         # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
         lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
 
-    def rest(self, timeout: float, step: float) -> bool:
-        """As `poll`; whether it was ended by samples in half-filled batches, looked for each `step` seconds.
+    def feed(self, batch: bytearray, inlets: Iterable[Inlet], until: float, wait: bool) -> bool:
+        """Hand the samples of full batches to all inlets, by way of `batch`, with the GIL released all the time.
+
+        Without `wait` until the rings are empty; else also what comes later, until `wake` is called or a watched
+        descriptor can be read. In any case it ends behind the first batch after which something is pending behind an
+        inlet, or the monotonic clock has reached `until` (s).
+
+        Returns:
+            Whether there may be more to read now.
+
+        """
+        sinks = ffi.new("struct sample_sink[]", [_sink(inlet) for inlet in inlets])
+        samples = ffi.from_buffer("struct sample[]", batch)
+        more = lib.ring_feed(
+            self._ring, samples, len(samples), sinks, len(sinks), max(0, math.ceil(until * NS_PER_S)), wait
+        )
+        if more < 0:
+            raise OSError(-more, f"cannot wait for the rings: {os.strerror(-more)}")
+        return bool(more)
+
+    def rest(self, timeout: float, step: float) -> int:
+        """As `poll`, or until samples wait in half-filled batches, looked for each `step` seconds.
 
         A step costs no Python: who has nothing to do sleeps long, and a sample waits no longer than a step.
+
+        Returns:
+            What ended it: an enum ring_end (sampler/native/ring.def.h).
+
         """
-        return bool(lib.ring_rest(self._ring, max(0, math.ceil(timeout * 1000)), math.ceil(step * 1000)) > 0)
+        ended = int(lib.ring_rest(self._ring, max(0, math.ceil(timeout * 1000)), math.ceil(step * 1000)))
+        if ended < 0:
+            raise OSError(-ended, f"cannot wait for the rings: {os.strerror(-ended)}")
+        return ended
 
     def watch(self, fd: int) -> None:
-        """Let `poll` end when there is something to read at this descriptor, too: once, until `rearm`. OSError."""
+        """Let `poll` and `feed` end when this descriptor has something to read, too, once until `rearm`. OSError."""
         if err := lib.ring_watch(self._ring, fd):
             raise OSError(-err, os.strerror(-err))
 
     def rearm(self, fd: int) -> None:
-        """Let it end `poll` once more; at once where something waits."""
+        """Let it end them once more; at once where something waits."""
         lib.ring_rearm(self._ring, fd)
 
     def unwatch(self, fd: int) -> None:
@@ -62,7 +94,7 @@ class Ring:
         lib.ring_unwatch(self._ring, fd)
 
     def wake(self) -> None:
-        """End a `poll`. May be called from any thread."""
+        """End a `poll` or `feed`. May be called from any thread."""
         if self._ring is not None:
             lib.ring_wake(self._ring)
 
@@ -97,6 +129,15 @@ class Ring:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sink(inlet: Inlet) -> tuple[Any, Any, Any]:
+    handle, ingest, pending = inlet
+    return (
+        ffi.cast("void *", handle),
+        ffi.cast("void (*)(void *, const struct sample *, unsigned int)", ingest),
+        ffi.cast("__u64 (*)(const void *)", pending),
+    )
 
 
 def _explain(err: int, pages: int) -> str:

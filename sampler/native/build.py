@@ -4,7 +4,21 @@ from pathlib import Path
 
 from cffi import FFI
 
-SUBJECTS = ["bpf", "capture", "caps", "genetlink", "link", "parser", "psample", "ring", "trace", "xdp"]
+SUBJECTS = [
+    "bpf",
+    "capture",
+    "ahead",
+    "caps",
+    "feed",
+    "genetlink",
+    "link",
+    "parser",
+    "psample",
+    "ring",
+    "slice",
+    "trace",
+    "xdp",
+]
 
 HERE = Path(__file__).parent
 BPF = HERE.parent.parent / "bpf"

@@ -1,7 +1,11 @@
-/* Captures read into samples: libpcap takes the records, linktype.c the frames, the BPF parser the samples. */
+/*
+ * Captures read into samples: libpcap takes the records, or plain.c where they are plain, linktype.c the frames, the BPF
+ * parser the samples.
+ */
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +15,7 @@
 #include "linktype.h"
 #include "parser.h"
 #include "pipe.h"
+#include "plain.h"
 #include "thinning.h"
 
 /* Frames read without a sample before capture_read lets its caller look at the clock. */
@@ -21,10 +26,14 @@
 #define NANOSECONDS 1000000000ULL
 /* IPFIX's Export Time has 32 bits and is rounded up. Damaged captures have later times. */
 #define SECONDS_MAX 4294967294LL
+/* Of a file's stream: libpcap asks it for two pieces a record. */
+#define STREAM_BUFFER (64 * 1024)
 
 struct capture {
 	pcap_t *pcap;
 	struct pipe *pipe;	/* NULL: a file */
+	struct plain *plain;	/* NULL: libpcap reads the records, from now on */
+	struct pcap_pkthdr plain_header;
 	int link_type;
 	int pending;	/* of an error that came behind samples */
 	bool at_end;
@@ -35,6 +44,7 @@ struct capture {
 	struct sample held;
 	struct capture_stats before;	/* the held sample was read */
 	char error[ERROR_SIZE];
+	char buffer[STREAM_BUFFER];
 	struct link_frame frame;	/* last, so that a sanitizer sees a write behind its buffer */
 };
 
@@ -55,9 +65,12 @@ static int open_file(struct capture *capture, const char *path, char *error)
 		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(EISDIR));
 		return -EISDIR;
 	}
+	/* Nobody else reads it, so it needs no lock. */
+	__fsetlocking(file, FSETLOCKING_BYCALLER);
+	setvbuf(file, capture->buffer, _IOFBF, sizeof(capture->buffer));
 	capture->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error);
 	if (capture->pcap)
-		return 0;
+		return plain_open(&capture->plain, capture->pcap);
 	fclose(file);
 	return -EINVAL;
 }
@@ -129,6 +142,7 @@ void capture_close(struct capture *capture)
 		return;
 	if (capture->pcap)
 		pcap_close(capture->pcap);
+	plain_close(capture->plain);
 	pipe_close(capture->pipe);
 	free(capture->ports);
 	free(capture);
@@ -173,34 +187,40 @@ static __u64 nanoseconds(const struct pcap_pkthdr *header)
 	return (seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * NANOSECONDS + fraction;
 }
 
-/* One frame into `out`, if the gate takes it. */
-static bool read_frame(struct capture *capture, const struct pcap_pkthdr *header, const __u8 *record,
-		       struct sample *out)
+/* Whether the gate takes the frame of a record; then it is in capture->frame. It is not counted yet. */
+static bool take_frame(struct capture *capture, const struct pcap_pkthdr *header, const __u8 *record)
 {
-	struct link_frame *frame = &capture->frame;
-	struct capture_stats *stats = &capture->stats;
-	struct frame_info info;
+	link_frame(capture->link_type, record, header->caplen, header->len, &capture->frame);
+	return thinning_takes(&capture->thinning);
+}
 
-	link_frame(capture->link_type, record, header->caplen, header->len, frame);
-	stats->packets++;
-	stats->octets += frame->length;
-	if (!thinning_takes(&capture->thinning))
-		return false;
-	info = (struct frame_info){ .length = frame->length, .segments = 1, .l3 = frame->l3 };
+static void count_frame(struct capture *capture)
+{
+	capture->stats.packets++;
+	capture->stats.octets += capture->frame.length;
+}
+
+/* The frame that was taken becomes a sample, and is counted. */
+static void sample_frame(struct capture *capture, const struct pcap_pkthdr *header, __u64 time, struct sample *out)
+{
+	const struct link_frame *frame = &capture->frame;
+	struct capture_stats *stats = &capture->stats;
+	struct frame_info info = { .length = frame->length, .segments = 1, .l3 = frame->l3 };
+
 	/* The only error is a frame with more captured than it has, which link_frame() rules out. */
 	parse_super_packet(frame->bytes, frame->captured, &info, capture->ports, out);
 	out->meta.generation = capture->thinning.config.generation;
 	out->meta.main = 1;
-	out->meta.time = nanoseconds(header);
+	out->meta.time = time;
 	out->key.ifindex = frame->ifindex;
 	out->key.direction = frame->direction;
+	count_frame(capture);
 	stats->sampled++;
 	stats->snapped += header->caplen < header->len;
 	stats->truncated += !!(out->meta.flags & SAMPLE_TRUNCATED);
 	stats->malformed += !!(out->meta.flags & SAMPLE_MALFORMED);
 	stats->chain += !!(out->meta.flags & SAMPLE_CHAIN);
 	stats->tunnel_missed[out->meta.tunnel_miss]++;
-	return true;
 }
 
 /* The next record. Returns 1, 0 at the end, or -errno. */
@@ -208,6 +228,13 @@ static int next(struct capture *capture, struct pcap_pkthdr **header, const __u8
 {
 	int code;
 
+	if (capture->plain) {
+		*header = &capture->plain_header;
+		if (plain_next(capture->plain, *header, record))
+			return 1;
+		plain_close(capture->plain);
+		capture->plain = NULL;
+	}
 	if (capture->pipe) {
 		code = pipe_ready(capture->pipe);
 		if (!code)
@@ -225,10 +252,10 @@ static int next(struct capture *capture, struct pcap_pkthdr **header, const __u8
 
 int capture_read(struct capture *capture, struct sample *batch, unsigned int capacity)
 {
-	struct capture_stats before;
 	struct pcap_pkthdr *header;
 	const __u8 *record;
 	unsigned int filled = 0, frames;
+	__u64 time;
 	int code = 0;
 
 	if (capture->pending || capture->at_end)
@@ -241,16 +268,18 @@ int capture_read(struct capture *capture, struct sample *batch, unsigned int cap
 		code = frames < FRAMES_MAX ? next(capture, &header, &record) : -EINTR;
 		if (code <= 0)
 			break;
-		before = capture->stats;
-		if (!read_frame(capture, header, record, &batch[filled]))
+		if (!take_frame(capture, header, record)) {
+			count_frame(capture);
 			continue;
-		if (filled && batch[filled].meta.time > batch[0].meta.time + SPAN_MAX) {
+		}
+		time = nanoseconds(header);
+		if (filled && time > batch[0].meta.time + SPAN_MAX) {
 			capture->holds = true;
-			capture->held = batch[filled];
-			capture->before = before;
+			capture->before = capture->stats;
+			sample_frame(capture, header, time, &capture->held);
 			return filled;
 		}
-		filled++;
+		sample_frame(capture, header, time, &batch[filled++]);
 	}
 	if (code == -EAGAIN || code == -EINTR)
 		return filled ? (int)filled : code;
@@ -266,15 +295,32 @@ const char *capture_error(const struct capture *capture)
 	return capture->error;
 }
 
+static __u64 position(const struct capture *capture)
+{
+	long octets;
+
+	if (capture->pipe)
+		return 0;
+	if (capture->plain)
+		return plain_position(capture->plain);
+	octets = ftell(pcap_file(capture->pcap));
+	return octets < 0 ? 0 : octets;
+}
+
 void capture_get_stats(const struct capture *capture, struct capture_stats *out)
 {
-	long position = capture->pipe ? 0 : ftell(pcap_file(capture->pcap));
-
 	*out = capture->holds ? capture->before : capture->stats;
-	out->position = position < 0 ? 0 : position;
+	out->position = position(capture);
 }
 
 int capture_fd(const struct capture *capture)
 {
 	return capture->pipe ? STDIN_FILENO : -1;
+}
+
+int capture_is_file(const struct capture *capture)
+{
+	struct stat status;
+
+	return !capture->pipe && !fstat(fileno(pcap_file(capture->pcap)), &status) && S_ISREG(status.st_mode);
 }

@@ -51,3 +51,6 @@ void capture_get_stats(const struct capture *capture, struct capture_stats *out)
 
 /* Descriptor to poll when capture_read returned -EAGAIN; -1 for a file, which never does. */
 int capture_fd(const struct capture *capture);
+
+/* Whether it is a file, whose reading ends without anybody's doing. */
+int capture_is_file(const struct capture *capture);

@@ -6,21 +6,43 @@
 #include "parse.h"
 #include "parser.h"
 
+/* Octets that are stored together. */
+typedef __u64 vector __attribute__((vector_size(16), aligned(8), may_alias));
+
+_Static_assert(sizeof(struct sample) == 11 * sizeof(vector), "as many stores as clear() has");
+
+/*
+ * Eleven stores. gcc 12 makes memset() of this size one "rep stos", which takes 12 ns to begin, and of a loop a
+ * memset().
+ */
+static inline void clear(struct sample *sample)
+{
+	const vector zero = { 0 };
+	vector *part = (vector *)sample;
+
+	part[0] = part[1] = part[2] = part[3] = part[4] = part[5] = zero;
+	part[6] = part[7] = part[8] = part[9] = part[10] = zero;
+}
+
+/* Puts the window over the octets, which stay the caller's. */
 static __u32 load(struct window *window, const __u8 *octets, __u32 length)
 {
-	__u32 loaded = length < WINDOW_SIZE ? length : WINDOW_SIZE;
-
-	if (loaded)
-		memcpy(window->bytes, octets, loaded);
-	return loaded;
+	window->bytes = octets;
+	return length < WINDOW_SIZE ? length : WINDOW_SIZE;
 }
 
 int parse_super_packet(const void *frame, __u32 captured, const struct frame_info *info,
 		       const struct port_tunnels *ports, struct sample *out)
 {
-	struct window window = { .ports = ports };
-	struct packet packet = {
+	/* The parser reads nothing else of it that it has not written. */
+	struct window window;
+
+	if (captured > info->length || !info->segments || info->segments > UINT16_MAX)
+		return -EINVAL;
+	window.ports = ports;
+	window.packet = (struct packet){
 		.length = info->length,
+		.loaded = load(&window, frame, captured),
 		.segments = info->segments,
 		.segment_size = info->segment_size,
 		.vlan_present = info->vlan_present != 0,
@@ -28,12 +50,7 @@ int parse_super_packet(const void *frame, __u32 captured, const struct frame_inf
 		.l3 = info->l3 != 0,
 		.tunnels = ports != NULL,
 	};
-
-	if (captured > info->length || !info->segments || info->segments > UINT16_MAX)
-		return -EINVAL;
-	packet.loaded = load(&window, frame, captured);
-	memset(out, 0, sizeof(*out));
-	window.packet = packet;
+	clear(out);
 	if (parse_packet(&window, out)) {
 		const struct inner *inner = &window.inner;
 		__u32 rest = captured > inner->offset ? captured - inner->offset : 0;

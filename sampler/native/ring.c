@@ -20,6 +20,9 @@
 /* Wake the reader when 1/4 of a ring is full: late enough to batch, early enough to be scheduled in time. */
 #define WATERMARK_SHARE 4
 
+/* What ended an epoll_wait: a ring, or anything else, whose event has no data. */
+#define EVENT_OF_RING 1
+
 struct ring {
 	int map_fd;		/* -1: over memory, no kernel's */
 	int epoll_fd;
@@ -45,7 +48,7 @@ static int cpu_ring_open(struct ring *ring, unsigned int cpu)
 		.watermark = 1,
 		.wakeup_watermark = ring->data_size / WATERMARK_SHARE,
 	};
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = EVENT_OF_RING };
 	struct cpu_ring *c = &ring->cpu[cpu];
 	size_t size = ring->data_size + sysconf(_SC_PAGESIZE);
 	void *page;
@@ -224,20 +227,23 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-/* Wait for at most `timeout` ms: the events that ended it, 0 for none, -errno. */
+/* Wait for at most `timeout` ms. Returns an enum ring_end but RING_SAMPLES, or -errno. */
 static int wait_events(struct ring *ring, int timeout)
 {
 	struct epoll_event events[8];
+	bool other = false;
 	__u64 woken;
 	int n;
 
 	n = epoll_wait(ring->epoll_fd, events, 8, timeout);
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return errno == EINTR ? RING_TIME : -errno;
+	for (int i = 0; i < n; i++)
+		other |= events[i].data.u32 != EVENT_OF_RING;
 	/* Reading resets the wake-up; it fails when there was none, which is as good. */
-	if (n && read(ring->wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
+	if (other && read(ring->wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
 		return -errno;
-	return n;
+	return other ? RING_CALLED : n ? RING_READY : RING_TIME;
 }
 
 static bool samples_wait(const struct ring *ring)
@@ -250,12 +256,12 @@ static bool samples_wait(const struct ring *ring)
 
 int ring_rest(struct ring *ring, int timeout, int step)
 {
-	int n;
+	int ended;
 
-	while ((n = wait_events(ring, timeout < step ? timeout : step)) == 0 && (timeout -= step) > 0)
+	while ((ended = wait_events(ring, timeout < step ? timeout : step)) == RING_TIME && (timeout -= step) > 0)
 		if (samples_wait(ring))
-			return 1;
-	return n < 0 ? n : 0;
+			return RING_SAMPLES;
+	return ended;
 }
 
 int ring_poll(struct ring *ring, int timeout)

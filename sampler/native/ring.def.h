@@ -31,12 +31,23 @@ void ring_free(struct ring *ring);
 /* Open rings on CPUs that came online, close those of CPUs that went. Returns rings opened, or -errno. */
 int ring_rescan(struct ring *ring);
 
-/* Wait until a ring is a quarter full, ring_wake is called or `timeout` ms are over. Returns 0 or -errno. */
+/* What ended a wait. */
+enum ring_end {
+	RING_TIME,	/* the time; a signal, too */
+	RING_READY,	/* a ring is a quarter full */
+	RING_SAMPLES,	/* samples wait in a half-filled batch */
+	RING_CALLED,	/* ring_wake, or a watched descriptor */
+};
+
+/*
+ * Wait until a ring is a quarter full, ring_wake is called, a watched descriptor can be read or `timeout` ms are over.
+ * Returns an enum ring_end, or -errno.
+ */
 int ring_poll(struct ring *ring, int timeout);
 
 /*
  * The same where nothing is under way, in steps of `step` ms: at the end of a step before the last one samples that wait
- * in half-filled batches end it, too, and 1 is returned. So a long sleep lets no sample wait longer than a step.
+ * in half-filled batches end it, too. So a long sleep lets no sample wait longer than a step.
  */
 int ring_rest(struct ring *ring, int timeout, int step);
 

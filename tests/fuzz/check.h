@@ -110,8 +110,8 @@ static inline void check_tunnel(const struct sample *sample, const struct sample
 }
 
 /*
- * Leaves `octet` all over the stack that the parser will use: it copies the frame into a
- * window there, where no sanitizer sees it read what was not loaded.
+ * Leaves `octet` all over the stack that the parser will use: its window is there, not
+ * cleared, where no sanitizer sees it read what was not written.
  */
 static __attribute__((noinline)) void soil_stack(__u8 octet)
 {

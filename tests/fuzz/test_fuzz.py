@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "sampler" / "native"
 SANITIZERS = "-fsanitize=address,undefined"
-CAPTURE_SOURCES = [NATIVE / "capture.c", NATIVE / "linktype.c", NATIVE / "pipe.c", NATIVE / "thinning.c"]
+CAPTURE_SOURCES = [NATIVE / f"{name}.c" for name in ("capture", "linktype", "pipe", "plain", "thinning")]
 RUNS = 200_000
 
 

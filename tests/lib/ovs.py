@@ -126,6 +126,11 @@ class OpenVSwitch:
 
         wait_until(answers, 20, f"{name} listens on {control}")
 
+    @property
+    def pids(self) -> list[int]:
+        """Of both daemons."""
+        return [process.pid for process in self._processes]
+
     def _run(self, *command: str) -> str:
         return self._namespace.run(*command, env=self._environment).stdout
 

@@ -142,6 +142,27 @@ def test_a_file_of_messages_is_read_by_others(tmp_path: Path) -> None:
     assert len(flows(done)) == 2
 
 
+@pytest.mark.parametrize("form", [[], ["--json"], ["--table"]])
+def test_what_is_written_is_shown_only_when_asked_for(form: list[str], tmp_path: Path) -> None:
+    """Decoding and showing a record costs many times what writing it does."""
+    path = written(tmp_path / "a.pcap", [udp(1), udp(2)])
+    done = read(path, "--write", tmp_path / "flows.ipfix", *form)
+    lines = {"": 0, "--json": 2, "--table": 3}["".join(form)]
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, lines)
+    assert done.stderr.endswith("2 packets (84 octets) in 1 capture, 2 flows, 2 records\n")
+
+
+@pytest.mark.parametrize(("text", "records"), [("", 70_000), ("cache_max_flows = 60000\n", 140_000)])
+def test_more_flows_than_a_service_holds(text: str, records: int, tmp_path: Path) -> None:
+    """Two packets of each of 70 000 flows, round by round: no flow makes room for another unless that is configured."""
+    frames = [UDP_FRAME[:26] + number.to_bytes(4, "big") + UDP_FRAME[30:] for number in range(70_000)]
+    path = written(tmp_path / "a.pcap", frames * 2, [1000] * 140_000)
+    config = tmp_path / "xdpfix.toml"
+    config.write_text(f"[exporter]\nsampling = 1\n{text}")
+    done = read(path, "--config", config, "--write", tmp_path / "flows.ipfix")
+    assert done.stderr.endswith(f"{records} flows, {records} records\n")
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_flows_go_to_a_collector(form: list[str], tmp_path: Path) -> None:
     """Without being shown, unless that is asked for."""

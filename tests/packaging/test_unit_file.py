@@ -67,5 +67,5 @@ def test_capabilities_are_those_explained() -> None:
 def test_the_calls_that_the_service_needs_survive_the_filter() -> None:
     # The last line counts: a deny line after it would take bpf(2) away again, which is one of @privileged.
     filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
-    assert {"bpf", "perf_event_open", "capset"} <= set(filters[-1].split())
+    assert {"bpf", "perf_event_open", "capset", "sched_setattr"} <= set(filters[-1].split())
     assert "~@privileged @resources" in filters

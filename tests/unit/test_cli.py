@@ -170,3 +170,24 @@ def test_what_takes_long_to_import_is_imported_where_it_is_needed(module: str, w
     # What this environment imports of itself is left out, such as the hook of an editable install.
     code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before) & {without})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+PARTS = """
+import sys
+from sampler import netlinkpackage
+netlinkpackage.import_parts()
+import sampler.daemon.service
+from sampler.daemon.links import AsyncIPRoute
+print("pyroute2.ndb" in sys.modules, "pyroute2.conntrack" in sys.modules)
+import pyroute2
+from pyroute2 import NDB, netns
+print(pyroute2.AsyncIPRoute is AsyncIPRoute, NDB.__name__, netns.__name__, hasattr(pyroute2, "nonsense"))
+netlinkpackage.import_parts()
+print(sys.modules["pyroute2"] is pyroute2)
+"""
+
+
+def test_the_daemon_imports_the_part_of_pyroute2_that_it_uses():
+    """And who asks for all of it in the same process has all of it."""
+    done = subprocess.run([sys.executable, "-c", PARTS], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\nTrue NDB pyroute2.netns False\nTrue\n"

@@ -70,6 +70,15 @@ def test_switch(key):
     assert refused({"exporter": {key: 1}}) == f"exporter.{key} = 1: must be true or false"
 
 
+def test_a_command_has_defaults_of_its_own():
+    defaults = {"cache_max_flows": 7, "sampling": 1}
+    assert config.parse({}, defaults=defaults).exporter == ExporterOptions(cache_max_flows=7, sampling=1)
+    document = {"exporter": {"cache_max_flows": 9}}
+    assert config.parse(document, Overrides(sampling="3"), defaults=defaults).exporter == ExporterOptions(
+        cache_max_flows=9, sampling=3
+    )
+
+
 def test_every_key_of_both_options_is_read_from_the_file_and_no_other():
     assert {*configkeys.EXPORTER, "interface_obs_point_ids"} == set(ExporterOptions.__dataclass_fields__)
     assert {*configkeys.SAMPLER, "obs_point_ids", "tunnel_ports"} == set(config.SamplerOptions.__dataclass_fields__)

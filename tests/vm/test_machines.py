@@ -26,6 +26,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lib import afxdp, foreign
+from lib.bpfobject import compiled
 from lib.machine import SHARE, TREE, Machine, Result
 
 # Seconds for all runs of a machine: several times what they take.
@@ -142,7 +143,7 @@ def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     # Whoever imports them compiles them if a source changed: here, and not twenty times slower inside.
     importlib.import_module("sampler._native")
     importlib.import_module("exporter._native")
-    foreign.compiled()
+    compiled(foreign.SOURCE)
     afxdp.build()
     runs = [
         item.callspec.params["run"] for item in request.session.items if "guests" in getattr(item, "fixturenames", ())

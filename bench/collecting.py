@@ -1,0 +1,109 @@
+"""A collector for the live benchmarks: it keeps messages while they come, and counts records and packets afterwards."""
+
+import socket
+import struct
+import threading
+from pathlib import Path
+from typing import Self
+
+from exporter.message import HEADER, SET_HEADER
+from exporter.template import FIRST_TEMPLATE_ID, TEMPLATE_SET
+from lib.netns import Namespace
+
+RECEIVE_BUFFER = 512 * 1024 * 1024
+SO_RCVBUFFORCE = 33
+PACKETS = 2  # packetDeltaCount
+VARIABLE = 65535
+ENTERPRISE = 0x8000
+TOTALS = struct.Struct(">HH")
+
+
+class CollectingSink:
+    """Receives IPFIX by UDP on loopback inside a namespace. A context manager.
+
+    Read-only for who looks: `messages`, the octets of each.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        def make() -> socket.socket:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(0.1)
+            return sock
+
+        self._namespace = namespace
+        self._socket = namespace.call(make)
+        self.port = int(self._socket.getsockname()[1])
+        self.target = f"127.0.0.1:{self.port}"
+        self.messages: list[bytes] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def _receive(self) -> None:
+        while not self._closing:
+            try:
+                self.messages.append(self._socket.recv(65536))
+            except TimeoutError:
+                continue
+
+    def dropped(self) -> int:
+        """Datagrams for which the socket had no room."""
+        with self._namespace.enter():
+            lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
+        (line,) = (line for line in lines if line.split()[1].endswith(f":{self.port:04X}"))
+        return int(line.split()[-1])
+
+    def totals(self) -> tuple[int, int]:
+        """Flow records received, and packets that these count. AssertionError where the socket has lost any."""
+        assert self.dropped() == 0
+        layouts: dict[int, struct.Struct] = {}
+        records = packets = 0
+        for message in list(self.messages):
+            at = HEADER.size
+            while at < len(message):
+                number, length = SET_HEADER.unpack_from(message, at)
+                content = message[at + SET_HEADER.size : at + length]
+                if number == TEMPLATE_SET:
+                    layouts |= _layouts(content)
+                elif number >= FIRST_TEMPLATE_ID and number in layouts:
+                    layout = layouts[number]
+                    whole = len(content) // layout.size * layout.size
+                    records += whole // layout.size
+                    packets += sum(count for (count,) in layout.iter_unpack(content[:whole]))
+                at += length
+        return records, packets
+
+    def close(self) -> None:
+        """Stop receiving."""
+        self._closing = True
+        self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _layouts(content: bytes) -> dict[int, struct.Struct]:
+    """Of each template: how the packet count is unpacked from its records. Those without one are left out."""
+    found: dict[int, struct.Struct] = {}
+    at = 0
+    while at + 4 <= len(content):
+        number, fields = TOTALS.unpack_from(content, at)
+        at += TOTALS.size
+        layout = ">"
+        counts = False
+        for _ in range(fields):
+            element, length = TOTALS.unpack_from(content, at)
+            at += 8 if element & ENTERPRISE else 4
+            assert length != VARIABLE, f"template {number} has a field of variable length"
+            here = element == PACKETS
+            layout += {4: "I", 8: "Q"}[length] if here else f"{length}x"
+            counts |= here
+        if counts:
+            found[number] = struct.Struct(layout)
+    return found
