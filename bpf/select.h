@@ -18,10 +18,17 @@ struct selectors {
 	__u8 main;
 };
 
-/* Whether 64 random bits are below the threshold. */
-static __always_inline bool draw(__u64 *random, __u64 threshold)
+/*
+ * 1 where 64 random bits are below the threshold, else 0: the borrow of their difference. Without a branch, which
+ * nobody could predict.
+ */
+static __always_inline __u64 draw(__u64 *random, __u64 threshold)
 {
-	return next_random(random) < threshold;
+	__u64 bits = next_random(random);
+	__u64 borrow = (~bits & threshold) | ((~bits | threshold) & (bits - threshold));
+
+	OPAQUE(borrow);
+	return borrow >> 63;
 }
 
 static __always_inline __u64 accepting_ports(__u32 place, __u32 which, __be16 port, __u64 rules)
@@ -66,8 +73,8 @@ static __always_inline __u64 thin(const struct rule_tables *tables, __u64 *rando
 			continue;
 		UNROLL
 		for (rule = group; rule < group + 8; rule++)
-			if (drawn >> rule & 1 && !draw(random, tables->threshold[rule]))
-				rules &= ~(1ull << rule);
+			if (drawn >> rule & 1)
+				rules ^= (draw(random, tables->threshold[rule]) ^ 1) << rule;
 	}
 	return rules;
 }
