@@ -8,7 +8,7 @@
 #include "check.h"
 #include "feed.h"
 
-#define PAGES 8	/* eight batches and more */
+#define PAGES 32	/* of 4 KiB: eight batches and more */
 #define BATCHES 8
 #define NS_PER_S 1000000000ull
 #define LONG (60 * NS_PER_S)
