@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lib.wait import PATIENCE
-from sampler.control import server as control
+from sampler.control import client
 
 TREE = Path(__file__).parents[2]
 UNIT = (TREE / "systemd/xdpfix.service").read_text()
@@ -101,7 +101,7 @@ def test_service_starts_feeds_the_watchdog_and_stops(
     wait_for("READY=1", notifications, service)
     (effective,) = re.findall(r"^CapEff:\s*(\w+)$", Path(f"/proc/{service.pid}/status").read_text(), re.MULTILINE)
     assert int(effective, 16) & ~(1 << 12 | 1 << 38 | 1 << 39) == 0  # NET_ADMIN, PERFMON, BPF
-    assert control.ask(tmp_path / "control.sock", "tunnels")["netdevs"][-1]["neighbours"] == 1
+    assert client.ask(tmp_path / "control.sock", "tunnels")["netdevs"][-1]["neighbours"] == 1
     scrape = ["nsenter", "--net", "--target", str(service.pid), sys.executable, "-c", SCRAPE]
     assert "xdpfix_samples_total" in subprocess.run(scrape, capture_output=True, text=True, check=True).stdout
     wait_for("WATCHDOG=1", notifications, service)
