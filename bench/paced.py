@@ -85,10 +85,7 @@ def measured(wire: Wire, pid: int) -> list[float]:
 
 def accounted(results: Results, name: str, sink: CollectingSink) -> None:
     """What the collector has received of an agent that has ended."""
-    last = -1
-    while last != len(sink.messages):
-        last = len(sink.messages)
-        time.sleep(0.5)
+    sink.rest()
     results.figure(f"{name}: packets in the records received", "%", [100 * sink.totals()[1] / (ROUNDS * FRAMES)])
 
 
