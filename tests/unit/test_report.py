@@ -1,5 +1,7 @@
 """The report of the benchmarks: documents hold what the stored results give, and no number that a hand wrote."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,6 +36,30 @@ def test_plots_are_what_the_results_give() -> None:
 def test_all_results_are_shown() -> None:
     shown = {name for path in report.DOCUMENTS for _, name, _ in report.BLOCK.findall(path.read_text())}
     assert report.blocks(report.read(report.STORED)).keys() <= shown
+
+
+@pytest.mark.parametrize(("started", "taken"), [(101.0, True), (100.0, False), (99.0, False)])
+def test_only_a_later_run_takes_the_place_of_one(tmp_path: Path, started: float, taken: bool) -> None:
+    found, folder = tmp_path / "found", tmp_path / "stored"
+    store(folder, "packet", 100.0)
+    before = (folder / "packet.json").read_text()
+    store(found, "packet", started)
+    report.adopt(found, folder)
+    assert (folder / "packet.json").read_text() == ((found / "packet.json").read_text() if taken else before)
+
+
+def test_results_are_those_of_the_parts_that_there_are(tmp_path: Path) -> None:
+    found, folder = tmp_path / "found", tmp_path / "stored"
+    store(found, "packet", 99.0)
+    store(found, "nothing", 99.0)
+    store(folder, "gone", 100.0)
+    report.adopt(found, folder)
+    assert [path.name for path in folder.iterdir()] == ["packet.json"]
+
+
+def store(folder: Path, part: str, started: float) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{part}.json").write_text(json.dumps(asdict(Results(part, f"at {started}", started=started))))
 
 
 def test_a_changed_result_is_seen() -> None:
