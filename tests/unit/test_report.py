@@ -153,6 +153,17 @@ def test_goals_that_are_met_and_those_that_are_not() -> None:
     ]
 
 
+def test_goals_that_differ_stand_in_rows_of_their_own() -> None:
+    figures = [
+        figure(f"{name}, {flows}", 100, at_most=most) for name in "ab" for flows, most in (("1 k", 30), ("1 M", 130))
+    ]
+    # What is of one size alone makes columns of the sizes.
+    assert goal_table([Results("cache", "", [*figures, figure("c, 1 k", 5)])]).splitlines()[2:4] == [
+        "| cache: a, 1 k | 100 | ≤ 30 ns | no | `make bench PARTS=cache` |",
+        "| cache: a, 1 M | 100 | ≤ 130 ns | yes | `make bench PARTS=cache` |",
+    ]
+
+
 def test_ours_is_the_first_bar() -> None:
     name = "user-space CPU a million packets"
     figures = [figure(f"softflowd: {name}", 4, "s"), figure(f"xdpfix: {name}", 3, "s"), figure("xdpfix: lost", 0)]
