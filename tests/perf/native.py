@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from bench.memoryring import MemoryRings, Producer
 from exporter.cache import LASTING_FIRST, SAMPLE_SIZE
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
@@ -36,6 +37,7 @@ from sampler.psample.source import Source
 SAMPLES = FLOWS = 1000
 SECOND = 10**9
 IDLE = 10  # seconds
+DEADLINE = 60  # seconds that nothing takes
 KINDS: dict[str, dict[str, Any]] = {
     "IPv4 UDP": UDP_V4,
     "IPv4 TCP": TCP_V4,
@@ -125,6 +127,24 @@ def ring(counted: Counted) -> None:
             assert rings.read(octets) == 0
 
 
+def feed(counted: Counted) -> None:
+    """Samples of known flows on their whole way from the ring into the flow cache, as the data thread calls it."""
+    records = SAMPLES // lib.BATCH_SIZE
+    producer = Producer(sample(UDP_V4, time=SECOND), FLOWS)
+    with MemoryRings(1, 64) as rings, exporter() as sink:
+        octets = rings.new_batch()
+        for label in ("", "ring into the flow cache, a sample"):
+            producer.fill(rings, records, 0)
+            until = time.monotonic() + DEADLINE
+            if label:
+                with counted(label, records * lib.BATCH_SIZE):
+                    assert not rings.feed(octets, [sink.inlet()], until, wait=False)
+            else:
+                assert not rings.feed(octets, [sink.inlet()], until, wait=False)
+        assert sink.cache.stats()["flows"] == records * lib.BATCH_SIZE
+        assert rings.stats()["received"] == 2 * records * lib.BATCH_SIZE
+
+
 def psample(counted: Counted) -> None:
     """Samples of the kernel's psample out of a netlink socket."""
     octets = message(attributes(FRAMES["IPv4 UDP"], 10, time_ns=time.time_ns()))
@@ -163,6 +183,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with Counted() as counted, tempfile.TemporaryDirectory() as folder:
         ring(counted)
+        feed(counted)
         psample(counted)
         capture(counted, Path(folder))
         ingest(counted)
