@@ -22,7 +22,7 @@ from lib.harness import TCP_V4, TCP_V6, UDP_V4, UDP_V6, VXLAN
 from lib.psample import Wire, attributes, message
 from lib.receiver import Receiver
 from lib.samples import batch, sample
-from lib.testrun import IFINDEX
+from lib.testrun import IFINDEX, run
 from sampler._native import ffi, lib
 from sampler.captures.capture import Capture
 from sampler.kernel.gates import Gates
@@ -111,7 +111,6 @@ def records(counted: Counted) -> None:
 def ring(counted: Counted) -> None:
     """Samples of the kernel's programs out of the perf ring."""
     frame = FRAMES["IPv4 UDP"]
-    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
     full = SAMPLES - SAMPLES % lib.BATCH_SIZE
     with Maps() as maps, Ring(maps, 64) as rings, load("libbpf", maps) as programs:
         gates = Gates(maps)
@@ -119,9 +118,7 @@ def ring(counted: Counted) -> None:
         gates.set_selection(0, Selection(KernelRule(None, Fraction(1))))
         octets = rings.new_batch()
         for counts in (False, True):
-            assert not lib.bpf_test_run(
-                programs.fd("sample_xdp"), frame, len(frame), ffi.NULL, IFINDEX, full, value, mean
-            )
+            run(programs.fd("sample_xdp"), "xdp", frame, full)
             if counts:
                 with counted("ring, a sample read", full):
                     assert rings.read(octets) == full
