@@ -103,10 +103,10 @@ class Measured:
         return None if stats["ring"]["pending"] else stats
 
     def resident(self) -> float:
-        """MB of memory."""
+        """MiB of memory, as ps, top and systemd tell it."""
         lines = (self._process / "status").read_text().splitlines()
         (line,) = (line for line in lines if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024 / 1e6
+        return int(line.split()[1]) / 1024
 
     def cpu(self) -> float:
         """Seconds that all its threads ran, as the scheduler counts them to the nanosecond."""

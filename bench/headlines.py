@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.results import Results
-from bench.tables import goal
 from bench.text import number, table
 
 
@@ -18,8 +17,8 @@ class Headline:
 
 
 HEADLINES = (
-    Headline("a packet that is not sampled (XDP, 1:1000)", "packet", "libbpf, xdp, 1:1000"),
-    Headline("a packet that is sampled, parsed and handed on", "packet", "libbpf, xdp, 1:1"),
+    Headline("a packet that is not sampled (XDP)", "packet", "libbpf, xdp, 1:1000"),
+    Headline("a packet that is sampled: parsed, and put on the ring", "packet", "libbpf, xdp, 1:1"),
     Headline("the same, with a TCP packet inside VXLAN", "packet", "libbpf, xdp, 1:1, VXLAN inside"),
     Headline(
         "a veth's rate with every packet sampled", "live", "tc: rate with 1:1 by that of a program that only drops"
@@ -29,11 +28,19 @@ HEADLINES = (
     Headline("the same where another core wrote the ring", "cache", "written by another core, 1000000 flows"),
     Headline("flows expired and encoded", "export", "expiry and encoding, 1000000 flows"),
     Headline("records received by a local collector", "export", "received by a local collector"),
-    Headline("a capture file read, by the fastest peer's time", "read", "wall, fastest peer / xdpfix"),
+    Headline(
+        "`xdpfix read` of a capture: the time of the fastest peer (of nfpcapd, softflowd, pmacctd) by ours",
+        "read",
+        "wall, fastest peer / xdpfix",
+    ),
     Headline("user-space CPU for a million sampled packets", "paced", "xdpfix: user-space CPU a million packets"),
     Headline("softflowd's CPU for the same", "paced", "softflowd: user-space CPU a million packets"),
     Headline("pmacctd's CPU for the same", "paced", "pmacctd: user-space CPU a million packets"),
-    Headline("CPU by what IPFIX adds to Open vSwitch", "openvswitch", "xdpfix by what IPFIX adds to Open vSwitch"),
+    Headline(
+        "xdpfix's CPU a packet, kernel and user space, by what IPFIX adds to Open vSwitch's",
+        "openvswitch",
+        "xdpfix by what IPFIX adds to Open vSwitch",
+    ),
     Headline("start to first sample", "process", "start to first sample"),
     Headline("memory at 1 M IPv4 flows", "process", "memory at 1 M flows, UDP over IPv4"),
     Headline("idle CPU", "process", "idle CPU"),
@@ -50,6 +57,5 @@ def headline_table(parts: Sequence[Results]) -> str:
                 if headline.figure not in figures:
                     raise ValueError(f'{headline.part} has no figure "{headline.figure}" for "{headline.words}"')
                 figure = figures[headline.figure]
-                here = f"{number(figure.value)} {figure.unit}".rstrip()
-                lines.append([headline.words, here, goal(figure) if figure.met is not None else ""])
-    return table(["", "here", "goal"], lines)
+                lines.append([headline.words, f"{number(figure.value)} {figure.unit}".rstrip()])
+    return table(["", "here"], lines)

@@ -110,11 +110,11 @@ def measure(results: Results) -> None:
             results.figure(f"{count} interfaces, start to the last one's first sample", "s", [latest])
             results.figure(f"{count} interfaces, start to READY", "s", [ready])
             results.figure(f"{count} interfaces, idle CPU", "% of a core", idling, at_most=0.2)
-            results.figure(f"{count} interfaces, memory at start", "MB", [resident])
+            results.figure(f"{count} interfaces, memory at start", "MiB", [resident])
             for line, rounds in costs.items():
                 results.figure(f"{count} interfaces, packet {line}", "ns over empty", rounds)
     results.curve("start", "interfaces", "seconds", seconds)
-    results.curve("memory at start", "interfaces", "MB", {"resident": memory})
+    results.curve("memory at start", "interfaces", "MiB", {"resident": memory})
     results.curve("idle CPU", "interfaces", "% of a core", {"idle": idle})
     results.curve("packet", "interfaces", "ns over empty", packet)
 

@@ -142,11 +142,11 @@ def memory(results: Results) -> None:
                 assert living(measured) == flows
                 points.append((float(flows), measured.resident()))
             lines[kind] = points
-            results.figure(f"memory at 1 M flows, {kind}", "MB", [points[-1][1]], at_most=GOALS.get(kind))
-            grown = (points[-1][1] - points[0][1]) * 1e6 / FLOWS
+            results.figure(f"memory at 1 M flows, {kind}", "MiB", [points[-1][1]], at_most=GOALS.get(kind))
+            grown = (points[-1][1] - points[0][1]) * 2**20 / FLOWS
             results.figure(f"memory of a flow, {kind}", "octets", [grown])
-    results.figure("memory at start", "MB", [points[0][1] for points in lines.values()])
-    results.curve("memory", "flows", "MB", lines)
+    results.figure("memory at start", "MiB", [points[0][1] for points in lines.values()])
+    results.curve("memory", "flows", "MiB", lines)
     results.note(f"a flow's size is the growth from none to {FLOWS}, index and filing included")
 
 
