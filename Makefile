@@ -142,16 +142,16 @@ test-perf: vm-packages build $(HEADERS) $(KERNELS)
 counts: vm-packages build $(HEADERS) $(KERNELS)
 	$(TEST_ENV) PYTHONPATH=.:tests $(VENV)/bin/python -m tests.perf.counts
 
-# What the tables and plots of the documents are made with: all parts, or PARTS="packet …"; then the report.
+# What the tables and plots of the documents are made with: all parts, or PARTS="packet …"; then the report, of those
+# that ended well. The exit code tells of the others.
 bench: build build-packages $(HEADERS)
 	@scripts/install-packages $(BENCH_PACKAGES)
-	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS)
-	$(VENV)/bin/python -m bench.report
+	$(TEST_ENV) $(VENV)/bin/python -m bench $(PARTS); failed=$$?; $(VENV)/bin/python -m bench.report && exit $$failed
 
 # The same for parts that run in emulated machines: observed, datapaths. Minutes.
 bench-vm: vm-packages build $(KERNELS)
-	$(VENV)/bin/python -m bench $(or $(PARTS),observed datapaths)
-	$(VENV)/bin/python -m bench.report
+	$(VENV)/bin/python -m bench $(or $(PARTS),observed datapaths); failed=$$?; \
+		$(VENV)/bin/python -m bench.report && exit $$failed
 
 # The packages go into a folder of their own, not into the system's Python (externally managed in
 # Debian 12, with a pyroute2 older than we need) nor into a virtual environment (whose scripts carry the

@@ -1,19 +1,17 @@
-"""What a sample costs in user space: perf ring → flow cache, by flows, kinds and rings; and what flows take in memory.
+"""What a sample costs in user space: perf ring → flow cache, by flows, kinds, rings, and by the core that wrote it.
 
-`python -m bench.cache`; `python -m bench.cache KIND FLOWS` fills a cache and prints the process's memory.
+`python -m bench.cache`
 """
 
+import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from mmap import PAGESIZE
-from pathlib import Path
 from typing import Any
 
-from bench import TREE
 from bench.memoryring import RECORD, MemoryRings, Producer
 from bench.results import Results
 from exporter._native import ffi
@@ -33,9 +31,9 @@ ROUNDS = 7
 FLOWS = (1, 10, 100, 1_000, 10_000, 65_536, 262_144, 1_000_000)
 KIND_FLOWS = 65_536
 GOALS = {1_000: 30, 65_536: 100, 1_000_000: 130}
-MEMORY_GOAL = 250
-MEMORY_FLOWS = 1_000_000
 RINGS = (1, 2, 4, 8)
+# Who wrote what is read: what the reading core wrote last lies in its own caches, what another wrote does not.
+SAME, OTHER = "the same core", "another core"
 
 UDP: dict[str, Any] = {"ip_protocol": 17}
 IPV6: dict[str, Any] = {
@@ -82,21 +80,30 @@ class Way:
         self.batch = self.rings.new_batch()
         self._producer = Producer(sample(**KINDS[kind]), flows)
         self._flows = flows
-        self.spent: dict[str, list[float]] = {}
-        """Nanoseconds a sample by what was measured, a number a round."""
+        self._quarter = rings * RECORDS * BATCH_SIZE
+        self.spent: dict[tuple[str, str], list[float]] = {}
+        """Nanoseconds a sample by what was measured and who wrote, a number a round."""
         for first in range(0, flows, RECORDS * BATCH_SIZE):
             self._producer.fill(self.rings, RECORDS, first)
             bare(self)
 
-    def measure(self, drain: Callable[["Way"], int]) -> None:
-        """Measure a round of what reads the rings: without the time of who fills them."""
+    def measure(self, drain: Callable[["Way"], None], writer: str, core: ThreadPoolExecutor) -> None:
+        """Measure a round of what empties the rings: without the time of who fills them, on either core."""
         spent = done = 0
         while done < ROUND:
-            self._producer.fill(self.rings, RECORDS)
+            if writer == SAME:
+                self._producer.fill(self.rings, RECORDS)
+            else:
+                core.submit(self._producer.fill, self.rings, RECORDS).result()
             begin = time.perf_counter_ns()
-            done += drain(self)
+            drain(self)
             spent += time.perf_counter_ns() - begin
-        self.spent.setdefault(drain.__name__, []).append(spent / done)
+            done += self._quarter
+        self.spent.setdefault((drain.__name__, writer), []).append(spent / done)
+
+    def median(self, writer: str) -> float:
+        """Nanoseconds a sample by the two C functions."""
+        return statistics.median(self.spent["bare", writer])
 
     def check(self) -> None:
         """AssertionError where a sample was lost or a flow was new."""
@@ -110,94 +117,86 @@ class Way:
         self.exporter.close()
 
 
-def bare(way: Way) -> int:
-    """Read and count by the two C functions, and nothing around them; how many samples."""
+def bare(way: Way) -> None:
+    """Read and count by the two C functions, and nothing around them."""
     read, ingest = sampler_lib.ring_read, exporter_lib.cache_ingest
     ring, cache = way.rings.handle, way.exporter.cache.handle
     room = sampler_ffi.from_buffer("struct sample[]", way.batch)
-    samples, capacity, total = ffi.cast("struct sample *", ffi.from_buffer(way.batch)), len(room), 0
+    samples, capacity = ffi.cast("struct sample *", ffi.from_buffer(way.batch)), len(room)
     while count := read(ring, room, capacity):
         ingest(cache, samples, count)
-        total += count
-    return total
 
 
-def thread(way: Way) -> int:
-    """Read and count as the data thread does, who looks after each batch what flows ended."""
-    total = 0
-    while count := way.rings.read(way.batch):
-        way.exporter.ingest(way.batch, count)
-        total += count
-    return total
+def feed(way: Way) -> None:
+    """Read and count as the data thread does (sampler/daemon/datapath.py), who then looks what flows ended."""
+    if way.rings.feed(way.batch, [way.exporter.inlet()], time.monotonic() + 1, False):
+        raise AssertionError("a flow ended, or the rings are not empty after a second")
+    way.exporter.send_ended()
 
 
-def read(way: Way) -> int:
+def read(way: Way) -> None:
     """Read and count nothing."""
-    total = 0
-    while count := way.rings.read(way.batch):
-        total += count
-    return total
+    while way.rings.read(way.batch):
+        pass
 
 
-def measure_samples(results: Results) -> None:
+def measure_samples(results: Results, core: ThreadPoolExecutor) -> None:
     """Every way a round, and again: what disturbs the machine disturbs all."""
     plain = {flows: Way(PLAIN, flows) for flows in FLOWS}
     kinds = {PLAIN: plain[KIND_FLOWS]} | {kind: Way(kind, KIND_FLOWS) for kind in KINDS if kind != PLAIN}
     rings = {1: plain[KIND_FLOWS]} | {count: Way(PLAIN, KIND_FLOWS, count) for count in RINGS if count != 1}
     ways = list({id(way): way for way in [*plain.values(), *kinds.values(), *rings.values()]}.values())
     for _ in range(ROUNDS):
-        for way in ways:
-            way.measure(bare)
-        for flows in GOALS:
-            plain[flows].measure(thread)
-        plain[min(GOALS)].measure(read)
+        for writer in (SAME, OTHER):
+            for way in ways:
+                way.measure(bare, writer, core)
+            for flows in GOALS:
+                plain[flows].measure(feed, writer, core)
+            plain[min(GOALS)].measure(read, writer, core)
     for way in ways:
         way.check()
-    for flows, goal in GOALS.items():
-        results.figure(f"ring → cache, {flows} flows", "ns a sample", plain[flows].spent["bare"], at_most=goal)
-    for flows in GOALS:
-        results.figure(f"as the data thread calls it, {flows} flows", "ns a sample", plain[flows].spent["thread"])
-    results.figure("of that reading the ring, nothing counted", "ns a sample", plain[min(GOALS)].spent["read"])
+    for (drain, writer), name in {
+        ("bare", SAME): "ring → cache",
+        ("bare", OTHER): "written by another core",
+        ("feed", SAME): "as the data thread calls it",
+        ("feed", OTHER): "so, and written by another core",
+    }.items():
+        for flows, goal in GOALS.items():
+            at_most = goal if (drain, writer) == ("bare", SAME) else None
+            results.figure(f"{name}, {flows} flows", "ns a sample", plain[flows].spent[drain, writer], at_most=at_most)
+    for writer in (SAME, OTHER):
+        spent = plain[min(GOALS)].spent["read", writer]
+        results.figure(f"of that reading the ring, nothing counted, {writer}", "ns a sample", spent)
     for kind, way in kinds.items():
-        results.figure(f"ring → cache, {kind}, {KIND_FLOWS} flows", "ns a sample", way.spent["bare"])
-    line = [(flows, statistics.median(way.spent["bare"])) for flows, way in plain.items()]
-    results.curve("ring → cache by flows", "flows", "ns a sample", {"xdpfix": line})
-    line = [(count, statistics.median(way.spent["bare"])) for count, way in rings.items()]
-    results.curve("ring → cache by rings", "rings", "ns a sample", {"xdpfix": line})
+        results.figure(f"ring → cache, {kind}, {KIND_FLOWS} flows", "ns a sample", way.spent["bare", SAME])
+    for by, points in (("flows", plain), ("rings", rings)):
+        lines: dict[str, list[tuple[float, float]]] = {
+            f"written by {writer}": [(count, way.median(writer)) for count, way in points.items()]
+            for writer in (SAME, OTHER)
+        }
+        results.curve(f"ring → cache by {by}", by, "ns a sample", lines)
     for way in ways:
         way.close()
 
 
-def measure_memory(results: Results) -> None:
-    """A process for each kind of flows, which are all there is in it."""
-    for kind in KINDS:
-        arguments = [sys.executable, "-m", "bench.cache", kind, str(MEMORY_FLOWS)]
-        octets = float(subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=TREE).stdout)
-        goal = MEMORY_GOAL if kind.endswith("IPv4") else None
-        results.figure(f"resident memory, 1 M flows of {kind}", "MB", [octets / 1e6], at_most=goal)
-
-
-def fill(kind: str, flows: int) -> None:
-    """Fill a cache and print the octets that the process has resident."""
-    way = Way(kind, flows)
-    if way.exporter.cache.stats()["flows"] != flows:
-        raise AssertionError(f"{way.exporter.cache.stats()['flows']} flows of {flows}")
-    print(int(Path("/proc/self/statm").read_text().split()[1]) * PAGESIZE)
-
-
 def main() -> None:
-    """Measure, or be the process that is measured."""
-    if len(sys.argv) == 3:
-        fill(sys.argv[1], int(sys.argv[2]))
-        return
+    """Measure on one core; what another writes is written on the last of those that there are."""
     about = (
         "Samples of flows in random order, all of them known, lie on perf rings in memory (256 pages, a quarter full, "
-        "as when the reader is woken); ring_read() and cache_ingest() are called as the data thread calls them. The "
-        "time of who fills the rings is not in it. Memory: of a process that holds a full cache, with Python and all."
+        "as when the reader is woken). Ring → cache: ring_read() and cache_ingest() in a loop; the data thread calls "
+        "ring_feed(), which calls both. The time of who fills the rings is not in it, but who it is shows: what the "
+        "reading core wrote just before lies in its caches. So each is measured twice, in turns: written by the core "
+        "that reads, for which the goals are, and by another core, as where another CPU has the packets."
     )
-    with Results("cache", about) as results:
-        measure_samples(results)
-        measure_memory(results)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[0]})
+    with (
+        ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {cores[-1]})) as core,
+        Results("cache", about) as results,
+    ):
+        measure_samples(results, core)
+        if len(cores) == 1:
+            results.note("There is one core: what is said to be written by another one was written by it.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""A collector for the live benchmarks: it keeps messages while they come, and counts records and packets afterwards."""
+"""A collector for the benchmarks: it keeps messages while they come, and counts records and packets afterwards."""
 
 import socket
 import struct
 import threading
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -15,16 +18,17 @@ SO_RCVBUFFORCE = 33
 PACKETS = 2  # packetDeltaCount
 VARIABLE = 65535
 ENTERPRISE = 0x8000
+IDLE_S = 0.5  # without a message: no more come
 TOTALS = struct.Struct(">HH")
 
 
 class CollectingSink:
-    """Receives IPFIX by UDP on loopback inside a namespace. A context manager.
+    """Receives IPFIX by UDP on loopback, inside a namespace if one is given. A context manager.
 
-    Read-only for who looks: `messages`, the octets of each.
+    While a tool runs it costs as little as may be. Read-only for who looks: `messages`, the octets of each.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace | None = None) -> None:
         def make() -> socket.socket:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
@@ -33,7 +37,7 @@ class CollectingSink:
             return sock
 
         self._namespace = namespace
-        self._socket = namespace.call(make)
+        self._socket = namespace.call(make) if namespace else make()
         self.port = int(self._socket.getsockname()[1])
         self.target = f"127.0.0.1:{self.port}"
         self.messages: list[bytes] = []
@@ -50,30 +54,23 @@ class CollectingSink:
 
     def dropped(self) -> int:
         """Datagrams for which the socket had no room."""
-        with self._namespace.enter():
+        inside: AbstractContextManager[object] = self._namespace.enter() if self._namespace else nullcontext()
+        with inside:
             lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
         (line,) = (line for line in lines if line.split()[1].endswith(f":{self.port:04X}"))
         return int(line.split()[-1])
 
+    def rest(self) -> None:
+        """Wait until no more messages come."""
+        last = -1
+        while last != len(self.messages):
+            last = len(self.messages)
+            time.sleep(IDLE_S)
+
     def totals(self) -> tuple[int, int]:
         """Flow records received, and packets that these count. AssertionError where the socket has lost any."""
         assert self.dropped() == 0
-        layouts: dict[int, struct.Struct] = {}
-        records = packets = 0
-        for message in list(self.messages):
-            at = HEADER.size
-            while at < len(message):
-                number, length = SET_HEADER.unpack_from(message, at)
-                content = message[at + SET_HEADER.size : at + length]
-                if number == TEMPLATE_SET:
-                    layouts |= _layouts(content)
-                elif number >= FIRST_TEMPLATE_ID and number in layouts:
-                    layout = layouts[number]
-                    whole = len(content) // layout.size * layout.size
-                    records += whole // layout.size
-                    packets += sum(count for (count,) in layout.iter_unpack(content[:whole]))
-                at += length
-        return records, packets
+        return account(list(self.messages))
 
     def close(self) -> None:
         """Stop receiving."""
@@ -86,6 +83,26 @@ class CollectingSink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def account(messages: Iterable[bytes]) -> tuple[int, int]:
+    """Flow records in these messages, and packets that these count; without the decoder that takes 45 us a record."""
+    layouts: dict[int, struct.Struct] = {}
+    records = packets = 0
+    for message in messages:
+        at = HEADER.size
+        while at < len(message):
+            number, length = SET_HEADER.unpack_from(message, at)
+            content = message[at + SET_HEADER.size : at + length]
+            if number == TEMPLATE_SET:
+                layouts |= _layouts(content)
+            elif number >= FIRST_TEMPLATE_ID and number in layouts:
+                layout = layouts[number]
+                whole = len(content) // layout.size * layout.size
+                records += whole // layout.size
+                packets += sum(count for (count,) in layout.iter_unpack(content[:whole]))
+            at += length
+    return records, packets
 
 
 def _layouts(content: bytes) -> dict[int, struct.Struct]:

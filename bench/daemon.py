@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lib.daemon import Daemon
 from lib.netns import Namespace
@@ -84,14 +85,22 @@ class Measured:
         self._began_ns = began_ns
         self._process = Path(f"/proc/{daemon.process.pid}")
 
-    def first_sample(self) -> float:
-        """Seconds from the fork to the kernel's time stamp of the first sample: the start of the oldest flow."""
-        flows = wait_until(lambda: self.daemon.show("flows"), what="the first flow")
-        return float(min(flow["started"] for flow in flows) - self._began_ns) / 1e9
+    def first_sample(self, link: str = "a0") -> float:
+        """Seconds from the fork to the kernel's time stamp of this link's first sample: its oldest flow's start."""
+
+        def starts() -> list[int]:
+            return [flow["started"] for flow in self.daemon.show("flows") if flow["interface"] == link]
+
+        return float(min(wait_until(starts, what=f"the first flow of {link}")) - self._began_ns) / 1e9
 
     def set_sampling(self, interval: int) -> None:
         """Take one packet in this many."""
         tell(self.daemon.socket, {"set": {"sampling": interval}})
+
+    def idle_stats(self) -> dict[str, Any] | None:
+        """The ledger; None while samples wait on the ring."""
+        stats: dict[str, Any] = self.daemon.show("stats")
+        return None if stats["ring"]["pending"] else stats
 
     def resident(self) -> float:
         """MB of memory."""

@@ -8,8 +8,6 @@ socket. xdpfix runs all the time, and by turns leaves the link alone,
 observes it at 1:1000 and at 1:1. No time is in it: the ratios say how much work is added.
 """
 
-import ctypes
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,6 @@ from bench.results import Results
 FRAMES, SENDINGS = 256, 8
 # What xdpfix samples, and at which rate.
 TURNS = {"left alone": ("none*", 1), "observed at 1:1000": ("a", 1000), "observed at 1:1": ("a", 1)}
-BPF_PROG_TEST_RUN, LIVE_FRAMES, BATCH = 10, 2, 64
 CONFIG = """
 [sampler]
 interfaces = ["{interface}"]
@@ -43,7 +40,7 @@ def measure(results: Results) -> None:
     from lib.afxdp import AfXdp
     from lib.daemon import Daemon
     from lib.netns import Namespace, veth
-    from lib.programs import XDP_PASS, bpf, program
+    from lib.programs import XDP_PASS, program, run_live
     from lib.sink import Sink
     from lib.testpmd import Testpmd
     from lib.traffic import udp_frame
@@ -51,11 +48,6 @@ def measure(results: Results) -> None:
     from lib.xdpfilter import XdpFilter
 
     frame = udp_frame(payload=18)
-
-    def send(fd: int) -> None:
-        data = ctypes.create_string_buffer(frame, len(frame))
-        order = (fd, 0, len(frame), 0, ctypes.addressof(data), 0, FRAMES, 0, 0, 0, 0, 0, LIVE_FRAMES, 0, BATCH)
-        bpf(BPF_PROG_TEST_RUN, struct.pack("IIIIQQIIIIQQIIIxxxx", *order))
 
     def instructions(peer: Namespace, fd: int, received: Callable[[], int]) -> float:
         spent = 0
@@ -67,7 +59,7 @@ def measure(results: Results) -> None:
 
     def timed(fd: int) -> int:
         start = time.thread_time_ns()
-        send(fd)
+        run_live(fd, frame, FRAMES)
         return time.thread_time_ns() - start
 
     def rates(name: str, host: Namespace, peer: Namespace, received: Callable[[], int]) -> None:

@@ -26,6 +26,7 @@ HEADLINES = (
     ),
     Headline("a sample from the ring into a cache of 64 k flows", "cache", "ring → cache, 65536 flows"),
     Headline("into a cache of 1 M flows", "cache", "ring → cache, 1000000 flows"),
+    Headline("the same where another core wrote the ring", "cache", "written by another core, 1000000 flows"),
     Headline("flows expired and encoded", "export", "expiry and encoding, 1000000 flows"),
     Headline("records received by a local collector", "export", "received by a local collector"),
     Headline("a capture file read, by the fastest peer's time", "read", "wall, fastest peer / xdpfix"),

@@ -8,6 +8,7 @@ from typing import Self
 from bench.varied import Varied, empty
 from lib import tunnel_frames
 from lib.programs import TYPES
+from lib.testrun import IFINDEX, run
 from sampler._native import ffi, lib
 from sampler.kernel.gates import Gates
 from sampler.kernel.loader import load
@@ -15,7 +16,6 @@ from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
 from sampler.kernel.selection import Selection
 
-IFINDEX = 1
 REPEAT = 100_000
 ROUNDS = 9
 RETRIES = 20  # of a round in which samples were lost
@@ -25,12 +25,7 @@ KINDS = {"xdp": "sample_xdp", "tc": "sample_tc_ingress"}
 
 def duration(fd: int, kind: str, frame: bytes) -> float:
     """Mean ns of one run of the program."""
-    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
-    skb = ffi.new("struct bpf_skb_context *", (IFINDEX, 0, 0)) if kind == "tc" else ffi.NULL
-    error = lib.bpf_test_run(fd, frame, len(frame), skb, IFINDEX * (kind == "xdp"), REPEAT, value, mean)
-    if error:
-        raise OSError(-error, os.strerror(-error))
-    return float(mean[0])
+    return float(run(fd, kind, frame, REPEAT)[1])
 
 
 class KernelRun:

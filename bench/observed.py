@@ -29,39 +29,34 @@ def measure(results: Results) -> None:
     # Here, for a host that only starts the machine has no use for them.
     from lib.foreign import Foreign
     from lib.observing import IN, Observer
-    from lib.testrun import IFINDEX
+    from lib.testrun import IFINDEX, run
     from lib.traffic import udp_frame
-    from sampler._native import ffi, lib
     from sampler.kernel.loader import load
     from sampler.kernel.tracer import Tracer
 
     frame = udp_frame(payload=18)
 
-    def run(fd: int) -> int:
-        value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
-        error = lib.bpf_test_run(fd, frame, len(frame), ffi.NULL, IFINDEX, REPEAT, value, mean)
-        if error:
-            raise OSError(-error, os.strerror(-error))
-        return int(mean[0])
+    def instructions(fd: int) -> int:
+        return run(fd, "xdp", frame, REPEAT)[1]
 
     def table(observer: Observer, way: str, fd: int, over: int) -> None:
         for label, interval in INTERVALS.items():
             observer.take(Fraction(1, interval))
-            run(fd)  # with gaps of the rate before
+            instructions(fd)  # with gaps of the rate before
             observer.samples()
-            results.figure(f"{way}, {label}", UNIT, [run(fd) - over])
+            results.figure(f"{way}, {label}", UNIT, [instructions(fd) - over])
             observer.samples()
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with Observer(1024) as observer, Foreign("foreign_empty") as foreign:
-        alone = run(foreign.fd)
+        alone = instructions(foreign.fd)
         observer.gates.open(IFINDEX, IN)
         programs = load("libbpf", observer.maps)
         table(observer, "xdpfix's own program", programs.fd("sample_xdp"), alone)
         programs.close()
         observer.close_gates()
         with Tracer(observer.maps, "libbpf", foreign.id):
-            closed = run(foreign.fd) - alone
+            closed = instructions(foreign.fd) - alone
             observer.open(IFINDEX)
             table(observer, "observing another one", foreign.fd, alone)
         results.note(f"The empty program costs {alone} instructions; observed by a gate that is closed {closed} more.")

@@ -62,8 +62,14 @@ def agent(wire: Wire, command: Sequence[str], ready: float = 1.0) -> Iterator[in
         assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
         yield process.pid
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            for pid in tree(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+            raise
 
 
 def measured(wire: Wire, pid: int) -> list[float]:
@@ -79,10 +85,7 @@ def measured(wire: Wire, pid: int) -> list[float]:
 
 def accounted(results: Results, name: str, sink: CollectingSink) -> None:
     """What the collector has received of an agent that has ended."""
-    last = -1
-    while last != len(sink.messages):
-        last = len(sink.messages)
-        time.sleep(0.5)
+    sink.rest()
     results.figure(f"{name}: packets in the records received", "%", [100 * sink.totals()[1] / (ROUNDS * FRAMES)])
 
 

@@ -1,24 +1,24 @@
 """`xdpfix read` beside softflowd, nfpcapd and pmacctd (nfprobe) on one capture: wall time of the whole process, CPU.
 
-xdpfix runs as it is installed, from a wheel. Tools take turns; each must account every packet of the capture.
+xdpfix runs as it is installed, from a wheel. Tools take turns. xdpfix must account every packet and flow of the
+capture; what the others account is stated.
 """
 
 import os
 import random
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from bench import TREE
+from bench.collecting import IDLE_S, CollectingSink, account
 from bench.results import Results
 from lib.traffic import udp_frame
 
@@ -30,10 +30,6 @@ PORT = 5001
 ROUNDS = 5
 GOAL = 5
 TICKS = os.sysconf("SC_CLK_TCK")
-IDLE_S = 0.5  # without CPU time: a program that does not end has read its file
-PACKET_DELTA_COUNT = 2
-SO_RCVBUFFORCE = 33
-BUFFER = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -42,39 +38,8 @@ class Run:
 
     wall: float
     cpu: float
-    packets: int
     records: int
-
-
-class Sink:
-    """A collector that keeps datagrams for later: while a tool runs it costs as little as may be."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(IDLE_S)
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        self._ended = False
-        self._thread = threading.Thread(target=self._receive)
-        self._thread.start()
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                self.messages.append(self._socket.recv(65535))
-            except TimeoutError:
-                if self._ended:
-                    return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-        self._thread.join()
-        self._socket.close()
+    packets: int
 
 
 def write_capture(path: Path) -> None:
@@ -126,51 +91,42 @@ def messages_of(octets: bytes) -> Iterator[bytes]:
         offset += length
 
 
-def _templates(octets: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Each template of a set's content: its id, octets a record, and where packetDeltaCount is, in how many octets."""
-    offset = 0
-    while offset + 4 <= len(octets):
-        number, count = struct.unpack_from(">HH", octets, offset)
-        offset += 4
-        size, at, length = 0, 0, 0
-        for _ in range(count):
-            element, octet_count = struct.unpack_from(">HH", octets, offset)
-            offset += 8 if element & 0x8000 else 4
-            if element == PACKET_DELTA_COUNT:
-                at, length = size, octet_count
-            size += octet_count
-        yield number, size, at, length
+@contextmanager
+def started(command: Sequence[object]) -> Iterator[subprocess.Popen[bytes]]:
+    """A silent process in a group of its own; nothing of it is left where it has not been waited for."""
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(list(map(str, command)), stdout=silent, stderr=silent, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def account(messages: Iterator[bytes]) -> tuple[int, int]:
-    """Packets and flow records in these messages; without the decoder that takes 45 us a record."""
-    known: dict[int, tuple[int, int, int]] = {}
-    packets = records = 0
-    for message in messages:
-        offset = 16
-        while offset < len(message):
-            number, length = struct.unpack_from(">HH", message, offset)
-            begin, end = offset + 4, offset + length
-            if number == 2:
-                known |= {template: rest for template, *rest in _templates(message[begin:end])}
-            elif number in known and known[number][2]:
-                size, at, octets = known[number]
-                counts = range(begin + at, end - size + at + 1, size)
-                packets += sum(int.from_bytes(message[place : place + octets], "big") for place in counts)
-                records += len(counts)
-            offset += length
-    return packets, records
+def ended(process: subprocess.Popen[bytes]) -> float:
+    """Wait for its end; CPU seconds of it and of the children that it waited for."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
 
 
 def timed(command: list[object]) -> tuple[float, float]:
     """Wall and CPU seconds of a process and its children."""
     start = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with started(command) as process:
+        cpu = ended(process)
     if process.returncode:
         sys.exit(f"{command[0]} failed, with code {process.returncode}")
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime
+    return time.monotonic() - start, cpu
+
+
+def to_sink(command: Callable[[str], list[object]]) -> Run:
+    """Run what sends to this address by UDP."""
+    with CollectingSink() as sink:
+        took = timed(command(sink.target))
+        sink.rest()
+        return Run(*took, *sink.totals())
 
 
 def xdpfix_writes(program: Path, capture: Path, folder: Path) -> Run:
@@ -182,17 +138,14 @@ def xdpfix_writes(program: Path, capture: Path, folder: Path) -> Run:
 
 def xdpfix_sends(program: Path, capture: Path, folder: Path) -> Run:
     """By UDP, at the pace that a collector's default buffer takes."""
-    with Sink() as sink:
-        took = timed([program, "read", "--target", sink.address, capture])
-    return Run(*took, *account(iter(sink.messages)))
+    return to_sink(lambda target: [program, "read", "--target", target, capture])
 
 
 def softflowd(program: Path, capture: Path, folder: Path) -> Run:
     """By UDP. With room for all flows: its default is 8192."""
-    with Sink() as sink:
-        places = ["-p", folder / "softflowd.pid", "-c", "none"]  # it would wait for somebody at its control socket
-        took = timed(["softflowd", "-d", "-r", capture, "-m", "200000", "-v", "10", "-n", sink.address, *places])
-    return Run(*took, *account(iter(sink.messages)))
+    places = ["-p", folder / "softflowd.pid", "-c", "none"]  # it would wait for somebody at its control socket
+    how = ["softflowd", "-d", "-r", capture, "-m", "200000", "-v", "10", *places]
+    return to_sink(lambda target: [*how, "-n", target])
 
 
 def nfpcapd(program: Path, capture: Path, folder: Path) -> Run:
@@ -201,7 +154,7 @@ def nfpcapd(program: Path, capture: Path, folder: Path) -> Run:
         took = timed(["nfpcapd", "-r", capture, "-w", name])
         told = subprocess.run(["nfdump", "-R", name, "-I"], check=True, capture_output=True, text=True).stdout
     figures = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
-    return Run(*took, int(figures["Packets"]), int(figures["Flows"]))
+    return Run(*took, int(figures["Flows"]), int(figures["Packets"]))
 
 
 def _cpu_ticks(group: int) -> int:
@@ -219,33 +172,36 @@ def _cpu_ticks(group: int) -> int:
 
 def pmacctd(program: Path, capture: Path, folder: Path) -> Run:
     """By UDP. It may stay behind the end of the file: told to go when its CPU time stands still, without that wait."""
-    with Sink() as sink:
+    with CollectingSink() as sink:
         config = folder / "pmacctd.conf"
         config.write_text(
-            f"daemonize: false\npcap_savefile: {capture}\nplugins: nfprobe\nnfprobe_receiver: {sink.address}\n"
+            f"daemonize: false\npcap_savefile: {capture}\nplugins: nfprobe\nnfprobe_receiver: {sink.target}\n"
             "nfprobe_version: 10\nnfprobe_maxflows: 200000\naggregate: src_host,dst_host,src_port,dst_port,proto,tos\n"
             "plugin_pipe_size: 268435456\nplugin_buffer_size: 65536\n"
         )
-        start = moved = time.monotonic()
-        process = subprocess.Popen(
-            ["pmacctd", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        ticks = 0
-        # It sleeps before it begins, too.
-        while time.monotonic() < moved + (IDLE_S if ticks > TICKS else 10 * IDLE_S):
-            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                moved = time.monotonic()
-                break
-            now = _cpu_ticks(process.pid)
-            if now > ticks + TICKS // 50:  # more than its own clock takes
-                ticks, moved = now, time.monotonic()
-            time.sleep(0.02)
-        told = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        start = time.monotonic()
+        with started(["pmacctd", "-f", config]) as process:
+            moved = when_idle(process.pid)
+            told = time.monotonic()
+            os.kill(process.pid, signal.SIGINT)
+            cpu = ended(process)
         wall = moved - start + time.monotonic() - told
-    return Run(wall, usage.ru_utime + usage.ru_stime, *account(iter(sink.messages)))
+        sink.rest()
+        return Run(wall, cpu, *sink.totals())
+
+
+def when_idle(group: int) -> float:
+    """Wait until a process group has read its file: its CPU time stands still, or its leader has ended. When it did."""
+    ticks, moved = 0, time.monotonic()
+    # It sleeps before it begins, too.
+    while time.monotonic() < moved + (IDLE_S if ticks > TICKS else 10 * IDLE_S):
+        if os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return time.monotonic()
+        now = _cpu_ticks(group)
+        if now > ticks + TICKS // 50:  # more than its own clock takes
+            ticks, moved = now, time.monotonic()
+        time.sleep(0.02)
+    return moved
 
 
 Tool = Callable[[Path, Path, Path], Run]
@@ -258,7 +214,8 @@ def main() -> None:
     """Run the tools by turns and store what they took."""
     about = (
         f"A pcap file of {PACKETS} UDP packets of 64 octets, {FLOWS} flows in random order, read by each tool in turn, "
-        f"{ROUNDS} rounds ({SLOWEST}: one). Wall time is that of the whole process, its start included."
+        f"{ROUNDS} rounds ({SLOWEST}: one). Wall time is that of the whole process, its start included. Packets "
+        "accounted: those in the flow records that a tool has written or sent."
     )
     with Results("read", about) as results, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -273,6 +230,7 @@ def main() -> None:
             results.figure(f"{tool}: wall", "s", [run.wall for run in found])
             results.figure(f"{tool}: CPU", "s", [run.cpu for run in found])
             results.figure(f"{tool}: packets", "M/s", [PACKETS / run.wall / 1e6 for run in found])
+            results.figure(f"{tool}: packets accounted", "%", [100 * run.packets / PACKETS for run in found])
             counted = sorted({(run.packets, run.records) for run in found})
             results.note(f"{tool}: " + ", ".join(f"{p} packets in {r} records" for p, r in counted))
         fastest = [min(runs[peer][turn].wall for peer in PEERS) for turn in range(ROUNDS)]

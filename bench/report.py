@@ -2,8 +2,9 @@
 
     python -m bench.report        part of `make bench`
 
-What the last runs stored (.state/bench) takes the place of what docs/performance holds of the same parts; tables and
-plots are then made of that folder alone, so that a test can tell that no number in a document was written by hand.
+What runs stored (.state/bench) takes the place of what docs/performance holds of the same parts, where it is newer;
+tables and plots are then made of that folder alone, so that a test can tell that no number in a document was written by
+hand.
 """
 
 import json
@@ -53,6 +54,17 @@ class Part:
     def date(self) -> str:
         """The day of the run."""
         return time.strftime("%-d %B %Y", time.gmtime(self.results.started))
+
+
+def adopt(found: Path, folder: Path) -> None:
+    """Copy the results that are of a later run than those in the folder; remove from it what is of no part any more."""
+    for name in PARTS + MACHINE_PARTS:
+        here, there = found / f"{name}.json", folder / f"{name}.json"
+        if here.exists() and not (there.exists() and load(there).started >= load(here).started):
+            shutil.copy(here, there)
+    for path in folder.glob("*.json"):
+        if path.stem not in PARTS + MACHINE_PARTS:
+            path.unlink()
 
 
 def read(folder: Path) -> list[Part]:
@@ -145,12 +157,7 @@ def fill(text: str, made: Mapping[str, str], document: str) -> str:
 def main() -> int:
     """Write plots and blocks; 1 where a part has no place in any document."""
     STORED.mkdir(parents=True, exist_ok=True)
-    for path in sorted(FOLDER.glob("*.json")):
-        if path.stem in PARTS + MACHINE_PARTS:
-            shutil.copy(path, STORED)
-    for path in STORED.glob("*.json"):
-        if path.stem not in PARTS + MACHINE_PARTS:
-            path.unlink()
+    adopt(FOLDER, STORED)
     parts = read(STORED)
     made, drawn = blocks(parts), plots([part.results for part in parts])
     for path in STORED.glob("*.svg"):

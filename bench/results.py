@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import TREE
+from bench import TREE, end_at_sigterm
 
 # Elsewhere in a machine that bench/inmachine.py starts.
 FOLDER = Path(os.environ.get("XDPFIX_BENCH_FOLDER", TREE / ".state/bench"))
@@ -65,7 +65,7 @@ class Curve:
 
 @dataclass
 class Results:
-    """What one part found. A context manager: what it holds is stored at its end, unless an error ends it.
+    """What one part found. A context manager: what it holds is stored at its end, unless an error or SIGTERM ends it.
 
     `about` says in one or two sentences how it was measured.
     """
@@ -103,6 +103,7 @@ class Results:
         print(text, flush=True)
 
     def __enter__(self) -> Self:
+        end_at_sigterm()
         return self
 
     def __exit__(

@@ -92,7 +92,7 @@ class Running:
         tell(self._daemon.socket, {"flush": True}, timeout=60)
 
     def programs(self) -> tuple[int, int]:
-        """(ns, runs) of its BPF programs, where kernel.bpf_stats_enabled is set."""
+        """(ns, runs) of its BPF programs, where the kernel counts that (bench.live.bpf_stats)."""
         return program_stats(Path(f"/proc/{self.pid}/fdinfo").iterdir())
 
     def __enter__(self) -> Self:

@@ -63,12 +63,15 @@ def _figures_table(found: Sequence[Row]) -> str:
 
 
 def goal_rows(results: Results) -> list[Row]:
-    """What has a goal, without what stands beside it and has none."""
-    made = [
-        Row(row.name, {name: cell for name, cell in row.cells.items() if cell.met is not None})
-        for row in rows(results.figures)
-    ]
-    return [row for row in made if row.cells]
+    """What has a goal, without what stands beside it and has none; side by side only what has the same goal."""
+    made = []
+    for row in rows(results.figures):
+        cells = {name: cell for name, cell in row.cells.items() if cell.met is not None}
+        if len({goal(cell) for cell in cells.values()}) > 1:
+            made += [Row(cell.name, {"": cell}) for cell in cells.values()]
+        elif cells:
+            made.append(Row(row.name, cells))
+    return made
 
 
 def goal_table(parts: Sequence[Results]) -> str:

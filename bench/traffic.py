@@ -6,7 +6,6 @@ before the programs on lv1, and the rate is one over the cost of all of it.
 
 import ctypes
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,12 @@ from typing import Self
 
 from lib.bpfobject import BpfObject
 from lib.netns import Namespace, veth
-from lib.programs import TC_SHOT, TC_UNSPEC, XDP_DROP, XDP_PASS, Counter, bpf, program
+from lib.programs import TC_SHOT, TC_UNSPEC, XDP_DROP, XDP_PASS, Counter, program, run_live
 from lib.traffic import link_counters, udp_frame
 from lib.xdp import XdpLink
 from sampler._native import ffi, lib
 
 SOURCE = Path(__file__).with_name("generator.bpf.c")
-BPF_PROG_TEST_RUN, LIVE_FRAMES, BATCH = 10, 2, 64
 FRAME = udp_frame(payload=18)  # 64 octets with the check sequence
 SENDER, RECEIVER = "lv0", "lv1"
 # The traffic's CPU, and that of whoever takes samples.
@@ -60,13 +58,11 @@ class Generator:
         """
         state = State(gap=round(SECOND / rate) if rate else 0, flows=flows, link=self._link)
         self._map(lib.bpf_update_map, state)
-        data = ctypes.create_string_buffer(FRAME, len(FRAME))
         fd = self._object.fd_of("generate")
-        order = (fd, 0, len(FRAME), 0, ctypes.addressof(data), 0, frames, 0, 0, 0, 0, 0, LIVE_FRAMES, 0, BATCH)
 
         def run() -> None:
             os.sched_setaffinity(threading.get_native_id(), {TRAFFIC_CPU})
-            bpf(BPF_PROG_TEST_RUN, struct.pack("IIIIQQIIIIQQIIIxxxx", *order))
+            run_live(fd, FRAME, frames)
 
         self._namespace.call(run)
         self._map(lib.bpf_lookup_map, state)

@@ -9,7 +9,7 @@ import pytest
 
 from lib.bpfgraph import has_cycle, sections
 from lib.frames import FRAMES
-from lib.testrun import IFINDEX
+from lib.testrun import run
 from sampler._native import ffi, lib
 from sampler.errors import StartError
 from sampler.kernel.features import kernel_features, tracing_features
@@ -53,10 +53,7 @@ def test_the_arm64_object_here(kernel, tmp_path):
             fd = lib.bpf_programs_fd(programs, name.encode())
             assert 0 < lib.bpf_verified_instructions(fd) <= BUDGET
             before = kernel.state().batch.sequence
-            value, duration = ffi.new("__u32 *"), ffi.new("__u32 *")
-            skb = ffi.new("struct bpf_skb_context *", (IFINDEX, 0, 0)) if name != "sample_xdp" else ffi.NULL
-            frame = FRAMES["ipv4 tcp"]
-            assert lib.bpf_test_run(fd, frame, len(frame), skb, IFINDEX, 40, value, duration) == 0
+            run(fd, "xdp" if name == "sample_xdp" else "tc", FRAMES["ipv4 tcp"], 40)
             assert kernel.state().batch.sequence == before + 40
     finally:
         lib.bpf_programs_close(programs)

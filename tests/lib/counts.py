@@ -40,14 +40,25 @@ class Counts:
         path.write_text("\n".join([HEAD, "[made_with]", *made, "", "[counts]", *counts, ""]))
 
 
-def here() -> dict[str, str]:
-    """What counts depend on: processor architecture, distribution, compilers."""
+def here(kernel: Path) -> dict[str, str]:
+    """What counts depend on: processor, distribution, compilers, and the kernel that is unpacked in this folder."""
+    modules = kernel / "lib/modules"
     return {
         "machine": platform.machine(),
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         "cc": _output("cc", "-dumpfullversion"),
         "clang": _output("clang", "-dumpversion"),
+        "bcc": _bcc(),
+        "kernel": ", ".join(sorted(path.name for path in modules.iterdir())) if modules.exists() else "none",
     }
+
+
+def _bcc() -> str:
+    try:
+        import bcc
+    except ImportError:
+        return "none"
+    return str(bcc.__version__)
 
 
 def _output(*command: str) -> str:

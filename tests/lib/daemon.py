@@ -82,13 +82,17 @@ class Daemon:
         return self.log.read_text(errors="replace")
 
     def wait_ready(self, timeout: float = 30.0) -> Self:
-        """Wait for READY=1: all programs are attached."""
+        """Wait for READY=1: all programs are attached. Without it the process is stopped: nobody may have entered."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.text()}"
             return "READY=1" in self._read_notifications()
 
-        wait_until(ready, timeout, "READY=1")
+        try:
+            wait_until(ready, timeout, "READY=1")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def wait_log(self, text: str, timeout: float = 15.0) -> None:

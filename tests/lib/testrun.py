@@ -24,6 +24,26 @@ def octets(sample) -> bytes:
     return bytes(ffi.buffer(copy))
 
 
+def run(
+    fd: int,
+    kind: str,
+    frame: bytes,
+    repeat: int = 1,
+    *,
+    ifindex: int = IFINDEX,
+    segments: int = 0,
+    segment_size: int = 0,
+) -> tuple[int, int]:
+    """Run a program, "tc" or "xdp", on a frame that came by this interface: (its return value, mean ns of a run)."""
+    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
+    xdp = kind == "xdp"
+    skb = ffi.NULL if xdp else ffi.new("struct bpf_skb_context *", (ifindex, segments, segment_size))
+    error = lib.bpf_test_run(fd, frame, len(frame), skb, ifindex * xdp, repeat, value, mean)
+    if error:
+        raise OSError(-error, os.strerror(-error))
+    return int(ffi.cast("int32_t", value[0])), int(mean[0])
+
+
 @dataclass
 class Kernel:
     """Loaded programs with gates on the loopback interface, on the CPU that the test is pinned to, one of `cpus`."""
@@ -34,18 +54,11 @@ class Kernel:
     cpu: int
     cpus: frozenset[int]
 
-    def run(self, name: str, frame: bytes, repeat: int = 1, segments: int = 0, segment_size: int = 0) -> int:
+    def run(self, name: str, frame: bytes, repeat: int = 1, **segments: int) -> int:
         """Run a program on a frame; its return value, as the kernel reads it."""
-        value, duration = ffi.new("__u32 *"), ffi.new("__u32 *")
-        skb = ffi.new("struct bpf_skb_context *", (IFINDEX, segments, segment_size))
-        xdp = name == "sample_xdp"
-        error = lib.bpf_test_run(
-            self.programs.fd(name), frame, len(frame), ffi.NULL if xdp else skb, IFINDEX * xdp, repeat, value, duration
-        )
-        if error:
-            raise OSError(-error, os.strerror(-error))
-        self.duration = duration[0]
-        return int(ffi.cast("int32_t", value[0]))
+        kind = "xdp" if name == "sample_xdp" else "tc"
+        verdict, self.duration = run(self.programs.fd(name), kind, frame, repeat, **segments)
+        return verdict
 
     def state(self):
         """This CPU's `struct cpu_state`."""

@@ -15,7 +15,7 @@ def measure() -> Counts:
     """Count everything, as root; about 20 seconds on two cores."""
     with TemporaryDirectory() as one, TemporaryDirectory() as another, ThreadPoolExecutor() as pool:
         native = pool.submit(callgrind.count, "tests.perf.native", Path(one))
-        return Counts(here(), programs.count(Path(another)) | native.result())
+        return Counts(here(programs.KERNEL), programs.count(Path(another)) | native.result())
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from lib.machine import SHARE
 from lib.programs import program
 from lib.rules import exactly, key_offset, rule
-from lib.testrun import IFINDEX
-from sampler._native import ffi, lib
+from lib.testrun import IFINDEX, run
+from sampler._native import lib
 from sampler.kernel.features import kernel_features
 from sampler.kernel.gates import Gates
 from sampler.kernel.loader import PROGRAMS, Programs, load
@@ -62,14 +62,9 @@ class Compiled(LoadedPrograms):
             self._fds[name] = load_program(name, PROGRAM_TYPES[name], code)
 
 
-def run(fd: int, kind: str, frame: bytes) -> int:
+def instructions(fd: int, kind: str, frame: bytes) -> int:
     """Instructions of one run of the program: the mean of REPEAT, in whole ns of the clock that counts them."""
-    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
-    skb = ffi.new("struct bpf_skb_context *", (IFINDEX, 0, 0)) if kind == "tc" else ffi.NULL
-    error = lib.bpf_test_run(fd, frame, len(frame), skb, IFINDEX * (kind == "xdp"), REPEAT, value, mean)
-    if error:
-        raise OSError(-error, os.strerror(-error))
-    return int(mean[0])
+    return run(fd, kind, frame, REPEAT)[1]
 
 
 def packets(maps: Maps, programs: Programs, frames: dict[str, bytes]) -> dict[str, int]:
@@ -80,7 +75,7 @@ def packets(maps: Maps, programs: Programs, frames: dict[str, bytes]) -> dict[st
         batch = ring.new_batch()
 
         def sampled(fd: int, kind: str, frame: bytes) -> int:
-            mean = run(fd, kind, frame)
+            mean = instructions(fd, kind, frame)
             while ring.read(batch):
                 pass
             assert ring.stats()["lost"] == 0
@@ -91,7 +86,7 @@ def packets(maps: Maps, programs: Programs, frames: dict[str, bytes]) -> dict[st
             for label, (selection, frame) in SELECTIONS.items():
                 gates.set_selection(1, selection)
                 sampled(programs.fd(name), kind, frames[frame])  # with gaps of the selection before
-                over = run(empty, kind, frames[frame])
+                over = instructions(empty, kind, frames[frame])
                 found[f"{kind}, {label}"] = sampled(programs.fd(name), kind, frames[frame]) - over
             os.close(empty)
     return found

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from bench.memoryring import MemoryRings, Producer
 from exporter.cache import LASTING_FIRST, SAMPLE_SIZE
 from exporter.exporter import Exporter
 from exporter.options import ExporterOptions
@@ -21,7 +22,7 @@ from lib.harness import TCP_V4, TCP_V6, UDP_V4, UDP_V6, VXLAN
 from lib.psample import Wire, attributes, message
 from lib.receiver import Receiver
 from lib.samples import batch, sample
-from lib.testrun import IFINDEX
+from lib.testrun import IFINDEX, run
 from sampler._native import ffi, lib
 from sampler.captures.capture import Capture
 from sampler.kernel.gates import Gates
@@ -36,6 +37,7 @@ from sampler.psample.source import Source
 SAMPLES = FLOWS = 1000
 SECOND = 10**9
 IDLE = 10  # seconds
+DEADLINE = 60  # seconds that nothing takes
 KINDS: dict[str, dict[str, Any]] = {
     "IPv4 UDP": UDP_V4,
     "IPv4 TCP": TCP_V4,
@@ -109,7 +111,6 @@ def records(counted: Counted) -> None:
 def ring(counted: Counted) -> None:
     """Samples of the kernel's programs out of the perf ring."""
     frame = FRAMES["IPv4 UDP"]
-    value, mean = ffi.new("__u32 *"), ffi.new("__u32 *")
     full = SAMPLES - SAMPLES % lib.BATCH_SIZE
     with Maps() as maps, Ring(maps, 64) as rings, load("libbpf", maps) as programs:
         gates = Gates(maps)
@@ -117,15 +118,31 @@ def ring(counted: Counted) -> None:
         gates.set_selection(0, Selection(KernelRule(None, Fraction(1))))
         octets = rings.new_batch()
         for counts in (False, True):
-            assert not lib.bpf_test_run(
-                programs.fd("sample_xdp"), frame, len(frame), ffi.NULL, IFINDEX, full, value, mean
-            )
+            run(programs.fd("sample_xdp"), "xdp", frame, full)
             if counts:
                 with counted("ring, a sample read", full):
                     assert rings.read(octets) == full
             else:
                 assert rings.read(octets) == full
             assert rings.read(octets) == 0
+
+
+def feed(counted: Counted) -> None:
+    """Samples of known flows on their whole way from the ring into the flow cache, as the data thread calls it."""
+    records = SAMPLES // lib.BATCH_SIZE
+    producer = Producer(sample(UDP_V4, time=SECOND), FLOWS)
+    with MemoryRings(1, 64) as rings, exporter() as sink:
+        octets = rings.new_batch()
+        for label in ("", "ring into the flow cache, a sample"):
+            producer.fill(rings, records, 0)
+            until = time.monotonic() + DEADLINE
+            if label:
+                with counted(label, records * lib.BATCH_SIZE):
+                    assert not rings.feed(octets, [sink.inlet()], until, wait=False)
+            else:
+                assert not rings.feed(octets, [sink.inlet()], until, wait=False)
+        assert sink.cache.stats()["flows"] == records * lib.BATCH_SIZE
+        assert rings.stats()["received"] == 2 * records * lib.BATCH_SIZE
 
 
 def psample(counted: Counted) -> None:
@@ -166,6 +183,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with Counted() as counted, tempfile.TemporaryDirectory() as folder:
         ring(counted)
+        feed(counted)
         psample(counted)
         capture(counted, Path(folder))
         ingest(counted)

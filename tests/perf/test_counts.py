@@ -6,6 +6,7 @@ import pytest
 
 from lib.counts import Counts, here, judge, other
 from tests.perf.counts import EXPECTED, measure
+from tests.perf.programs import KERNEL
 
 expected = Counts.read(EXPECTED)
 
@@ -14,7 +15,7 @@ expected = Counts.read(EXPECTED)
 def found() -> Counts:
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
-    if reason := other(expected, here()):
+    if reason := other(expected, here(KERNEL)):
         pytest.skip(reason)
     return measure()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.counts import Counts, judge, other
+from lib.counts import Counts, here, judge, other
 
 
 @pytest.mark.parametrize("found", [1000.0, 1010.0, 990.0])
@@ -35,6 +35,21 @@ def test_another_compiler() -> None:
     sentence = other(made, {"cc": "14.2.0", "clang": "14.0.6"})
     assert "here is cc 14.2.0, not 12.2.0;" in sentence
     assert "make counts" in sentence
+
+
+def test_an_update_of_the_kernel_that_counts(tmp_path: Path) -> None:
+    assert here(tmp_path)["kernel"] == "none"
+    release = tmp_path / "lib/modules/6.12.9-made-up"
+    release.mkdir(parents=True)
+    made = Counts(here(tmp_path))
+    assert other(made, here(tmp_path)) == ""
+    release.rename(release.with_name("6.12.10-made-up"))
+    assert "here is kernel 6.12.10-made-up, not 6.12.9-made-up;" in other(made, here(tmp_path))
+
+
+def test_an_update_of_bcc(tmp_path: Path) -> None:
+    made = Counts(here(tmp_path) | {"bcc": "0.1.0"})
+    assert f"here is bcc {here(tmp_path)['bcc']}, not 0.1.0;" in other(made, here(tmp_path))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The report of the benchmarks: documents hold what the stored results give, and no number that a hand wrote."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,6 +36,30 @@ def test_plots_are_what_the_results_give() -> None:
 def test_all_results_are_shown() -> None:
     shown = {name for path in report.DOCUMENTS for _, name, _ in report.BLOCK.findall(path.read_text())}
     assert report.blocks(report.read(report.STORED)).keys() <= shown
+
+
+@pytest.mark.parametrize(("started", "taken"), [(101.0, True), (100.0, False), (99.0, False)])
+def test_only_a_later_run_takes_the_place_of_one(tmp_path: Path, started: float, taken: bool) -> None:
+    found, folder = tmp_path / "found", tmp_path / "stored"
+    store(folder, "packet", 100.0)
+    before = (folder / "packet.json").read_text()
+    store(found, "packet", started)
+    report.adopt(found, folder)
+    assert (folder / "packet.json").read_text() == ((found / "packet.json").read_text() if taken else before)
+
+
+def test_results_are_those_of_the_parts_that_there_are(tmp_path: Path) -> None:
+    found, folder = tmp_path / "found", tmp_path / "stored"
+    store(found, "packet", 99.0)
+    store(found, "nothing", 99.0)
+    store(folder, "gone", 100.0)
+    report.adopt(found, folder)
+    assert [path.name for path in folder.iterdir()] == ["packet.json"]
+
+
+def store(folder: Path, part: str, started: float) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{part}.json").write_text(json.dumps(asdict(Results(part, f"at {started}", started=started))))
 
 
 def test_a_changed_result_is_seen() -> None:
@@ -124,6 +150,17 @@ def test_goals_that_are_met_and_those_that_are_not() -> None:
         "| packet: not sampled | 2 (xdp), 3 (tc) | ≤ 10 ns | yes | `make bench PARTS=packet` |",
         "| packet: by rules | 7 (tc) | ≤ 8 ns | yes | `make bench PARTS=packet` |",
         "| read: times the fastest | 6 | ≥ 5 x | yes | `make bench PARTS=read` |",
+    ]
+
+
+def test_goals_that_differ_stand_in_rows_of_their_own() -> None:
+    figures = [
+        figure(f"{name}, {flows}", 100, at_most=most) for name in "ab" for flows, most in (("1 k", 30), ("1 M", 130))
+    ]
+    # What is of one size alone makes columns of the sizes.
+    assert goal_table([Results("cache", "", [*figures, figure("c, 1 k", 5)])]).splitlines()[2:4] == [
+        "| cache: a, 1 k | 100 | ≤ 30 ns | no | `make bench PARTS=cache` |",
+        "| cache: a, 1 M | 100 | ≤ 130 ns | yes | `make bench PARTS=cache` |",
     ]
 
 
