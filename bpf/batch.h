@@ -101,6 +101,7 @@ static __always_inline void count_flags(struct cpu_state *cpu, const struct samp
 		count(cpu, KERNEL_CHAIN, packets);
 }
 
+/* All of it, though user space may have peeked at some. The reader knows exactly what it lost: struct ring_stats. */
 static __always_inline void count_lost_batch(struct cpu_state *cpu)
 {
 	cpu->samples[KERNEL_LOST_RING] += BATCH_SIZE;

@@ -27,7 +27,7 @@ enum kernel_counter {
 	KERNEL_LOST_NESTED = 3,	/* would have interrupted another sample on this CPU */
 	KERNEL_LOST_UNREADABLE = 4,	/* the packet's first bytes could not be loaded */
 	KERNEL_LOST_VERDICT = 5,	/* taken at the entry of an observed XDP program, whose exit was not seen */
-	KERNEL_LOST_RING = 6,	/* appended, but the perf ring had no room for its batch */
+	KERNEL_LOST_RING = 6,	/* at most so many: their batch found no room on the perf ring; some had been peeked */
 	KERNEL_UNSELECTED = 7,	/* not appended: no rule takes it, nor the main exporter. No loss */
 	KERNEL_TRUNCATED = 8,	/* appended, with SAMPLE_TRUNCATED */
 	KERNEL_MALFORMED = 9,	/* appended, with SAMPLE_MALFORMED */

@@ -51,8 +51,8 @@ class Outbox:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is more to send: messages that wait, or options data that waits for its pace."""
-        return bool(self._queue) or self.session.waits
+        """Whether there is more to send: messages that wait, a rest of one, or options data that waits for its pace."""
+        return bool(self._queue) or self.connection.holds or self.session.waits
 
     @property
     def waiting(self) -> int:
@@ -69,7 +69,7 @@ class Outbox:
         try:
             self._tally.counters["messages_abandoned"] += self.connection.abandoned()
             self.connection.check(now_ns)
-            return None if self._queue else self.connection.successor(now_ns)
+            return None if self._queue or self.connection.holds else self.connection.successor(now_ns)
         except DisconnectedError as error:
             self._end(error)
         except ConnectionRefusedError:
@@ -184,6 +184,19 @@ class Outbox:
                 self._tally.sent(1, message.records)
             refusals = 0
             self._queue.popleft()
+        if self.ended is None and self.connection.holds:  # no message will come to push it on
+            self._flush(now_ns)
+
+    def _flush(self, now_ns: int) -> None:
+        """Pass on what the connection has taken."""
+        try:
+            self.connection.flush()
+        except DisconnectedError as error:
+            self._end(error)
+        except ConnectionRefusedError:
+            self._refused(now_ns)
+        except OSError:
+            pass  # of a message; the next one that fails so is counted
 
     def _shorten(self) -> bool:
         """Cut the first message that waits to what the path takes now; whether that is any shorter."""

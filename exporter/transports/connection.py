@@ -60,6 +60,11 @@ class Connection(ABC):
     batch_fd: int | None = None
     peer = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether a part of what it took waits for flush()."""
+        return False
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """5-tuples of its own packets, one for each direction that has payload or acknowledgements."""
         return ()

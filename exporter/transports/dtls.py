@@ -58,6 +58,11 @@ class Dtls(Connection):
         self._payload = 0
         self._rest: list[bytes] = []  # datagrams that the socket does not take yet
 
+    @property
+    def holds(self) -> bool:
+        """Whether the socket has not taken all."""
+        return bool(self._rest)
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Data there, the collector's side of the handshake and alerts back."""
         return both_directions(socket_endpoint(self._socket, UDP_PROTOCOL))

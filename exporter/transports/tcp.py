@@ -40,6 +40,11 @@ class Tcp(Connection):
         self._taken = 0  # octets, of all messages
         self._kept: deque[tuple[int, Outgoing]] = deque()  # with the value of _taken behind each
 
+    @property
+    def holds(self) -> bool:
+        """Whether the socket has not taken all."""
+        return bool(self._rest)
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Data there, acknowledgements back."""
         return both_directions(socket_endpoint(self._socket, TCP_PROTOCOL))

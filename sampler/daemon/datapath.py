@@ -178,8 +178,8 @@ class Datapath(threading.Thread):
             ended, next_tick = self._rest(now, wake, next_tick) if now < wake else (lib.RING_TIME, next_tick)
             if ended == lib.RING_READY:  # more will come: all until the tick in one call
                 self._read_rings(min(next_tick, self.psample.rest_until(time.monotonic())), wait=True)
-            else:
-                self._read_rings(until=next_tick)
+            else:  # all that there is, though the tick be due: it peeks behind empty rings only
+                self._read_rings(until=time.monotonic() + TICK)
             self.psample.read(until=next_tick)
             now = time.monotonic()
             if now >= next_tick:

@@ -75,10 +75,13 @@ class Exporters:
     ) -> dict[str, Exporter]:
         """Make exporters that know all generations, in whose time they took nothing.
 
-        ExporterError, OSError: none is made, or those that are there cannot have the options `others`.
+        ExporterError, OSError, ImportError: none is made, or those that are there cannot have the options `others`.
         """
-        for mine in (*options.values(), *(others or {}).values()):
+        others = others or {}
+        for mine in (*options.values(), *others.values()):
             check(mine)
+        for mine in others.values():
+            self._targeted(mine)  # here, since it may fail
         made = {}
         with contextlib.ExitStack() as stack:
             for name, mine in options.items():

@@ -10,6 +10,7 @@ INTERVAL = 60.0
 
 ADVICE = {
     "lost_budget": "over the sample budget of a CPU and second: raise exporter.sampling, or sampler.sample_budget",
+    # Of whole batches, though some of a batch may have been read before: the most that it can be.
     "lost_ring": "the ring had no room: raise sampler.ring_pages or exporter.sampling",
     "lost_nested": "taken while another sample was being taken on the same CPU",
     "lost_unreadable": "the packet's headers could not be read",

@@ -33,6 +33,11 @@ class Turns:
         self._rest = ROUND
         self._next = 0  # where the next part begins
 
+    def forget(self) -> None:
+        """The last look failed: the next one is at all, or at the same part."""
+        self._known = []
+        self._next = max(0, self._next - PART)
+
     def take(self, ifindexes: list[int], programs: Collection[int], new: bool | None) -> list[int]:
         """Choose from all of them.
 
@@ -94,6 +99,7 @@ class ProgramWatch:
                     programs = await asyncio.to_thread(self._programs.read, ifindexes)
                 except OSError as error:
                     self._fail(error)
+                    self._turns.forget()
                     continue
                 self._failed = False
                 changes = self._table.apply(Looked(ifindexes, before, programs))

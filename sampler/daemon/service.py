@@ -248,6 +248,8 @@ class Service:
             made = self._exporters.make(steps.added, steps.changed)
         except (ExporterError, OSError) as error:
             raise StartError(f"an exporter cannot be made: {error}") from None
+        except ImportError as error:  # of what only the new configuration needs
+            raise StartError(f"an exporter cannot be made: {error}; install it, then restart xdpfix") from None
         try:
             self._scrapes.listen(steps.config.metrics.listen)
         except StartError:

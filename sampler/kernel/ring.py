@@ -14,6 +14,9 @@ SAMPLE_SIZE: int = ffi.sizeof("struct sample")
 BATCH_SIZE: int = lib.BATCH_SIZE
 NS_PER_S = 10**9
 
+# Samples between looks at what ended, as exporter.exporter.INGEST_BATCH: each selector's share of one may end a flow.
+FEED_BATCH = 2048
+
 # Who counts samples: addresses in this process, as exporter.cache.Cache.inlet() gives them.
 Inlet = tuple[int, int, int]
 
@@ -59,9 +62,8 @@ class Ring:
         """
         sinks = ffi.new("struct sample_sink[]", [_sink(inlet) for inlet in inlets])
         samples = ffi.from_buffer("struct sample[]", batch)
-        more = lib.ring_feed(
-            self._ring, samples, len(samples), sinks, len(sinks), max(0, math.ceil(until * NS_PER_S)), wait
-        )
+        room = min(len(samples), FEED_BATCH)
+        more = lib.ring_feed(self._ring, samples, room, sinks, len(sinks), max(0, math.ceil(until * NS_PER_S)), wait)
         if more < 0:
             raise OSError(-more, f"cannot wait for the rings: {os.strerror(-more)}")
         return bool(more)

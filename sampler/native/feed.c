@@ -52,7 +52,10 @@ int ring_feed(struct ring *ring, struct sample *batch, unsigned int capacity, co
 		if (!wait)
 			return 0;
 		ended = ring_poll(ring, milliseconds(until - now));
-		if (ended < 0 || ended == RING_CALLED)
-			return ended < 0 ? ended : 0;
+		if (ended < 0)
+			return ended;
+		/* Rings may be a quarter full, too, which they tell once: what they have is read before it ends. */
+		if (ended == RING_CALLED)
+			wait = 0;
 	}
 }

@@ -28,6 +28,27 @@ def ports(number: int, first: int = 0) -> object:
     return batch([sample(UDP_V4, src_port=port, time=NOW) for port in range(first, first + number)])
 
 
+def send_until_cut(exporter: Exporter, stall: Callable[[bool], object]) -> int:
+    """Send long messages until the first collector's connection has taken the last one in part; how many records.
+
+    Args:
+        exporter: with a `message_size` of 60 000.
+        stall: whether the collector, which does so, is not to read.
+
+    """
+    sent = 0
+    outbox = exporter.collectors[0].outbox
+    assert outbox is not None
+    while outbox.waiting or not outbox.connection.holds:
+        if outbox.waiting:  # the last one found no room at all
+            stall(False)
+            tick_until(exporter, lambda: not outbox.waiting)
+            stall(True)
+        exporter.ingest(ports(800), 800)
+        sent += 800
+    return sent
+
+
 def free_port(kind: int = socket.SOCK_DGRAM) -> int:
     with socket.socket(socket.AF_INET, kind) as sock:
         sock.bind(("127.0.0.1", 0))

@@ -1,5 +1,6 @@
 /* The data thread's loop in C, for the sanitizers: who gets samples, and what ends it. The ring is over memory. */
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -174,11 +175,33 @@ static void test_wake(void)
 	close_ring(ring);
 }
 
+static void *append_and_wake(void *ring)
+{
+	usleep(50000);
+	append(BATCHES);
+	ring_wake(ring);
+	return NULL;
+}
+
+/* What a ring has by then is read: a ring that is a quarter full tells so once. */
+static void test_wake_with_samples(void)
+{
+	struct ring *ring = open_ring();
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, append_and_wake, ring));
+	CHECK(feed(ring, now() + LONG, 1) == 0);
+	CHECK(counters[0].samples == BATCHES * BATCH_SIZE);
+	CHECK(!pthread_join(thread, NULL));
+	close_ring(ring);
+}
+
 int main(void)
 {
 	test_all();
 	test_pending();
 	test_until();
 	test_wake();
+	test_wake_with_samples();
 	return 0;
 }

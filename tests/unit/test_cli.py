@@ -177,17 +177,16 @@ import sys
 from sampler import netlinkpackage
 netlinkpackage.import_parts()
 import sampler.daemon.service
-from sampler.daemon.links import AsyncIPRoute
 print("pyroute2.ndb" in sys.modules, "pyroute2.conntrack" in sys.modules)
 import pyroute2
-from pyroute2 import NDB, netns
-print(pyroute2.AsyncIPRoute is AsyncIPRoute, NDB.__name__, netns.__name__, hasattr(pyroute2, "nonsense"))
+from pyroute2 import netns
+print(netns.__name__, hasattr(pyroute2, "NDB"))
 netlinkpackage.import_parts()
 print(sys.modules["pyroute2"] is pyroute2)
 """
 
 
 def test_the_daemon_imports_the_part_of_pyroute2_that_it_uses():
-    """And who asks for all of it in the same process has all of it."""
+    """What else the package has in its own name is not there, rather than half of it."""
     done = subprocess.run([sys.executable, "-c", PARTS], capture_output=True, text=True, check=True)
-    assert done.stdout == "False False\nTrue NDB pyroute2.netns False\nTrue\n"
+    assert done.stdout == "False False\npyroute2.netns False\nTrue\n"

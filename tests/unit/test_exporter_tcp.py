@@ -11,7 +11,7 @@ from exporter.options import Target
 from exporter.outbox import QUEUE_LIMIT
 from exporter.profiles import OVS
 from lib.receiver import Receiver, StreamReceiver
-from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, tick_until
+from lib.sending import NOW, clock, connect, exporter_to, free_port, ports, send_until_cut, tick_until
 from lib.wait import wait_until
 
 SECOND = 10**9
@@ -150,6 +150,17 @@ def test_what_a_killed_collector_did_not_acknowledge_is_counted():
         # The kernel of the collector took a few messages, no more.
         assert sent - 2000 < row["records_unacknowledged"] < sent
         assert row["records_waiting"] == 0
+
+
+def test_the_rest_of_a_message_follows_without_another_one():
+    """When a stalled collector reads again, the last message is whole as soon as it takes it."""
+    with StreamReceiver(buffer=SMALL_BUFFER) as stalled, exporter_to(stalled.target, message_size=60_000) as exporter:
+        connect(exporter)
+        sent = send_until_cut(exporter, lambda stalls: stalls or stalled.read())
+        assert exporter.due_ns(NOW) == NOW, "ticks are to go on"
+        tick_until(exporter, lambda: len(stalled.records()) == sent)
+        assert stalled.sessions[0].rest == b""
+        assert exporter.due_ns(NOW) > NOW
 
 
 def test_e073_what_waits_is_sent_before_the_end_of_the_connection():

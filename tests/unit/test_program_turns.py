@@ -34,6 +34,18 @@ def test_now_and_then_all_are_looked_at() -> None:
     assert looks.count([]) == 4 * ROUND + ROUND - 5
 
 
+def test_a_look_that_failed_is_none() -> None:
+    """The next ones are at all: the failed one may have been the last that was."""
+    turns = Turns()
+    for _ in range(LOOKS):
+        turns.take(LINKS, [], False)
+    turns.forget()
+    assert [turns.take(LINKS, [], False) for _ in range(LOOKS + 1)] == [LINKS] * LOOKS + [[]]
+    part = turns.take(LINKS, [], None)
+    turns.forget()
+    assert turns.take(LINKS, [], None) == part
+
+
 def test_few_links_are_looked_at_each_time_where_new_ones_are_not_known() -> None:
     turns = Turns()
     few = LINKS[:PART]
