@@ -26,6 +26,8 @@ INGEST_BATCH = 2048
 # 64 (768 records of a dozen a message) each 5 ms, 154 000 records a second, or the whole cache in a second if more.
 BURST_RECORDS = 768
 BURST_NS = 5_000_000
+# Time without a tick saves up no more than this: 15 360 records, or a tenth of the cache.
+ELAPSED_NS = NS_PER_S // 10
 
 FORCED_END: int = lib.FLOW_END_FORCED  # flowEndReason (136) for flush(): the exporter stops, or its options change
 
@@ -191,24 +193,39 @@ class Exporter:
         self._offset_ns = self._offset()
         self.cache.set_wall_offset(self._offset_ns)
 
-    def tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int, limit: int | None = None) -> int:
         """Connect, announce, end the flows that are due and send. To be called at least every second.
 
         Flows end and messages go out as soon as it is called when they are due. What has no moment of its own waits: a
         new try to connect, a session that the other side has ended, templates and statistics that are to be repeated.
+
+        Args:
+            now_ns: the time.
+            limit: flows that end at most, for one who calls again until fewer do; None: by the time since the last
+                tick, and what is left stays due.
+
+        Returns:
+            How many flows ended.
+
         """
         self.set_clock()
-        elapsed = BURST_NS if self._ticked_ns is None else max(now_ns - self._ticked_ns, 0)
+        limit = self._pace_limit(now_ns) if limit is None else limit
         self._ticked_ns = now_ns
         self._connect(now_ns)
-        living = self.cache.stats()["flows"]
-        limit = max(BURST_RECORDS, BURST_RECORDS * elapsed // BURST_NS, living * elapsed // NS_PER_S)
-        while limit > 0:
-            ended = self.cache.expire(now_ns, min(limit, ENCODE_BATCH))
+        left = limit
+        while left > 0:
+            ended = self.cache.expire(now_ns, min(left, ENCODE_BATCH))
             self._drain(now_ns)
-            limit -= ended
+            left -= ended
             if not ended:
                 break
+        return limit - left
+
+    def _pace_limit(self, now_ns: int) -> int:
+        """Flows that a tick may end."""
+        elapsed = BURST_NS if self._ticked_ns is None else min(max(now_ns - self._ticked_ns, 0), ELAPSED_NS)
+        living = self.cache.stats()["flows"]
+        return max(BURST_RECORDS, BURST_RECORDS * elapsed // BURST_NS, living * elapsed // NS_PER_S)
 
     def _connect(self, now_ns: int) -> None:
         """Start what is not connected, and send the templates and options data that are due."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from exporter.collectors import Collector
 from exporter.decoder import Decoder, Record
-from exporter.exporter import FORCED_END, Exporter
+from exporter.exporter import BURST_NS, BURST_RECORDS, FORCED_END, Exporter
 from exporter.options import ExporterOptions
 from exporter.selector import main_selector
 from sampler._native import ffi, lib
@@ -36,8 +36,9 @@ PROGRESS_S = 0.5
 CONNECT_S = 30.0  # for collectors to be connected to: longer than one attempt takes
 STALL_S = 10.0
 GENERATION = 1
-# A file is read faster than a collector takes its flows: the pace of the exporter's bursts, 768 records each 5 ms.
-RECORDS_PER_S = 150_000
+# A file is read faster than a collector takes its flows, and a gap in it ends all at once: they leave at the pace of
+# Exporter.flush(), by the clock on the wall.
+RECORDS_PER_S = BURST_RECORDS * NS_PER_S // BURST_NS
 FLUSH_NS = 60 * NS_PER_S
 STDIN = 0  # sys.stdin is None where it was closed
 # Packets of several queues or interfaces are captured a little out of order: only a capture that begins earlier
@@ -65,8 +66,11 @@ class Reader:
         self._ticked_ns = 0
         self._connected = False  # so long as there is no sample
         self.stopped = False
-        self._paced = 0  # records whose time has come
-        self._started = self._read_at = self._progressed = time.monotonic()
+        # For collectors, so much at once: samples that may end flows, or flows that time ends.
+        self._burst = BURST_RECORDS if exporter.options.targets else sys.maxsize
+        self._stalled: set[Collector] = set()
+        self._paced = 0  # records made before the last burst
+        self._paced_at = self._read_at = self._progressed = time.monotonic()
 
     def read(self, path: str) -> None:
         """Read one capture to its end, or to where it is damaged; what went wrong is in `errors`."""
@@ -108,9 +112,10 @@ class Reader:
                 self._begin(first_ns)
             # Before this batch, what timed out since the last one ends.
             self._advance(first_ns)
-            self.exporter.ingest(batch, count)
+            for start in range(0, count, self._burst):
+                self._pace()
+                self.exporter.ingest(batch + start, min(self._burst, count - start))
             self._advance(last_ns)
-            self._pace()
             self._progress(capture, size)
 
     def _pass_time(self, capture: Capture) -> None:
@@ -163,22 +168,42 @@ class Reader:
             self._tick(self.now_ns)
 
     def _tick(self, now_ns: int) -> None:
+        """End all flows that are due."""
         self._ticked_ns = now_ns
-        self.exporter.tick(now_ns)
+        ended = self._burst
+        while ended == self._burst and not self.stopped:
+            self._pace()
+            ended = self.exporter.tick(now_ns, self._burst)
 
     def _pace(self) -> None:
+        """Before a burst: wait until collectors have had time for the one before it."""
         records = self.exporter.exporting.records
-        if records == self._paced or not self.exporter.options.targets:
+        if records != self._paced:
+            due = self._paced_at + (records - self._paced) / RECORDS_PER_S
+            self.rest(max(0.0, due - time.monotonic()))
+        self._paced, self._paced_at = records, time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Between bursts: give collectors that time, and those that can say that they are behind some more.
+
+        Shown or written, flows need no pace.
+        """
+        if not self.exporter.options.targets:
             return
-        self._paced = records
-        due = self._started + records / RECORDS_PER_S
-        time.sleep(max(0.0, due - time.monotonic()))
+        time.sleep(seconds)
         self._wait_for_collectors(lambda collector: collector.busy)
 
     def _wait_for_collectors(self, holds_up: Callable[[Collector], bool]) -> None:
-        """Wait for collectors that can say that they are behind, but not for one that stalls."""
+        """Wait for collectors that can say that they are behind, but not for those that stall, and for none twice."""
         deadline = time.monotonic() + STALL_S
-        while any(map(holds_up, self.exporter.collectors)) and not self.stopped and time.monotonic() < deadline:
+        while not self.stopped:
+            late = set(filter(holds_up, self.exporter.collectors))
+            self._stalled &= late
+            if late == self._stalled:
+                return
+            if time.monotonic() >= deadline:
+                self._stalled = late
+                return
             time.sleep(0.001)
             for collector in self.exporter.collectors:
                 collector.drain(self.now_ns)
@@ -194,6 +219,7 @@ class Reader:
     def finish(self) -> None:
         """End all flows."""
         if self._connected:
+            self._pace()
             self.exporter.flush(FORCED_END, self.now_ns, self.now_ns + FLUSH_NS)
             self._wait_for_collectors(lambda collector: collector.waiting > 0)
 
@@ -268,9 +294,8 @@ def main(arguments: argparse.Namespace) -> int:
     options: ExporterOptions = arguments.options
     with ExitStack() as stack:
         file = stack.enter_context(MessageFile(arguments.write)) if arguments.write is not None else None
-        # The capture's times are wall times already, and only collectors need a pace.
-        pause = time.sleep if options.targets else lambda _: None
-        exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=pause))
+        # The capture's times are wall times already.
+        exporter = stack.enter_context(Exporter(options, offset=lambda: 0, pause=lambda seconds: reader.rest(seconds)))
         exporter.set_weight(GENERATION, Fraction(1, options.sampling), [main_selector(options)])
         show = shown(arguments, stack)
         if show or file:

@@ -60,6 +60,9 @@ int plain_open(struct plain **out, pcap_t *pcap)
 	*out = NULL;
 	if (fstat(fileno(stream), &status) || !S_ISREG(status.st_mode))
 		return 0;
+	/* It says 1.0 of pcapng, whose octets before its position may look like anything. */
+	if (pcap_major_version(pcap) != MAJOR || pcap_minor_version(pcap) != MINOR)
+		return 0;
 	/* libpcap has read the header; where the file began, the descriptor may have been anywhere. */
 	offset = ftello(stream);
 	if (offset < (off_t)sizeof(header) ||

@@ -113,6 +113,27 @@ def test_a_version(version: tuple[int, int], tmp_path: Path) -> None:
     same(bytes(content), tmp_path)
 
 
+def block(kind: int, body: bytes) -> bytes:
+    """A block of pcapng (draft-ietf-opsawg-pcapng), little-endian."""
+    length = struct.pack("<I", 12 + len(body))
+    return struct.pack("<I", kind) + length + body + length
+
+
+def test_a_block_of_pcapng_that_looks_like_a_header(tmp_path: Path) -> None:
+    """libpcap has read on to the first interface: what is before its position is the file's to choose."""
+    section = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    # Its last octets are 24 as pcap begins, the length of the block as the link type.
+    begin = struct.pack("<IHHIII", PCAP_MAGIC, 2, 4, 0, 0, 65_535)
+    options = struct.pack("<HH", 1, len(begin)) + begin
+    interface = block(1, struct.pack("<HHI", 1, 0, 65_535) + options)
+    packets = [
+        block(6, struct.pack("<5I", 0, 0, i, len(frame), len(frame)) + frame + bytes(-len(frame) % 4))
+        for i, frame in enumerate(FRAMES)
+    ]
+    samples, _, error = same(section + interface + b"".join(packets), tmp_path)
+    assert error == "" and sum(map(len, samples)) == len(FRAMES) * ffi.sizeof("struct sample")
+
+
 def test_records_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     longest = 262_144
     frames = [FRAMES[0] + bytes(200_000), *PADDED[:50], FRAMES[1] + bytes(longest - len(FRAMES[1])), *PADDED[50:90]]

@@ -91,6 +91,24 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_a_rest_saves_up_no_pace() -> None:
+    """A second without a tick, and all flows are due: a tenth of a second's worth ends, and the rest is due now."""
+    flows, most = 60_000, 15_360
+    with exporter_to(cache_active_timeout=60, cache_idle_timeout=2, cache_max_flows=flows) as exporter:
+        exporter.tick(NOW)
+        exporter.ingest(ports(flows), flows)
+        moments = [NOW + 2 * SECOND + number * SECOND // 10 for number in range(4)]
+        exporter.tick(NOW + SECOND)
+        before = exporter.exporting.records
+        assert before == 0
+        for now in moments:
+            exporter.tick(now)
+            made, before = exporter.exporting.records - before, exporter.exporting.records
+            assert made == min(most, flows - before + made)
+            assert (exporter.due_ns(now) <= now) == (before < flows)
+        assert before == flows
+
+
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_t25_a_million_records_of_one_template(transport: str) -> None:
     """RFC 5471 3.5.1: every one arrives, counted once; what waits and the memory stay bounded."""
