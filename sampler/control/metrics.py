@@ -106,7 +106,7 @@ def _kernel(ledger: Ledger) -> Iterator[Metric]:
         yield _counter(
             f"xdpfix_without_tunnel_{noun}", f"{what} whose tunnel was not looked into.", _by("cause", missed), noun
         )
-        # lost_ring is filled by user space: it is among xdpfix_samples.
+        # lost_ring is among xdpfix_samples, exactly: the kernel counts what had been read already, too.
         others = {"selected", "lost_ring", *outcomes}
         partly = {name: n for name, n in counts.items() if name not in others and not name.startswith(TUNNEL)}
         yield _counter(
