@@ -95,7 +95,7 @@ def expire(exporter: Exporter, flows: int) -> float:
     before = exporter.exporting.records
     now = round((time.monotonic() + 1000) * NS_PER_S)
     begin = time.perf_counter()
-    exporter.tick(now)
+    exporter.tick(now, limit=2 * flows)
     spent = time.perf_counter() - begin
     if exporter.exporting.records - before != flows:
         raise AssertionError(f"{exporter.exporting.records - before} records of {flows} flows")
