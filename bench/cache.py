@@ -24,8 +24,8 @@ from sampler._native import ffi as sampler_ffi
 from sampler._native import lib as sampler_lib
 from sampler.kernel.ring import BATCH_SIZE
 
-PAGES = 256  # the default of ring_pages
-RECORDS = PAGES * PAGESIZE // 4 // RECORD  # a quarter of the ring, which wakes the reader
+PAGES = 512  # the default of ring_pages
+RECORDS = PAGES * PAGESIZE // 8 // RECORD  # an eighth of the ring, which wakes the reader
 ROUND = 300_000  # samples of a round
 ROUNDS = 7
 FLOWS = (1, 10, 100, 1_000, 10_000, 65_536, 262_144, 1_000_000)
@@ -80,7 +80,7 @@ class Way:
         self.batch = self.rings.new_batch()
         self._producer = Producer(sample(**KINDS[kind]), flows)
         self._flows = flows
-        self._quarter = rings * RECORDS * BATCH_SIZE
+        self._filled = rings * RECORDS * BATCH_SIZE
         self.spent: dict[tuple[str, str], list[float]] = {}
         """Nanoseconds a sample by what was measured and who wrote, a number a round."""
         for first in range(0, flows, RECORDS * BATCH_SIZE):
@@ -98,7 +98,7 @@ class Way:
             begin = time.perf_counter_ns()
             drain(self)
             spent += time.perf_counter_ns() - begin
-            done += self._quarter
+            done += self._filled
         self.spent.setdefault((drain.__name__, writer), []).append(spent / done)
 
     def median(self, writer: str) -> float:
@@ -182,7 +182,7 @@ def measure_samples(results: Results, core: ThreadPoolExecutor) -> None:
 def main() -> None:
     """Measure on one core; what another writes is written on the last of those that there are."""
     about = (
-        "Samples of flows in random order, all of them known, lie on perf rings in memory (256 pages, a quarter full, "
+        "Samples of flows in random order, all of them known, lie on perf rings in memory (512 pages, an eighth full, "
         "as when the reader is woken). Ring → cache: ring_read() and cache_ingest() in a loop; the data thread calls "
         "ring_feed(), which calls both. The time of who fills the rings is not in it, but who it is shows: what the "
         "reading core wrote just before lies in its caches. So each is measured twice, in turns: written by the core "

@@ -59,7 +59,7 @@ class SamplerOptions:
     interfaces: tuple[str, ...] = ()
     hook: str = "auto"
     loader: str = "libbpf"
-    ring_pages: int = 256
+    ring_pages: int = 512
     sample_budget: int = DEFAULT_SAMPLE_BUDGET
     control_socket: Path = DEFAULT_CONTROL_SOCKET
     obs_point_ids: tuple[tuple[str, int], ...] = ()

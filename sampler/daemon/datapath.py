@@ -34,8 +34,8 @@ REST = 1.0
 # CPUs are hot-plugged by hand: looking each second is soon enough.
 RESCAN_INTERVAL = 1.0
 DRAIN_SECONDS = 5.0
-# A ring that is a quarter full is full after 3 ms more at 1.6 million samples a second. Others on the processor may run
-# as long until it is the thread's turn, which comes before theirs with a slice (ns) that is shorter.
+# A ring that is an eighth full is full after 6 ms more at 1.6 million samples a second. Others on the processor may run
+# some 3 ms until it is the thread's turn, which comes before theirs with a slice (ns) that is shorter.
 SLICE = 100_000
 
 ENDED = "the data thread has ended, and xdpfix with it: see the log for the cause"

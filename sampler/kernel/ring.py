@@ -45,7 +45,7 @@ class Ring:
         return bytearray(max(1024, BATCH_SIZE * (self._cpus + 1)) * SAMPLE_SIZE)
 
     def poll(self, timeout: float) -> None:
-        """Wait until a ring is a quarter full, `wake` is called, or `timeout` seconds are over."""
+        """Wait until a ring is an eighth full, `wake` is called, or `timeout` seconds are over."""
         # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
         lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
 

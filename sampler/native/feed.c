@@ -54,7 +54,7 @@ int ring_feed(struct ring *ring, struct sample *batch, unsigned int capacity, co
 		ended = ring_poll(ring, milliseconds(until - now));
 		if (ended < 0)
 			return ended;
-		/* Rings may be a quarter full, too, which they tell once: what they have is read before it ends. */
+		/* Rings may be an eighth full, too, which they tell once: what they have is read before it ends. */
 		if (ended == RING_CALLED)
 			wait = 0;
 	}

@@ -17,8 +17,8 @@
 #include "cpuring.h"
 #include "ring.h"
 
-/* Wake the reader when 1/4 of a ring is full: late enough to batch, early enough to be scheduled in time. */
-#define WATERMARK_SHARE 4
+/* Wake the reader when 1/8 of a ring is full: late enough to batch, early enough to be scheduled in time. */
+#define WATERMARK_SHARE 8
 
 /* What ended an epoll_wait: a ring, or anything else, whose event has no data. */
 #define EVENT_OF_RING 1

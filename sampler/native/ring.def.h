@@ -34,13 +34,13 @@ int ring_rescan(struct ring *ring);
 /* What ended a wait. */
 enum ring_end {
 	RING_TIME,	/* the time; a signal, too */
-	RING_READY,	/* a ring is a quarter full */
+	RING_READY,	/* a ring is an eighth full */
 	RING_SAMPLES,	/* samples wait in a half-filled batch */
 	RING_CALLED,	/* ring_wake, or a watched descriptor */
 };
 
 /*
- * Wait until a ring is a quarter full, ring_wake is called, a watched descriptor can be read or `timeout` ms are over.
+ * Wait until a ring is an eighth full, ring_wake is called, a watched descriptor can be read or `timeout` ms are over.
  * Returns an enum ring_end, or -errno.
  */
 int ring_poll(struct ring *ring, int timeout);

@@ -37,7 +37,7 @@ def test_it_ends_where_a_lost_batch_is_not_counted_yet(kernel: Kernel, ring: Rin
     batch = ring.new_batch()
     room = 8 * 4096 // (BATCH_SIZE * 128)
     kernel.run("sample_tc_ingress", udp_frame(), repeat=BATCH_SIZE * (room + 20))
-    ring.poll(0)  # the wake-up of a ring that is a quarter full
+    ring.poll(0)  # the wake-up of a ring that is an eighth full
     while ring.read(batch):
         pass
     ticks = 0
@@ -67,7 +67,7 @@ def test_a_wake_up_ends_it(kernel: Kernel, ring: Ring) -> None:
     timer.join()
 
 
-def test_a_quarter_of_a_ring_ends_it(kernel: Kernel, ring: Ring) -> None:
+def test_an_eighth_of_a_ring_ends_it(kernel: Kernel, ring: Ring) -> None:
     timer = threading.Timer(0.05, lambda: kernel.run("sample_tc_ingress", udp_frame(), repeat=8 * BATCH_SIZE))
     timer.start()
     assert ring.rest(LONG, LONG / 2) == lib.RING_READY
@@ -78,7 +78,7 @@ class FilledRing(Ring):
     """Samples come as soon as the data thread rests."""
 
     def __init__(self, kernel: Kernel, samples: int) -> None:
-        super().__init__(kernel.maps, 256)  # a quarter is more than that
+        super().__init__(kernel.maps, 512)  # an eighth is more than that
         self._kernel, self._samples = kernel, samples
 
     def rest(self, timeout: float, step: float) -> int:

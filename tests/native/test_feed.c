@@ -183,7 +183,7 @@ static void *append_and_wake(void *ring)
 	return NULL;
 }
 
-/* What a ring has by then is read: a ring that is a quarter full tells so once. */
+/* What a ring has by then is read: a ring that is an eighth full tells so once. */
 static void test_wake_with_samples(void)
 {
 	struct ring *ring = open_ring();
