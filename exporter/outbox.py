@@ -4,6 +4,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from exporter import message as ipfix
 from exporter._native import ffi, lib
@@ -66,16 +67,10 @@ class Outbox:
 
     def check(self, now_ns: int) -> Connection | None:
         """Notice what has become of the connection; return what takes its place, once nothing waits for it any more."""
-        try:
+        with self._noticing(now_ns):
             self._tally.counters["messages_abandoned"] += self.connection.abandoned()
             self.connection.check(now_ns)
             return None if self._queue or self.connection.holds else self.connection.successor(now_ns)
-        except DisconnectedError as error:
-            self._end(error)
-        except ConnectionRefusedError:
-            self._refused(now_ns)
-        except OSError:
-            pass  # of a message; the next one that fails so is counted
         return None
 
     def announce(self, now_ns: int, export_time: int, limit: int) -> None:
@@ -185,12 +180,14 @@ class Outbox:
             refusals = 0
             self._queue.popleft()
         if self.ended is None and self.connection.holds:  # no message will come to push it on
-            self._flush(now_ns)
+            with self._noticing(now_ns):
+                self.connection.flush()
 
-    def _flush(self, now_ns: int) -> None:
-        """Pass on what the connection has taken."""
+    @contextmanager
+    def _noticing(self, now_ns: int) -> Iterator[None]:
+        """Take what the connection says of itself where no message is being sent."""
         try:
-            self.connection.flush()
+            yield
         except DisconnectedError as error:
             self._end(error)
         except ConnectionRefusedError:

@@ -1,5 +1,4 @@
 /* The data thread's loop in C, for the sanitizers: who gets samples, and what ends it. The ring is over memory. */
-#include <linux/perf_event.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +7,12 @@
 
 #include "check.h"
 #include "feed.h"
+#include "perfring.h"
 
 #define PAGES 32	/* of 4 KiB: eight batches and more */
 #define BATCHES 8
 #define NS_PER_S 1000000000ull
 #define LONG (60 * NS_PER_S)
-
-/* A record as the kernel makes it: its size is a multiple of 8. */
-struct record {
-	struct perf_event_header header;
-	__u32 size;
-	struct batch batch;
-	__u32 padding;
-} __attribute__((packed));
 
 /* Counts samples in the order of their numbers, which are their times. */
 struct counter {
@@ -88,15 +80,10 @@ static void close_ring(struct ring *ring)
 /* Full batches, as the programs put them on the ring. */
 static void append(unsigned int batches)
 {
-	struct record record = { .header = { PERF_RECORD_SAMPLE, 0, sizeof(record) }, .size = sizeof(record.batch) + 4 };
-	char *data = (char *)page + page->data_offset;
-
 	while (batches--) {
 		for (unsigned int i = 0; i < BATCH_SIZE; i++)
 			state.batch.samples[i].meta.time = state.batch.sequence++;
-		record.batch = state.batch;
-		memcpy(data + page->data_head, &record, sizeof(record));
-		page->data_head += sizeof(record);
+		perf_ring_put(page, PAGES * sysconf(_SC_PAGESIZE), &state.batch);
 	}
 }
 

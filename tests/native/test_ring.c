@@ -1,25 +1,15 @@
 /* The rings' reader in C, for the sanitizers: records that wrap, batches that are lost or half-filled, several rings. */
 #include <errno.h>
-#include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "perfring.h"
 #include "ring.h"
 
 #define RINGS 3
 #define PAGES 8	/* of 4 KiB: two batches and a piece, so that each third record wraps */
-
-/* A record as the kernel makes it: its size is a multiple of 8. */
-struct record {
-	struct perf_event_header header;
-	__u32 size;
-	struct batch batch;
-	__u32 padding;
-} __attribute__((packed));
-
-_Static_assert(sizeof(struct record) % 8 == 0, "perf's records are");
 
 static struct perf_event_mmap_page *pages[RINGS];
 static struct cpu_state *states;
@@ -54,18 +44,11 @@ static void close_rings(struct ring *ring, unsigned int count)
 /* As the programs append a sample; its number is its time. A full batch goes on the ring where that has room. */
 static void append(unsigned int cpu)
 {
-	struct perf_event_mmap_page *page = pages[cpu];
 	struct batch *batch = &states[cpu].batch;
-	struct record record = { .header = { PERF_RECORD_SAMPLE, 0, sizeof(record) }, .size = sizeof(*batch) + 4 };
-	char *data = (char *)page + page->data_offset;
 
 	batch->samples[batch->sequence % BATCH_SIZE].meta.time = batch->sequence;
-	if (++batch->sequence % BATCH_SIZE || page->data_head - page->data_tail + sizeof(record) > data_size)
-		return;
-	record.batch = *batch;
-	for (size_t i = 0; i < sizeof(record); i++)
-		data[(page->data_head + i) % data_size] = ((char *)&record)[i];
-	page->data_head += sizeof(record);
+	if (++batch->sequence % BATCH_SIZE == 0)
+		perf_ring_put(pages[cpu], data_size, batch);
 }
 
 static void append_many(unsigned int cpu, unsigned int count)
