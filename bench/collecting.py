@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,7 +17,8 @@ SO_RCVBUFFORCE = 33
 PACKETS = 2  # packetDeltaCount
 VARIABLE = 65535
 ENTERPRISE = 0x8000
-IDLE_S = 0.5  # without a message: no more come
+LAST = b""  # no message: what came before it has been received
+PATIENCE = 30.0  # seconds
 TOTALS = struct.Struct(">HH")
 
 
@@ -42,30 +42,37 @@ class CollectingSink:
         self.target = f"127.0.0.1:{self.port}"
         self.messages: list[bytes] = []
         self._closing = False
+        self._rested = threading.Event()
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
 
     def _receive(self) -> None:
         while not self._closing:
             try:
-                self.messages.append(self._socket.recv(65536))
+                octets = self._socket.recv(65536)
             except TimeoutError:
                 continue
+            if octets == LAST:
+                self._rested.set()
+            else:
+                self.messages.append(octets)
+
+    def _inside(self) -> AbstractContextManager[object]:
+        return self._namespace.enter() if self._namespace else nullcontext()
 
     def dropped(self) -> int:
         """Datagrams for which the socket had no room."""
-        inside: AbstractContextManager[object] = self._namespace.enter() if self._namespace else nullcontext()
-        with inside:
+        with self._inside():
             lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
         (line,) = (line for line in lines if line.split()[1].endswith(f":{self.port:04X}"))
         return int(line.split()[-1])
 
     def rest(self) -> None:
-        """Wait until no more messages come."""
-        last = -1
-        while last != len(self.messages):
-            last = len(self.messages)
-            time.sleep(IDLE_S)
+        """Wait until all is here that was sent before, by who has ended. AssertionError where it does not come."""
+        self._rested.clear()
+        with self._inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(LAST, ("127.0.0.1", self.port))
+        assert self._rested.wait(PATIENCE), f"{self.target}: what was sent last did not come in {PATIENCE:g} s"
 
     def totals(self) -> tuple[int, int]:
         """Flow records received, and packets that these count. AssertionError where the socket has lost any."""

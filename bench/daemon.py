@@ -113,10 +113,13 @@ class Measured:
         threads = (self._process / "task").iterdir()
         return sum(int((path / "schedstat").read_text().split()[0]) for path in threads) / 1e9
 
-    def idle(self, seconds: float) -> float:
-        """Percent of a core that it takes meanwhile."""
+    def idling(self, seconds: float, rounds: int) -> list[float]:
+        """Percent of a core that it takes in windows of so many seconds. One before them has the rest of the start."""
+        return [self._idle(seconds) for _ in range(1 + rounds)][1:]
+
+    def _idle(self, seconds: float) -> float:
         before, began = self.cpu(), time.monotonic()
-        time.sleep(seconds)
+        time.sleep(seconds)  # the window
         return 100 * (self.cpu() - before) / (time.monotonic() - began)
 
     def program(self, name: str) -> int:

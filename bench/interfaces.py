@@ -6,7 +6,6 @@ each program that is attached to tcx (tcx_entry_sync in kernel/bpf/tcx.c), one a
 
 import os
 import statistics
-import time
 from contextlib import ExitStack
 
 from bench.daemon import Measured, Traffic, interfaces, running
@@ -21,7 +20,7 @@ from sampler._native import lib
 
 COUNTS = (1, 4, 16, 64, 256)
 # Seconds after the start until nothing of it is left to do (looks for what interfaces have in common), and of idling.
-SETTLED, IDLE_SECONDS = 3.0, 8.0
+IDLE_SECONDS = 4.0
 ROUNDS, REPEAT = 7, 20_000
 RETRIES = 50  # of a round in which samples were lost
 NEVER = 2**32 - 1
@@ -92,8 +91,7 @@ def measure(results: Results) -> None:
             ready, cpu, resident = measured.ready, measured.cpu(), measured.resident()
             first, latest = measured.first_sample(), measured.first_sample(last)
             traffic.stop()
-            time.sleep(SETTLED)
-            idling = [measured.idle(IDLE_SECONDS / 2) for _ in range(2)]
+            idling = measured.idling(IDLE_SECONDS, 2)
             costs = {"sampled": packet_cost(namespace, measured, last)}
             measured.set_sampling(NEVER)
             costs["not sampled"] = packet_cost(namespace, measured, last)

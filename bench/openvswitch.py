@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from bench.collecting import CollectingSink
 from bench.live import bpf_stats, empty_cost
 from bench.results import Results
-from bench.running import Running, cpu_seconds, lost
+from bench.running import Running, cpu_meanwhile, lost
 from bench.traffic import READER_CPU, RECEIVER, Wire
 from lib.ovs import OpenVSwitch
 from lib.wait import wait_until
@@ -32,18 +32,13 @@ ABOUT = (
 FLOWS = 65536
 RATE = 100_000
 FRAMES, ROUNDS = 300_000, 3
-SETTLE = 2.0  # seconds
 TENTH = 0.1
 
 
 def switch_cost(wire: Wire, switch: OpenVSwitch) -> tuple[float, float]:
     """(CPU seconds for a million processed packets, share of the packets that were processed)."""
-    time.sleep(SETTLE)
-    received, before = switch.received(), cpu_seconds(switch.pids)
-    wire.send(FRAMES, FLOWS, RATE)
-    time.sleep(SETTLE)
-    # Asking it costs it CPU time, too: asked after the clock is read.
-    spent = cpu_seconds(switch.pids) - before
+    received = switch.received()
+    spent = cpu_meanwhile(lambda: switch.pids, lambda: wire.send(FRAMES, FLOWS, RATE))
     processed = switch.received() - received
     return spent / (processed / 1e6), processed / FRAMES
 
@@ -51,13 +46,13 @@ def switch_cost(wire: Wire, switch: OpenVSwitch) -> tuple[float, float]:
 def switch(results: Results, wire: Wire) -> list[float]:
     """What sampling adds to a packet in Open vSwitch, s a million."""
     off, on, shares = [], [], []
+    due = 0.0  # messages: one a record
     with (
         TemporaryDirectory() as folder,
         CollectingSink(wire.namespace) as sink,
         OpenVSwitch(wire.namespace, Path(folder), RECEIVER) as running,
     ):
         for _ in range(ROUNDS):
-            running.flush()
             for sampled, spent in ((False, off), (True, on)):
                 if sampled:
                     running.sample_to(sink.target)
@@ -65,9 +60,9 @@ def switch(results: Results, wire: Wire) -> list[float]:
                 spent.append(cpu)
                 shares.append(share)
             assert running.sampled() >= shares[-1] * FRAMES
-        running.flush()
-        # A message a record: every flow of every round.
-        wait_until(lambda: len(sink.messages) > ROUNDS * FLOWS * min(shares), what="flow records of Open vSwitch")
+            running.flush()
+            due += shares[-1] * FLOWS
+            wait_until(lambda due=due: len(sink.messages) > due, what="flow records of Open vSwitch")
     results.figure("Open vSwitch, without IPFIX: CPU a million packets", "s", off)
     results.figure("Open vSwitch, IPFIX 1:1: CPU a million packets", "s", on)
     results.figure("Open vSwitch: packets processed", "%", [100 * share for share in shares])
@@ -77,11 +72,8 @@ def switch(results: Results, wire: Wire) -> list[float]:
 
 
 def process_cost(running: Running, work: Callable[[], object]) -> float:
-    """CPU seconds of xdpfix's process while this is done and settles, for a million packets."""
-    before = cpu_seconds([running.pid])
-    work()
-    time.sleep(SETTLE)
-    return (cpu_seconds([running.pid]) - before) / (FRAMES / 1e6)
+    """CPU seconds of xdpfix's process meanwhile, for a million packets."""
+    return cpu_meanwhile(lambda: [running.pid], work) / (FRAMES / 1e6)
 
 
 def ours(results: Results, wire: Wire) -> list[float]:
@@ -91,8 +83,7 @@ def ours(results: Results, wire: Wire) -> list[float]:
         running.sample(1)
         for _ in range(ROUNDS):
             running.flush()
-            time.sleep(SETTLE)
-            idle.append(process_cost(running, lambda: time.sleep(FRAMES / RATE)))
+            idle.append(process_cost(running, lambda: time.sleep(FRAMES / RATE)))  # as long as the frames take
             user.append(process_cost(running, lambda: running.send(FRAMES, FLOWS, RATE)) - idle[-1])
         with bpf_stats():
             for _ in range(ROUNDS):

@@ -8,15 +8,14 @@ has settled. What an agent sends at its end is in what it accounted for, and not
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.collecting import CollectingSink
 from bench.results import Results
-from bench.running import Running, cpu_seconds, lost
+from bench.running import SETTLE, Running, cpu_meanwhile, cpu_seconds, lost
 from bench.traffic import READER_CPU, RECEIVER, Wire
 from lib.wait import wait_until
 
@@ -27,7 +26,6 @@ ABOUT = (
 FLOWS = 65536
 RATE = 200_000
 FRAMES, ROUNDS = 800_000, 3
-SETTLE = 3.0  # seconds, as long as any of them goes on working afterwards
 GOAL = 0.15
 # Memory for all flows, and no timeout while it is measured: their own work is what is compared.
 PMACCTD = """
@@ -52,13 +50,21 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def listening(wire: Wire) -> bool:
+    """Whether somebody takes packets from the receiver by AF_PACKET."""
+    with wire.namespace.enter():
+        sockets = Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]
+    number = str(wire.namespace.ifindex(RECEIVER))
+    return any(line.split()[4] == number for line in sockets)
+
+
 @contextmanager
-def agent(wire: Wire, command: Sequence[str], ready: float = 1.0) -> Iterator[int]:
+def agent(wire: Wire, command: Sequence[str]) -> Iterator[int]:
     """Run a peer on the reader's processor; SIGTERM and its own last messages at the end."""
     silent = subprocess.DEVNULL
     process = wire.namespace.popen("taskset", "-c", str(READER_CPU), *command, stdout=silent, stderr=silent)
     try:
-        time.sleep(ready)  # it tells nobody when it listens; what it misses is seen in what it accounts for
+        wait_until(lambda: listening(wire) or process.poll() is not None, what=f"{command[0]} takes packets")
         assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
         yield process.pid
     finally:
@@ -72,15 +78,9 @@ def agent(wire: Wire, command: Sequence[str], ready: float = 1.0) -> Iterator[in
             raise
 
 
-def measured(wire: Wire, pid: int) -> list[float]:
+def measured(pids: Callable[[], Iterable[int]], send: Callable[[int, int, float], object]) -> list[float]:
     """CPU seconds a million packets, in some rounds."""
-    spent = []
-    for _ in range(ROUNDS):
-        before = cpu_seconds(tree(pid))
-        wire.send(FRAMES, FLOWS, RATE)
-        time.sleep(SETTLE)
-        spent.append((cpu_seconds(tree(pid)) - before) / (FRAMES / 1e6))
-    return spent
+    return [cpu_meanwhile(pids, lambda: send(FRAMES, FLOWS, RATE)) / (FRAMES / 1e6) for _ in range(ROUNDS)]
 
 
 def accounted(results: Results, name: str, sink: CollectingSink) -> None:
@@ -94,7 +94,7 @@ def peer(
 ) -> float:
     """Measure a peer; the median. `last`: a command at its end."""
     with agent(wire, command) as pid:
-        spent = measured(wire, pid)
+        spent = measured(lambda: tree(pid), wire.send)
         if last:
             wire.namespace.run(*last)
     figure = results.figure(f"{name}: user-space CPU a million packets", "s", spent)
@@ -104,23 +104,13 @@ def peer(
 
 def ours(results: Results, wire: Wire, sink: CollectingSink) -> float:
     """The same for xdpfix; the median."""
-    spent = []
     with Running(wire, sink.target) as running:
-        idle = cpu_seconds([running.pid])
-        time.sleep(SETTLE)
-        idle = cpu_seconds([running.pid]) - idle
+        idle = cpu_meanwhile(lambda: [running.pid], lambda: None) / SETTLE
         running.sample(1)
-        for _ in range(ROUNDS):
-            before = cpu_seconds([running.pid])
-            running.send(FRAMES, FLOWS, RATE)
-            time.sleep(SETTLE)
-            spent.append((cpu_seconds([running.pid]) - before) / (FRAMES / 1e6))
+        spent = measured(lambda: [running.pid], running.send)
         figure = results.figure("xdpfix: user-space CPU a million packets", "s", spent, at_most=GOAL)
-        results.figure(
-            "xdpfix: of them for ticks, samples or not",
-            "s",
-            [idle / SETTLE * (FRAMES / RATE + SETTLE) / (FRAMES / 1e6)],
-        )
+        ticks = idle * (FRAMES / RATE + SETTLE) / (FRAMES / 1e6)
+        results.figure("xdpfix: of them for ticks, samples or not", "s", [ticks])
         results.figure("xdpfix: samples lost", "", [lost(running.settle())], at_most=0)
         before = cpu_seconds([running.pid])
         running.flush()

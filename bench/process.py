@@ -18,7 +18,7 @@ from sampler.kernel.loader import load
 from sampler.kernel.maps import Maps
 
 STARTS, COMMANDS = 5, 7
-SETTLED, IDLE_SECONDS = 3.0, 5.0  # after the start, and of idling
+IDLE_SECONDS = 5.0
 FLOWS, TRIES = 1_000_000, 4
 BURST = 512  # frames a system call
 ABOUT = (
@@ -105,8 +105,7 @@ def start(results: Results) -> None:
                 first.append(measured.first_sample())
                 if len(first) == STARTS:
                     traffic.stop()
-                    time.sleep(SETTLED)
-                    idle = [measured.idle(IDLE_SECONDS) for _ in range(3)]
+                    idle = measured.idling(IDLE_SECONDS, 3)
                     commands(results, measured)
         results.figure("start to first sample", "s", first, at_most=1)
         results.figure("start to READY", "s", ready)

@@ -1,7 +1,7 @@
 """A running xdpfix on the wire of the live benchmarks: what it is told, what it has counted, what it has cost."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -24,12 +24,24 @@ cache_max_flows = 2000000
 cache_active_timeout = {active}
 cache_idle_timeout = {idle}
 """
+SETTLE = 3.0  # seconds: as long as any agent goes on working behind the last frame
 CPU_CLOCK = 2  # CPUCLOCK_SCHED of <linux/posix-timers.h>
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of processes until now, all their threads: what /proc/PID/stat rounds to ticks."""
     return sum(time.clock_gettime(~pid << 3 | CPU_CLOCK) for pid in pids)
+
+
+def cpu_meanwhile(pids: Callable[[], Iterable[int]], work: Callable[[], object]) -> float:
+    """CPU seconds of processes while this is done, and for SETTLE seconds behind it, for the rest of the work.
+
+    The same window for all: to ask them whether they are done would cost them CPU time.
+    """
+    before = cpu_seconds(pids())
+    work()
+    time.sleep(SETTLE)
+    return cpu_seconds(pids()) - before
 
 
 class Running:
