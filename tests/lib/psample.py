@@ -5,6 +5,8 @@ import socket
 import struct
 from collections.abc import Iterable
 
+from lib.netns import Namespace
+
 NETLINK_USERSOCK = 2
 SOL_NETLINK = 270
 ADD_MEMBERSHIP = 1
@@ -63,17 +65,25 @@ def message(parts: Iterable[bytes], family: int = 0x20, command: int = 0) -> byt
 
 
 class Wire:
-    """A multicast group of user space's netlink, on which a test says what the kernel would. A context manager."""
+    """A multicast group of user space's netlink, on which a test says what the kernel would. A context manager.
+
+    In a network namespace of its own, for a group is a namespace's: another test says something else meanwhile.
+    """
 
     GROUP = 1
 
     def __init__(self) -> None:
-        self._sender = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK)
+        self._namespace = Namespace()
+        self._sender = self._socket(socket.SOCK_RAW)
         self._sender.bind((0, 0))
+
+    def _socket(self, kind: int) -> socket.socket:
+        with self._namespace.enter():
+            return socket.socket(socket.AF_NETLINK, kind, NETLINK_USERSOCK)
 
     def receiver(self) -> int:
         """A socket that gets all messages; its descriptor, which is the caller's."""
-        receiver = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_USERSOCK)
+        receiver = self._socket(socket.SOCK_RAW | socket.SOCK_NONBLOCK)
         receiver.bind((0, 0))
         receiver.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, self.GROUP)
         return receiver.detach()
@@ -89,3 +99,4 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self._sender.close()
+        self._namespace.close()

@@ -4,6 +4,7 @@ What the kernel itself sends is shown by tests/modules/test_psample.py.
 """
 
 import math
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_sources_feed_the_exporter_that_they_name(ring: Ring) -> None:
             wire.send(message(attributes(FRAME, 10, rate)))
         wire.send(message(attributes(FRAME, 11, 2)))
         assert sources.rest_until(time.monotonic()) == math.inf
-        ring.poll(60)  # ended by the messages, or the test takes a minute
+        ring.rest(60, 60)  # ended by the messages, or the test takes a minute
         sources.read()
         # Until then nothing of theirs ends a poll: they gather.
         assert time.monotonic() < sources.rest_until(0.0) < math.inf
@@ -373,3 +374,10 @@ def test_too_many_combinations_for_one_exporter(ring: Ring, caplog: pytest.LogCa
         assert harness.stats["flows"] == COMBINATIONS_MAX
         assert caplog.text.count("more than 4096 combinations") == 1
         sources.close()
+
+
+def test_tests_do_not_hear_each_other() -> None:
+    with Wire() as wire, Wire() as other, socket.socket(fileno=wire.receiver()) as receiver:
+        other.send(b"other")
+        wire.send(message(attributes(FRAME)))
+        assert receiver.recv(4096) == message(attributes(FRAME))
