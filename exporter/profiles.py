@@ -160,6 +160,7 @@ def profile(name: str, virtual: bool = False) -> Profile:
     ids = []
     for index, kind in enumerate(kinds()):
         if kind.l3 == "none" and kind.l4 != "other":
+            # The same kind with "other", the first of L4: in kinds(), L4 changes once all of TUNNEL have been.
             index -= L4.index(kind.l4) * len(TUNNEL)
             kind = kinds()[index]
         number = FULL_FIRST_ID + index if extended else _ovs_id(kind)

@@ -1,4 +1,4 @@
-/* The flow cache: what cache.c (life of a flow), ingest.c (what a sample adds), expiry.c and exclusion.c share. */
+/* The flow cache: what cache.c (life of a flow), ingest.c (what a sample adds), expiry.c and exclusion.h share. */
 #ifndef XDPFIX_CACHE_H
 #define XDPFIX_CACHE_H
 
@@ -40,9 +40,6 @@ static inline int cache_caches(const struct cache *cache)
 {
 	return cache->config.active_timeout && cache->config.max_flows;
 }
-
-/* Whether it is a key of the exporter's own messages. */
-int cache_is_own(const struct cache *cache, const struct flow_key *key);
 
 /* A living flow, linked everywhere, its key and counters to be set before. */
 void cache_insert(struct cache *cache, struct flow *flow);

@@ -1,7 +1,7 @@
 /* What is not counted: the exporter's own traffic. */
 #include <string.h>
 
-#include "cache.h"
+#include "exclusion.h"
 
 int cache_is_own(const struct cache *cache, const struct flow_key *key)
 {

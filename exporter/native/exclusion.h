@@ -7,6 +7,9 @@
 #define BFD_CONTROL_PORT 3784	/* RFC 5881 section 4 */
 #define BFD_ECHO_PORT 3785
 
+/* Whether it is a key of the exporter's own messages. */
+int cache_is_own(const struct cache *cache, const struct flow_key *key);
+
 /* The counter of why a sample stays out of the cache, whoever took it; NULL where it does not. */
 static inline __u64 *cache_excluded_by(struct cache *cache, const struct flow_key *key)
 {

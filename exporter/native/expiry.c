@@ -55,8 +55,7 @@ unsigned int cache_expire(struct cache *cache, __u64 now, unsigned int limit)
 	for (;;) {
 		flow = ended + count < limit ? wheel_next(&cache->wheel, &cache->slab, now) : NULL;
 		if (flow) {
-			for (unsigned int line = 0; line < FLOW_PLAIN_SIZE / FLOW_LINE; line++)
-				__builtin_prefetch((char *)flow + line * FLOW_LINE, 1);
+			flow_prefetch(flow);
 			ahead[(first + count++) % EXPIRE_AHEAD] = flow;
 			if (count < EXPIRE_AHEAD)
 				continue;

@@ -78,7 +78,7 @@ void generations_free(struct generations *generations);
 int generations_set(struct generations *generations, const struct weight *weight, const struct selector *selectors,
 		    unsigned int count);
 
-/* Not the one that the last sample had. */
+/* Among all of them; generations_find() looks at the last sample's before. */
 struct generation *generations_search(struct generations *generations, __u16 number);
 
 /* NULL where it is not known. */

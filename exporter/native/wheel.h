@@ -1,6 +1,6 @@
 /*
  * A timer wheel of flows with lazy re-check: an update of a flow moves nothing; when
- * a flow's slot comes round, cache.c looks whether it is due and files it again if not.
+ * a flow's slot comes round, expiry.c looks whether it is due and files it again if not.
  */
 #ifndef XDPFIX_WHEEL_H
 #define XDPFIX_WHEEL_H

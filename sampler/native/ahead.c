@@ -9,7 +9,7 @@
 
 #include "ahead.h"
 
-/* Batches between the two threads. Whoever waits finds half of them when it goes on, so that they wait seldom. */
+/* Batches between the two threads. The reading one, once it waits, finds half of them free, so that it waits seldom. */
 #define SLOTS 8
 /* Longest wait for a batch, so that a signal is noticed while a disk is slow. */
 #define WAIT_NS 100000000L
@@ -22,7 +22,7 @@ struct slot {
 	struct sample *samples;
 };
 
-/* Under the mutex: all but the slots, of which those from `taken` up to `filled` are the taker's, the others the thread's. */
+/* Under the mutex: `stopped`, `filled`, `taken`. Slots from `taken` up to `filled` are the taker's, the others the thread's. */
 struct ahead {
 	struct capture *capture;
 	unsigned int capacity;
@@ -31,7 +31,7 @@ struct ahead {
 	pthread_cond_t has_filled;
 	pthread_cond_t has_taken;
 	bool stopped;
-	bool given;	/* the slot `taken` was given out, and is still looked at */
+	bool given;	/* the taker's: the slot `taken` was given out, and is still looked at */
 	unsigned long filled;	/* slots, since the start */
 	unsigned long taken;
 	struct capture_stats stats;	/* the taker's */

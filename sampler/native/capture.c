@@ -32,6 +32,7 @@
 struct capture {
 	pcap_t *pcap;
 	struct pipe *pipe;	/* NULL: a file */
+	bool regular;	/* a file that ends without anybody's doing */
 	struct plain *plain;	/* NULL: libpcap reads the records, from now on */
 	struct pcap_pkthdr plain_header;
 	int link_type;
@@ -52,7 +53,7 @@ struct capture {
 static int open_file(struct capture *capture, const char *path, char *error)
 {
 	FILE *file = path ? fopen(path, "rb") : fdopen(dup(STDIN_FILENO), "rb");
-	struct stat status;
+	struct stat status = { 0 };
 	int code;
 
 	if (!file) {
@@ -65,12 +66,13 @@ static int open_file(struct capture *capture, const char *path, char *error)
 		snprintf(error, PCAP_ERRBUF_SIZE, "%s", strerror(EISDIR));
 		return -EISDIR;
 	}
+	capture->regular = S_ISREG(status.st_mode);
 	/* Nobody else reads it, so it needs no lock. */
 	__fsetlocking(file, FSETLOCKING_BYCALLER);
 	setvbuf(file, capture->buffer, _IOFBF, sizeof(capture->buffer));
 	capture->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error);
 	if (capture->pcap)
-		return plain_open(&capture->plain, capture->pcap);
+		return capture->regular ? plain_open(&capture->plain, capture->pcap) : 0;
 	fclose(file);
 	return -EINVAL;
 }
@@ -320,7 +322,5 @@ int capture_fd(const struct capture *capture)
 
 int capture_is_file(const struct capture *capture)
 {
-	struct stat status;
-
-	return !capture->pipe && !fstat(fileno(pcap_file(capture->pcap)), &status) && S_ISREG(status.st_mode);
+	return capture->regular;
 }

@@ -9,8 +9,9 @@ struct sample_sink {
 
 /*
  * Give the samples of full batches to all `sinks`, by way of `batch`, whose `capacity` is at least BATCH_SIZE. Where
- * `wait`, also those that come, until the monotonic clock reads `until` (ns). It ends before, with
- * empty rings, where ring_wake is called or a watched descriptor can be read; and where a sink has something pending. Where samples keep coming it ends with a batch.
+ * `wait`, also those that come, until the monotonic clock reads `until` (ns). It ends before, with empty rings, where
+ * ring_wake is called or a watched descriptor can be read; and where a sink has something pending. Where samples keep
+ * coming it ends with a batch.
  * Returns 1 where there may be more to read now, 0 where not, or -errno.
  */
 int ring_feed(struct ring *ring, struct sample *batch, unsigned int capacity, const struct sample_sink *sinks,

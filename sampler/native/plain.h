@@ -14,8 +14,8 @@
 struct plain;
 
 /*
- * The records of a file that libpcap has just opened for nanoseconds, and whose stream stays libpcap's. `out` is NULL
- * where it is no such file: one that is piped in, another format or byte order. 0 or -ENOMEM.
+ * The records of a regular file that libpcap has just opened for nanoseconds, and whose stream stays libpcap's. `out`
+ * is NULL where it is no such capture: another format or byte order. 0 or -ENOMEM.
  */
 int plain_open(struct plain **out, pcap_t *pcap);
 void plain_close(struct plain *plain);

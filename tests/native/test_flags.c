@@ -15,7 +15,6 @@
 struct model {
 	__u64 packets;	/* in halves, as the flags' counts */
 	__u64 flags[FLOW_TCP_COUNTS];
-	int verdict;
 };
 
 static const struct selector selector = { .number = SELECTOR_MAIN, .factor = 1, .unit = 1 };
