@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from typing import Self
 
 from bench.varied import Varied, empty
-from lib import tunnel_frames
 from lib.programs import TYPES
-from lib.testrun import IFINDEX, run
+from lib.testrun import IFINDEX, run, set_tunnel_ports
 from sampler._native import ffi, lib
 from sampler.kernel.gates import Gates
 from sampler.kernel.loader import load
@@ -43,8 +42,7 @@ class KernelRun:
         self._allowed = os.sched_getaffinity(0)
         self._stack = ExitStack()
         self._maps = self._stack.enter_context(Maps())
-        for entry, value in enumerate(tunnel_frames.ports()):
-            self._maps.update("port_tunnels", entry, ffi.addressof(value))
+        set_tunnel_ports(self._maps)
         self._programs = load(loader, self._maps)
         self._stack.callback(self._programs.close)
         self._empty = {kind: empty(kind) for kind in TYPES}
@@ -65,7 +63,7 @@ class KernelRun:
             os.sched_setaffinity(0, {max(self._allowed)})
             batch = ring.new_batch()
             while not stop.is_set():
-                ring.poll(0.01)
+                ring.rest(0.01, 0.01)
                 while ring.read(batch):
                     pass
 

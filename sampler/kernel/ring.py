@@ -44,11 +44,6 @@ class Ring:
         """A batch with room for one full ring batch a CPU, and at least 1024 samples."""
         return bytearray(max(1024, BATCH_SIZE * (self._cpus + 1)) * SAMPLE_SIZE)
 
-    def poll(self, timeout: float) -> None:
-        """Wait until a ring is an eighth full, `wake` is called, or `timeout` seconds are over."""
-        # Rounded up: rounded down, the last millisecond would be spent polling without waiting.
-        lib.ring_poll(self._ring, max(0, math.ceil(timeout * 1000)))
-
     def feed(self, batch: bytearray, inlets: Iterable[Inlet], until: float, wait: bool) -> bool:
         """Hand the samples of full batches to all inlets, by way of `batch`, with the GIL released all the time.
 
@@ -69,21 +64,23 @@ class Ring:
         return bool(more)
 
     def rest(self, timeout: float, step: float) -> int:
-        """As `poll`, or until samples wait in half-filled batches, looked for each `step` seconds.
+        """Wait until a ring is an eighth full, `wake` is called, a watched descriptor can be read, or time is over.
 
-        A step costs no Python: who has nothing to do sleeps long, and a sample waits no longer than a step.
+        Also until samples wait in half-filled batches, which are looked at each `step` seconds. A step costs no Python:
+        who has nothing to do sleeps long, and a sample waits no longer than a step.
 
         Returns:
             What ended it: an enum ring_end (sampler/native/ring.def.h).
 
         """
+        # Rounded up: rounded down, the last millisecond would be spent without waiting.
         ended = int(lib.ring_rest(self._ring, max(0, math.ceil(timeout * 1000)), math.ceil(step * 1000)))
         if ended < 0:
             raise OSError(-ended, f"cannot wait for the rings: {os.strerror(-ended)}")
         return ended
 
     def watch(self, fd: int) -> None:
-        """Let `poll` and `feed` end when this descriptor has something to read, too, once until `rearm`. OSError."""
+        """Let `rest` and `feed` end when this descriptor has something to read, too, once until `rearm`. OSError."""
         if err := lib.ring_watch(self._ring, fd):
             raise OSError(-err, os.strerror(-err))
 
@@ -96,7 +93,7 @@ class Ring:
         lib.ring_unwatch(self._ring, fd)
 
     def wake(self) -> None:
-        """End a `poll` or `feed`. May be called from any thread."""
+        """End a `rest` or `feed`. May be called from any thread."""
         if self._ring is not None:
             lib.ring_wake(self._ring)
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib.testrun import IFINDEX, Kernel
-from lib.tunnel_frames import ports
-from sampler._native import ffi, lib
+from lib.testrun import IFINDEX, Kernel, set_tunnel_ports
+from sampler._native import lib
 from sampler.kernel.gates import Gates
 from sampler.kernel.loader import load
 from sampler.kernel.maps import Maps
@@ -18,8 +17,7 @@ def loaded(request):
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
     with Maps() as maps:
-        for entry, value in enumerate(ports()):
-            maps.update("port_tunnels", entry, ffi.addressof(value))
+        set_tunnel_ports(maps)
         programs = load(request.param, maps)
         yield maps, programs
         programs.close()

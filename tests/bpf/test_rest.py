@@ -37,7 +37,7 @@ def test_it_ends_where_a_lost_batch_is_not_counted_yet(kernel: Kernel, ring: Rin
     batch = ring.new_batch()
     room = 8 * 4096 // (BATCH_SIZE * 128)
     kernel.run("sample_tc_ingress", udp_frame(), repeat=BATCH_SIZE * (room + 20))
-    ring.poll(0)  # the wake-up of a ring that is an eighth full
+    ring.rest(0, 1)  # the wake-up of a ring that is an eighth full
     while ring.read(batch):
         pass
     ticks = 0

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Self
 
+from lib.testrun import set_tunnel_ports
 from lib.traffic import udp_frame
-from lib.tunnel_frames import ports
 from lib.wait import wait_until
 from sampler._native import ffi, lib
 from sampler.kernel.foreign import ForeignProgram
@@ -49,8 +49,7 @@ class Observer:
         self.ring = Ring(self.maps, ring_pages)  # 64: for 1000 samples and more of a CPU
         self.gates = Gates(self.maps)
         self._generations = itertools.count()
-        for entry, value in enumerate(ports()):
-            self.maps.update("port_tunnels", entry, ffi.addressof(value))
+        set_tunnel_ports(self.maps)
 
     def take(self, probability: Fraction) -> None:
         """Sample so many frames from now on."""

@@ -9,6 +9,7 @@ from sampler.kernel.gates import Gates
 from sampler.kernel.loader import Programs
 from sampler.kernel.maps import Maps
 from sampler.kernel.selection import KernelRule, Selection
+from sampler.tunnels.ports import TunnelPorts, port_types
 
 IFINDEX = 1  # loopback: the one interface that every namespace has
 
@@ -22,6 +23,14 @@ def octets(sample) -> bytes:
     copy.meta.time = copy.meta.generation = copy.meta.rules = copy.meta.main = copy.meta.verdict = 0
     copy.meta.ingress_ifindex = copy.meta.egress_ifindex = copy.key.ifindex = copy.key.direction = 0
     return bytes(ffi.buffer(copy))
+
+
+def set_tunnel_ports(maps: Maps) -> None:
+    """Tell programs the default ports, as the service does."""
+    types = port_types(TunnelPorts())
+    for entry in range(lib.PORT_ENTRIES):
+        if any(eight := types[entry * 8 : entry * 8 + 8]):
+            maps.update("port_tunnels", entry, eight)
 
 
 def run(

@@ -14,7 +14,7 @@ from typing import Any
 from lib.machine import SHARE
 from lib.programs import program
 from lib.rules import exactly, key_offset, rule
-from lib.testrun import IFINDEX, run
+from lib.testrun import IFINDEX, run, set_tunnel_ports
 from sampler._native import lib
 from sampler.kernel.features import kernel_features
 from sampler.kernel.gates import Gates
@@ -23,7 +23,6 @@ from sampler.kernel.loader_bcc import PROGRAM_TYPES, LoadedPrograms, load_progra
 from sampler.kernel.maps import Maps
 from sampler.kernel.ring import Ring
 from sampler.kernel.selection import KernelRule, Selection
-from sampler.tunnels.ports import TunnelPorts, port_types
 
 GIVEN, COUNTS = "given.json", "counts.json"
 ANY_MAP = 0x7FFFFF00  # from here on: compiled in where the descriptors of the machine's maps will stand
@@ -100,10 +99,7 @@ def main() -> None:
     found: dict[str, int] = {}
     for loader in ("libbpf", "bcc"):
         with Maps() as maps:
-            types = port_types(TunnelPorts())
-            for entry in range(lib.PORT_ENTRIES):
-                if any(eight := types[entry * 8 : entry * 8 + 8]):
-                    maps.update("port_tunnels", entry, eight)
+            set_tunnel_ports(maps)
             programs: Programs = load(loader, maps) if loader == "libbpf" else Compiled(maps, given["programs"])
             for name in PROGRAMS:
                 found[f"verified, {loader}, {name}"] = lib.bpf_verified_instructions(programs.fd(name))

@@ -6,6 +6,7 @@ All input is the same each time: seeds, times, flows. Each way is gone once befo
 import os
 import tempfile
 import time
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,9 @@ def ring(counted: Counted) -> None:
         gates.open(IFINDEX, lib.DIRECTION_INGRESS)
         gates.set_selection(0, Selection(KernelRule(None, Fraction(1))))
         octets = rings.new_batch()
-        for counts in (False, True):
+        for counting in (nullcontext(), counted("ring, a sample read", full)):
             run(programs.fd("sample_xdp"), "xdp", frame, full)
-            if counts:
-                with counted("ring, a sample read", full):
-                    assert rings.read(octets) == full
-            else:
+            with counting:
                 assert rings.read(octets) == full
             assert rings.read(octets) == 0
 
@@ -133,13 +131,10 @@ def feed(counted: Counted) -> None:
     producer = Producer(sample(UDP_V4, time=SECOND), FLOWS)
     with MemoryRings(1, 64) as rings, exporter() as sink:
         octets = rings.new_batch()
-        for label in ("", "ring into the flow cache, a sample"):
+        for counting in (nullcontext(), counted("ring into the flow cache, a sample", records * lib.BATCH_SIZE)):
             producer.fill(rings, records, 0)
             until = time.monotonic() + DEADLINE
-            if label:
-                with counted(label, records * lib.BATCH_SIZE):
-                    assert not rings.feed(octets, [sink.inlet()], until, wait=False)
-            else:
+            with counting:
                 assert not rings.feed(octets, [sink.inlet()], until, wait=False)
         assert sink.cache.stats()["flows"] == records * lib.BATCH_SIZE
         assert rings.stats()["received"] == 2 * records * lib.BATCH_SIZE
@@ -152,13 +147,10 @@ def psample(counted: Counted) -> None:
     with Wire() as wire, Source(PsampleSource(10, "main", receive_buffer=1 << 24)) as source:
         source.attach(wire.receiver())
         source.add(Combination(10, 1, False, 0, 0), Place(LASTING_FIRST, 0))
-        for label in ("", "psample, a sample read"):
+        for counting in (nullcontext(), counted("psample, a sample read", SAMPLES)):
             for _ in range(SAMPLES):
                 wire.send(octets)
-            if label:
-                with counted(label, SAMPLES):
-                    assert source.read(room) == SAMPLES
-            else:
+            with counting:
                 assert source.read(room) == SAMPLES
 
 
